@@ -1,0 +1,40 @@
+"""Make Keras models small and fast: quantization-aware training inside ordinary ``fit``, exported to files that really are compressed."""
+
+from keras_compress.callbacks import CheckpointManagerCallback, create_compression_callbacks
+from keras_compress.config import CompressionConfig, json_schema, register_default_init_args
+from keras_compress.controller import CompressionController, create_compressed_model
+from keras_compress.data import Dataset
+from keras_compress.errors import (
+    CompressionError,
+    ConfigError,
+    DataError,
+    ExportError,
+    StateError,
+    UnsupportedModelError,
+)
+from keras_compress.export import export_model
+from keras_compress.graph import register_layer_spec
+from keras_compress.state import TFCompressionState, TFCompressionStateLoader
+
+__version__ = "0.1.0"
+
+__all__ = [
+    "CheckpointManagerCallback",
+    "CompressionConfig",
+    "CompressionController",
+    "CompressionError",
+    "ConfigError",
+    "DataError",
+    "Dataset",
+    "ExportError",
+    "StateError",
+    "TFCompressionState",
+    "TFCompressionStateLoader",
+    "UnsupportedModelError",
+    "create_compressed_model",
+    "create_compression_callbacks",
+    "export_model",
+    "json_schema",
+    "register_default_init_args",
+    "register_layer_spec",
+]

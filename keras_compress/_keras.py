@@ -1,0 +1,50 @@
+"""The one place that decides which Keras the package works with.
+
+Today this is tf-keras (Keras 2). Every other module imports ``keras`` from here, and the few private names of Keras
+that the package depends on are collected here, so that another Keras can be supported by changing this file.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import tf_keras as keras
+from tf_keras.src.engine.functional import Functional
+from tf_keras.src.layers.core.tf_op_layer import ClassMethod, InstanceMethod, InstanceProperty, SlicingOpLambda, TFOpLambda
+from tf_keras.src.saving import serialization_lib
+
+__all__ = [
+    "Functional",
+    "OPERATOR_LAYERS",
+    "deserialize",
+    "is_graph_model",
+    "keras",
+    "register",
+    "serialize",
+    "trusted",
+]
+
+#: Layers that Keras makes by itself from TensorFlow calls on symbolic tensors (``x + y``, ``tf.concat``, ``x[:, 1:]``).
+OPERATOR_LAYERS = (TFOpLambda, SlicingOpLambda, ClassMethod, InstanceMethod, InstanceProperty)
+
+register = keras.saving.register_keras_serializable(package="keras_compress")
+
+
+def serialize(thing: Any) -> dict:
+    """Return the JSON-able description of a Keras object (layer, model, optimizer)."""
+    return keras.saving.serialize_keras_object(thing)
+
+
+def deserialize(description: dict, custom_objects: dict | None = None) -> Any:
+    """Make a Keras object from its description, under whatever safe mode is in force."""
+    return keras.saving.deserialize_keras_object(description, custom_objects=custom_objects)
+
+
+def trusted():
+    """Context in which Python lambdas may be deserialized: only for descriptions of objects alive in this process."""
+    return serialization_lib.SafeModeScope(safe_mode=False)
+
+
+def is_graph_model(layer: Any) -> bool:
+    """True for a model that knows its own graph of layers: Functional, Sequential and classes built on them."""
+    return isinstance(layer, (Functional, keras.Sequential))

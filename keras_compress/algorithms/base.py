@@ -1,0 +1,178 @@
+"""What a compression algorithm is: settings without state, and five pure or nearly pure methods.
+
+An algorithm is a frozen pydantic model whose fields are its keys in the JSON configuration. It plans edits on a graph,
+initializes the operations those edits made, and says what they should be at a position of the training. All numbers
+that change live in the operations.
+"""
+
+from __future__ import annotations
+
+import enum
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from typing import Annotated, Any, ClassVar
+
+import tensorflow as tf
+from pydantic import BeforeValidator
+
+from keras_compress._keras import keras
+from keras_compress.algorithms.scope import Scope
+from keras_compress.data import Dataset
+from keras_compress.errors import ConfigError, nearest
+from keras_compress.graph import Edit, ModelGraph
+from keras_compress.layers import WeightOp
+from keras_compress.settings import Settings, one_or_more
+
+__all__ = [
+    "BoundOp",
+    "CompressionAlgorithm",
+    "CompressionStage",
+    "Plan",
+    "PlanContext",
+    "Position",
+    "Scope",
+    "SkippedWeight",
+    "algorithm_class",
+    "registered_algorithms",
+]
+
+
+class CompressionStage(enum.IntEnum):
+    """How far compression has come."""
+
+    UNCOMPRESSED = 0
+    PARTIALLY_COMPRESSED = 1
+    FULLY_COMPRESSED = 2
+
+
+@dataclass(frozen=True)
+class Position:
+    """A place in the training: number of the epoch and of the optimizer step, both -1 before the start."""
+
+    epoch: int = -1
+    step: int = -1
+
+
+@dataclass(frozen=True)
+class PlanContext:
+    """What an algorithm is told besides the graph: the root keys of the configuration that concern all algorithms."""
+
+    target_device: str = "ANY"
+    ignored_scopes: tuple[str, ...] = ()
+    target_scopes: tuple[str, ...] | None = None
+
+
+@dataclass(frozen=True)
+class SkippedWeight:
+    """A weight that stays as it is, and why."""
+
+    layer: str
+    weight: str
+    reason: str
+
+
+@dataclass(frozen=True)
+class Plan:
+    """What an algorithm wants to do to a graph, and what it leaves alone."""
+
+    edits: tuple[Edit, ...] = ()
+    skipped: tuple[SkippedWeight, ...] = ()
+
+
+@dataclass(frozen=True)
+class BoundOp:
+    """An operation in a living model, made by one edit.
+
+    Attributes:
+        op: the layer that owns the variables.
+        layer: path of the layer whose weight it maps, or of the op itself where it maps an activation.
+        weight: dotted path of the weight, None for an activation.
+        variable: the float variable of the weight, None for an activation.
+    """
+
+    op: WeightOp
+    layer: str
+    weight: str | None = None
+    variable: tf.Variable | None = field(default=None, repr=False)
+
+
+ScopeList = Annotated[tuple[str, ...], BeforeValidator(one_or_more)]
+
+
+class CompressionAlgorithm(Settings):
+    """Base of every algorithm. A subclass with a ``name`` is registered for the key ``"algorithm"`` of a configuration.
+
+    Attributes:
+        ignored_scopes: layers left alone; a name, a list, or patterns with ``{re}``. Default: none.
+        target_scopes: the only layers touched. Default: all.
+        validate_scopes: whether a pattern that names no layer is an error. Default True.
+    """
+
+    name: ClassVar[str] = ""
+    _registry: ClassVar[dict[str, type[CompressionAlgorithm]]] = {}
+
+    ignored_scopes: ScopeList = ()
+    target_scopes: ScopeList | None = None
+    validate_scopes: bool = True
+
+    def __init_subclass__(cls, **kwargs: Any) -> None:
+        super().__init_subclass__(**kwargs)
+        if cls.name:
+            CompressionAlgorithm._registry[cls.name] = cls
+
+    def scope(self, context: PlanContext) -> Scope:
+        """Return the layers this algorithm may touch, root keys of the configuration included."""
+        target = context.target_scopes if self.target_scopes is None else self.target_scopes
+        return Scope((*context.ignored_scopes, *self.ignored_scopes), target, self.validate_scopes)
+
+    def plan(self, graph: ModelGraph, context: PlanContext) -> Plan:
+        """Return the edits for a model. Pure: the same graph gives the same plan."""
+        raise NotImplementedError(f"{type(self).__name__} must define plan(graph, context).")
+
+    def initialize(self, ops: Sequence[BoundOp], model: keras.Model, data: Dataset | None) -> None:
+        """Give the operations their first numbers, from the weights and from data where there are any."""
+
+    def update(self, ops: Sequence[BoundOp], position: Position) -> None:
+        """Bring the operations to what they should be at ``position``; called when the position changes."""
+
+    def loss(self, ops: Sequence[BoundOp]) -> tf.Tensor | None:
+        """Return the term this algorithm adds to the loss, a float32 scalar, or None."""
+        return None
+
+    def stage(self, position: Position) -> CompressionStage:
+        """Return how far this algorithm has come at ``position``."""
+        return CompressionStage.FULLY_COMPRESSED
+
+    def compression_rate(self, ops: Sequence[BoundOp]) -> float | None:
+        """Return the share that was removed, in [0, 1], for algorithms that have one."""
+        return None
+
+    def statistics(self, ops: Sequence[BoundOp]) -> dict[str, float]:
+        """Return numbers worth logging, by name."""
+        return {}
+
+    def remarks(self) -> list[str]:
+        """Return a sentence for every key that is accepted and has no effect here."""
+        return []
+
+    def to_dict(self) -> dict:
+        return {"algorithm": self.name, **super().to_dict()}
+
+
+def registered_algorithms() -> dict[str, type[CompressionAlgorithm]]:
+    """Return every algorithm class by its name in a configuration."""
+    return dict(CompressionAlgorithm._registry)
+
+
+def algorithm_class(name: Any, path: str) -> type[CompressionAlgorithm]:
+    """Return the class of the algorithm called ``name``.
+
+    Raises:
+        ConfigError: there is no such algorithm; ``path`` says where it was asked for.
+    """
+    known = CompressionAlgorithm._registry
+    if name in known:
+        return known[name]
+    close = nearest(str(name), known, 1)
+    hint = f" Did you mean '{close[0]}'?" if close else ""
+    raise ConfigError(f"Unknown algorithm at '{path}'.{hint} Allowed: {', '.join(sorted(known))}. Received: {name!r}.")

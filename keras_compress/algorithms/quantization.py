@@ -1,0 +1,345 @@
+"""Quantization: fake quantizers on weights and activations with trainable ranges.
+
+The algorithm decides which weights and which edges get a quantizer and with what settings. Where an edge can carry
+integers is :mod:`keras_compress.graph.quantization_points`; how a range is measured is :mod:`keras_compress.calibration`.
+
+Source: Kozlov et al. 2020, arXiv:2002.08679; Jacob et al. 2018, arXiv:1712.05877.
+"""
+
+from __future__ import annotations
+
+import warnings
+from collections.abc import Sequence
+from typing import Annotated, Any, ClassVar, Literal
+
+from pydantic import BeforeValidator, Field, model_validator
+
+from keras_compress._keras import keras, serialize
+from keras_compress.algorithms.base import (
+    BoundOp,
+    CompressionAlgorithm,
+    Plan,
+    PlanContext,
+    Scope,
+    ScopeList,
+    SkippedWeight,
+)
+from keras_compress.algorithms.scope import matches, matching
+from keras_compress.calibration import (
+    BatchNormAdaptation,
+    RangeInitializer,
+    adapt_batch_norm,
+    calibrate_activations,
+    calibrate_weight,
+)
+from keras_compress.data import Dataset
+from keras_compress.errors import ConfigError
+from keras_compress.graph import GraphNode, InsertLayer, LayerRole, ModelGraph, TensorRef, WrapWeight
+from keras_compress.graph.quantization_points import QuantizationPoint, quantization_points
+from keras_compress.layers import AsymmetricFakeQuantize, FakeQuantize, SymmetricFakeQuantize
+from keras_compress.settings import Settings, one_or_more
+
+__all__ = ["Quantization", "QuantizerInit", "QuantizerSettings", "ScopeOverrides"]
+
+Mode = Literal["symmetric", "asymmetric"]
+
+
+class QuantizerSettings(Settings):
+    """Settings of quantizers; a key that is absent leaves the choice to what surrounds it.
+
+    Attributes:
+        mode: ``symmetric`` or ``asymmetric``; by default what the preset says.
+        bits: 2 to 8. Default 8.
+        signed: forces signed or unsigned symmetric quantizers; by default the data decide.
+        per_channel: one range per channel. Default: true for weights (false on target device TRIAL), false for activations.
+    """
+
+    mode: Mode | None = None
+    bits: int | None = Field(None, ge=2, le=8)
+    signed: bool | None = None
+    per_channel: bool | None = None
+    logarithm_scale: bool | None = None
+
+
+class GroupSettings(QuantizerSettings):
+    """Settings of all weight quantizers or all activation quantizers, and the layers they apply to."""
+
+    ignored_scopes: ScopeList = ()
+    target_scopes: ScopeList | None = None
+    unified_scale_ops: tuple[tuple[str, ...], ...] = ()
+
+
+class ScopedRangeInitializer(RangeInitializer):
+    """A range initializer for some layers, and for weights or activations only."""
+
+    ignored_scopes: ScopeList = ()
+    target_scopes: ScopeList | None = None
+    target_quantizer_group: Literal["activations", "weights"] | None = None
+
+
+RangeList = Annotated[tuple[ScopedRangeInitializer, ...], BeforeValidator(one_or_more)]
+
+
+class OverrideInit(Settings):
+    """Initialization of the quantizers of one scope."""
+
+    range: RangeInitializer | None = None
+
+
+class OverrideSettings(QuantizerSettings):
+    """Settings for the layers of one scope."""
+
+    initializer: OverrideInit = OverrideInit()
+
+
+class ScopeOverrides(Settings):
+    """Settings by scope, for weights and for activations (by the layer behind which the quantizer stands)."""
+
+    weights: dict[str, OverrideSettings] = {}
+    activations: dict[str, OverrideSettings] = {}
+
+
+class PrecisionInitializer(Settings):
+    """Bits by scope: ``{"type": "manual", "bitwidth_per_scope": [[4, "conv1"], …]}``."""
+
+    type: str = "manual"
+    bitwidth_per_scope: tuple[tuple[Annotated[int, Field(ge=2, le=8)], str], ...] = ()
+
+    @model_validator(mode="before")
+    @classmethod
+    def _only_manual(cls, values: Any) -> Any:
+        if isinstance(values, dict) and values.get("type", "manual") != "manual":
+            raise ValueError(
+                "Expected: \"manual\". Automatic search of bit widths is not available. "
+                f"Received: type={values['type']!r}. List the bits under \"bitwidth_per_scope\" instead."
+            )
+        return values
+
+
+class QuantizerInit(Settings):
+    """How quantizers and the model around them get their first numbers."""
+
+    range: RangeList = (ScopedRangeInitializer(),)
+    batchnorm_adaptation: BatchNormAdaptation = BatchNormAdaptation()
+    precision: PrecisionInitializer = PrecisionInitializer()
+
+
+class Quantization(CompressionAlgorithm):
+    """Quantization-aware training with fake quantizers.
+
+    Attributes:
+        preset: ``performance`` (default): symmetric weights and activations; ``mixed``: asymmetric activations.
+        quantize_inputs: quantize the inputs of the model. Default True.
+        quantize_outputs: quantize the outputs of the model. Default False.
+        overflow_fix: ``disable`` (default), ``enable`` or ``first_layer_only``: weights use half of their 8-bit range,
+            which only helps CPUs that have AVX2 or AVX-512 but no VNNI.
+        weights, activations: settings of each group.
+        scope_overrides: settings by layer.
+        initializer: ranges, batch-norm adaptation, bits by layer.
+        params: the staged schedule of other frameworks; accepted, without effect.
+
+    Example:
+        >>> Quantization(preset="mixed", weights={"bits": 4}).weights.bits
+        4
+    """
+
+    name: ClassVar[str] = "quantization"
+
+    algorithm: Literal["quantization"] = "quantization"
+    preset: Literal["performance", "mixed"] = "performance"
+    quantize_inputs: bool = True
+    quantize_outputs: bool = False
+    overflow_fix: Literal["enable", "disable", "first_layer_only"] = "disable"
+    weights: GroupSettings = GroupSettings()
+    activations: GroupSettings = GroupSettings()
+    scope_overrides: ScopeOverrides = ScopeOverrides()
+    initializer: QuantizerInit = QuantizerInit()
+    params: dict[str, Any] = {}
+    export_to_onnx_standard_ops: bool | None = None
+
+    def plan(self, graph: ModelGraph, context: PlanContext) -> Plan:
+        if context.target_device == "NPU" and self.preset == "mixed":
+            raise ConfigError(
+                "The preset 'mixed' cannot run on an NPU. Expected: preset 'performance' with target_device 'NPU'. "
+                "Received: preset='mixed'."
+            )
+        scope = self.scope(context)
+        paths = [path for path, _, _ in graph.layers()]
+        scope.check(paths)
+        for key in ("weights", "activations"):
+            group, overrides = getattr(self, key), getattr(self.scope_overrides, key)
+            if self.validate_scopes:
+                Scope(group.ignored_scopes, group.target_scopes).check(paths)
+                matching(overrides, paths, f"scope_overrides.{key}")
+        weight_edits, skipped = self._plan_weights(graph, scope, context)
+        return Plan((*weight_edits, *self._plan_activations(graph, scope)), tuple(skipped))
+
+    def _plan_weights(self, graph: ModelGraph, scope: Scope, context: PlanContext):
+        group = Scope(self.weights.ignored_scopes, self.weights.target_scopes)
+        first = _first_compute_layers(graph) if self.overflow_fix == "first_layer_only" else set()
+        edits, skipped = [], []
+        for node in graph.nodes.values():
+            if node.ref.node > 0:
+                continue
+            path = node.ref.layer
+            for weight in node.spec.weights:
+                shape = graph.weight_shape(path, weight.path)
+                if shape is None:
+                    continue
+                if path not in scope or path not in group:
+                    skipped.append(SkippedWeight(path, weight.path, "outside the scope of the configuration"))
+                    continue
+                settings = self._settings("weights", path)
+                per_channel = settings.per_channel
+                if per_channel is None:
+                    per_channel = context.target_device != "TRIAL"
+                half = settings.bits == 8 and (self.overflow_fix == "enable" or path in first)
+                op = _quantizer(
+                    f"{weight.path.replace('.', '_')}_quantizer",
+                    settings,
+                    narrow_range=settings.mode == "symmetric" and settings.signed is not False,
+                    channel_axes=weight.channel_axes if per_channel else None,
+                    half_range=half and context.target_device in ("ANY", "CPU", "TRIAL"),
+                )
+                edits.append(WrapWeight(path, weight.path, serialize(op)))
+        return edits, skipped
+
+    def _plan_activations(self, graph: ModelGraph, scope: Scope) -> list[InsertLayer]:
+        group = Scope(self.activations.ignored_scopes, self.activations.target_scopes)
+
+        def wants(node: GraphNode) -> bool:
+            runs_in_integers = node.spec.role in (LayerRole.COMPUTE, LayerRole.MERGE)
+            return runs_in_integers and node.ref.layer in scope and node.ref.layer in group
+
+        points = quantization_points(graph, wants, outputs=self.quantize_outputs)
+        points = [point for source in [self._allowed(graph, point) for point in points] for point in source]
+        names = {path.rpartition("/")[2] for path, _, _ in graph.layers()}
+        edits = []
+        for point in _unified(points, self.activations.unified_scale_ops):
+            settings = self._settings("activations", point.sources[0].layer)
+            name = _unused_name(point.sources[0], names)
+            op = _quantizer(name, settings, channel_axes=(-1,) if settings.per_channel else None)
+            edits.append(InsertLayer(serialize(op), point.sources, point.consumers))
+        return edits
+
+    def _allowed(self, graph: ModelGraph, point: QuantizationPoint) -> list[QuantizationPoint]:
+        """Leave out what cannot be quantized: integer inputs, and the inputs of the model if so configured."""
+
+        def allowed(tensor: TensorRef) -> bool:
+            producer = graph.producer(tensor)
+            if producer.class_name != "InputLayer":
+                return True
+            is_float = str(producer.config.get("dtype", "float32")).startswith(("float", "bfloat"))
+            return is_float and (self.quantize_inputs or tensor.layer not in graph.model_inputs)
+
+        sources = tuple(source for source in point.sources if allowed(source))
+        return [QuantizationPoint(sources, point.consumers)] if sources else []
+
+    def _settings(self, group: Literal["weights", "activations"], path: str) -> QuantizerSettings:
+        """Return the settings of one quantizer: the preset, then the group, then bits by scope, then overrides."""
+        asymmetric = self.preset == "mixed" and group == "activations"
+        merged: dict[str, Any] = {"mode": "asymmetric" if asymmetric else "symmetric", "bits": 8}
+        keys = set(QuantizerSettings.model_fields)
+        overrides = getattr(self.scope_overrides, group)
+        merged.update(getattr(self, group).model_dump(include=keys, exclude_none=True))
+        merged.update(
+            {"bits": bits for bits, scope in self.initializer.precision.bitwidth_per_scope if matches(scope, path)}
+        )
+        for scope, override in overrides.items():
+            if matches(scope, path):
+                merged.update(override.model_dump(include=keys, exclude_none=True))
+        return QuantizerSettings(**merged)
+
+    def _range_initializer(self, group: Literal["weights", "activations"], path: str) -> RangeInitializer:
+        for scope, override in getattr(self.scope_overrides, group).items():
+            if override.initializer.range is not None and matches(scope, path):
+                return override.initializer.range
+        for candidate in self.initializer.range:
+            if candidate.target_quantizer_group in (None, group) and path in Scope(
+                candidate.ignored_scopes, candidate.target_scopes
+            ):
+                return candidate
+        return RangeInitializer()
+
+    def initialize(self, ops: Sequence[BoundOp], model: keras.Model, data: Dataset | None) -> None:
+        activations: dict[FakeQuantize, RangeInitializer] = {}
+        for bound in ops:
+            if bound.variable is not None:
+                initializer = self._range_initializer("weights", bound.layer)
+                calibrate_weight(bound.op, bound.variable.numpy(), initializer)
+            else:
+                activations[bound.op] = self._range_initializer("activations", bound.layer.removesuffix("_quantizer"))
+        if data is None:
+            if activations:
+                warnings.warn(
+                    f"{len(activations)} activation quantizers have no measured range, because no data were given. Pass "
+                    "some: config = kc.register_default_init_args(config, train_dataset).",
+                    stacklevel=2,
+                )
+            return
+        measured = {op: initializer for op, initializer in activations.items() if initializer.num_init_samples}
+        if measured:
+            calibrate_activations(model, measured, [bound.op for bound in ops], data)
+        adapt_batch_norm(model, data, self.initializer.batchnorm_adaptation.num_bn_adaptation_samples)
+
+    def statistics(self, ops: Sequence[BoundOp]) -> dict[str, float]:
+        weights = sum(bound.weight is not None for bound in ops)
+        return {"weight_quantizers": weights, "activation_quantizers": len(ops) - weights}
+
+    def remarks(self) -> list[str]:
+        remarks = []
+        if self.params:
+            remarks.append("'quantization.params' (a staged schedule) has no effect: quantizers are active from the start.")
+        if self.export_to_onnx_standard_ops is not None:
+            remarks.append("'export_to_onnx_standard_ops' has no effect: it is deprecated where it comes from.")
+        if self.weights.logarithm_scale or self.activations.logarithm_scale:
+            remarks.append("'logarithm_scale' has no effect: the scale itself is trained.")
+        return remarks
+
+
+def _quantizer(name: str, settings: QuantizerSettings, **options: Any) -> FakeQuantize:
+    if settings.mode == "asymmetric":
+        return AsymmetricFakeQuantize(settings.bits, name=name, **options)
+    return SymmetricFakeQuantize(settings.bits, name=name, signed=settings.signed, **options)
+
+
+def _unused_name(source: TensorRef, names: set[str]) -> str:
+    """Return a layer name for the quantizer of ``source`` that is not among ``names``, and add it to them."""
+    name = source.layer.rpartition("/")[2] + "_quantizer"
+    if source.node or source.index:
+        name += f"_{source.node}_{source.index}"
+    while name in names:
+        name += "_"
+    names.add(name)
+    return name
+
+
+def _unified(points: list[QuantizationPoint], groups: tuple[tuple[str, ...], ...]) -> list[QuantizationPoint]:
+    """Join the points whose sources the configuration wants under one range."""
+    for group in groups:
+        joined = [p for p in points if any(matches(name, source.layer) for name in group for source in p.sources)]
+        if len(joined) > 1:
+            sources = tuple(source for point in joined for source in point.sources)
+            consumers = tuple(dict.fromkeys(consumer for point in joined for consumer in point.consumers))
+            points = [p for p in points if p not in joined] + [QuantizationPoint(sources, consumers)]
+    return points
+
+
+def _first_compute_layers(graph: ModelGraph) -> set[str]:
+    """Return the layers with weights that see the model's inputs before any other such layer does."""
+    found: set[str] = set()
+    reached = [TensorRef(name, 0, 0) for name in graph.model_inputs]
+    seen = set(reached)
+    while reached:
+        for ref in graph.consumers(reached.pop()):
+            node = graph.nodes.get(ref)
+            if node is None:
+                continue
+            if node.spec.role is LayerRole.COMPUTE:
+                found.add(ref.layer)
+                continue
+            output = TensorRef(ref.layer, ref.node, 0)
+            if output not in seen:
+                seen.add(output)
+                reached.append(output)
+    return found

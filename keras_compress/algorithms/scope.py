@@ -1,0 +1,70 @@
+"""Scope: which layers an algorithm may touch, by name or regular expression."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+
+from keras_compress.errors import ConfigError, nearest
+
+__all__ = ["Scope", "matches", "matching"]
+
+_REGEX = "{re}"
+
+
+def matches(pattern: str, path: str) -> bool:
+    """Whether ``pattern`` names the layer at ``path``.
+
+    A plain pattern is the whole path (``"backbone/conv1"``), the name of a nested model for everything inside it, or
+    with ``{re}`` in front a regular expression searched in the path.
+    """
+    if pattern.startswith(_REGEX):
+        return re.search(pattern[len(_REGEX) :], path) is not None
+    return path == pattern or path.startswith(pattern + "/")
+
+
+def matching(patterns: Iterable[str], paths: Iterable[str], key: str) -> set[str]:
+    """Return the paths that any of ``patterns`` names.
+
+    Raises:
+        ConfigError: a pattern names no path; the message offers the nearest.
+    """
+    paths = list(paths)
+    found: set[str] = set()
+    for pattern in patterns:
+        named = [path for path in paths if matches(pattern, path)]
+        if not named:
+            close = nearest(pattern.removeprefix(_REGEX), paths)
+            hint = f" Nearest: {', '.join(close)}." if close else ""
+            raise ConfigError(
+                f"'{key}' names no layer of the model. Expected: a layer name, a nested model's name, or '{{re}}' and a "
+                f"regular expression. Received: {key}={pattern!r}.{hint} Set \"validate_scopes\": false to allow it."
+            )
+        found.update(named)
+    return found
+
+
+@dataclass(frozen=True)
+class Scope:
+    """The layers of a model that are allowed: all, or those of ``target``, without those of ``ignored``.
+
+    Attributes:
+        ignored, target: patterns as in :func:`matches`; ``target`` None means every layer.
+        validate: whether a pattern that names nothing is an error.
+    """
+
+    ignored: tuple[str, ...] = ()
+    target: tuple[str, ...] | None = None
+    validate: bool = True
+
+    def __contains__(self, path: str) -> bool:
+        if any(matches(pattern, path) for pattern in self.ignored):
+            return False
+        return self.target is None or any(matches(pattern, path) for pattern in self.target)
+
+    def check(self, paths: Sequence[str]) -> None:
+        """Raise a ConfigError if a pattern names none of ``paths``."""
+        if self.validate:
+            matching(self.ignored, paths, "ignored_scopes")
+            matching(self.target or (), paths, "target_scopes")

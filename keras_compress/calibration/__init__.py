@@ -1,0 +1,12 @@
+"""How numbers are found from data: ranges of activations and weights, statistics of batch normalization."""
+
+from keras_compress.calibration.batch_norm_adaptation import BatchNormAdaptation, adapt_batch_norm
+from keras_compress.calibration.ranges import RangeInitializer, calibrate_activations, calibrate_weight
+
+__all__ = [
+    "BatchNormAdaptation",
+    "RangeInitializer",
+    "adapt_batch_norm",
+    "calibrate_activations",
+    "calibrate_weight",
+]

@@ -1,0 +1,144 @@
+"""Initialization of ranges: of activations in one pass over the data, of weights from the weights.
+
+During the pass every quantizer is switched off and shows its input to an estimator; all estimators work in the same
+traced graph as the model itself, so the pass costs little more than a prediction.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterable, Mapping
+from typing import Literal
+
+import numpy as np
+import tensorflow as tf
+from pydantic import Field
+from tqdm import tqdm
+
+from keras_compress._keras import keras
+from keras_compress.calibration.range_estimators import ESTIMATORS, RangeEstimator
+from keras_compress.data import Dataset, input_specs, pack_inputs
+from keras_compress.layers import FakeQuantize, observing
+from keras_compress.settings import Settings
+
+__all__ = ["RangeInitializer", "RangeParams", "calibrate_activations", "calibrate_weight"]
+
+CALIBRATION_BATCH = 32
+
+RangeType = Literal["mixed_min_max", "min_max", "mean_min_max", "threesigma", "percentile", "mean_percentile"]
+
+
+class RangeParams(Settings):
+    """Percentiles for the range types that use them, in [0, 100]."""
+
+    min_percentile: float = Field(0.1, ge=0, le=100)
+    max_percentile: float = Field(99.9, ge=0, le=100)
+
+
+class RangeInitializer(Settings):
+    """How a range is first set.
+
+    Attributes:
+        type: ``mixed_min_max`` (default), ``min_max``, ``mean_min_max``, ``threesigma``, ``percentile``,
+            ``mean_percentile``.
+        num_init_samples: samples of the data to measure activations on, 256 by default; 0 leaves ranges unmeasured.
+        params: percentiles.
+    """
+
+    type: RangeType = "mixed_min_max"
+    num_init_samples: int = Field(256, ge=0)
+    params: RangeParams = RangeParams()
+
+    def estimator(self, channels: int, *, of_weights: bool) -> RangeEstimator:
+        """Return a new estimator for ``channels`` ranges."""
+        name = self.type
+        if name == "mixed_min_max":
+            name = "min_max" if of_weights or channels > 1 else "mean_min_max"
+        if name == "percentile" and of_weights:
+            name = "mean_percentile"  # exact, and the same thing for a single sample
+        params = self.params
+        return ESTIMATORS[name](
+            channels, low_percentile=params.min_percentile, high_percentile=params.max_percentile
+        )
+
+
+def calibrate_weight(quantizer: FakeQuantize, weight: np.ndarray, initializer: RangeInitializer) -> None:
+    """Set the range of a weight quantizer from the weight."""
+    shape = quantizer.range_shape(weight.shape)
+    estimator = initializer.estimator(math.prod(shape), of_weights=True)
+    estimator.update(_arranged(tf.constant(weight[np.newaxis], tf.float32), shape))
+    low, high = estimator.range()
+    quantizer.set_range(low.reshape(shape), high.reshape(shape))
+
+
+def calibrate_activations(
+    model: keras.Model,
+    initializers: Mapping[FakeQuantize, RangeInitializer],
+    all_quantizers: Iterable[FakeQuantize],
+    data: Dataset,
+) -> None:
+    """Set the ranges of activation quantizers in one pass over the data.
+
+    Args:
+        model: the model the quantizers lie in.
+        initializers: for each quantizer to calibrate, how.
+        all_quantizers: every quantizer of the model; all are switched off during the pass.
+        data: at least as many samples as the initializers ask for are read, if there are as many.
+    """
+    estimators = {}
+    observers = {}
+    for quantizer, initializer in initializers.items():
+        shape = quantizer.range_variable_shape
+        estimator = initializer.estimator(math.prod(shape), of_weights=False)
+        estimators[quantizer] = estimator, shape
+        observers[quantizer] = _Observer(estimator, shape, initializer.num_init_samples)
+    limit = max(initializer.num_init_samples for initializer in initializers.values())
+    specs = input_specs(model)
+    with observing(observers, all_quantizers), tqdm(total=limit, desc="calibration", unit="sample", leave=False) as bar:
+
+        @tf.function(reduce_retracing=True)
+        def observe(inputs, samples, seen):
+            for observer in observers.values():
+                observer.begin(tf.shape(inputs[0])[0], samples, seen)
+            model(pack_inputs(model, inputs), training=False)
+
+        seen = 0
+        for batch in data.batches(specs, CALIBRATION_BATCH, limit):
+            observe(tuple(tf.constant(array) for array in batch.inputs), tf.constant(batch.samples), tf.constant(seen))
+            seen += batch.samples
+            bar.update(batch.samples)
+    for quantizer, (estimator, shape) in estimators.items():
+        low, high = estimator.range()
+        quantizer.set_range(low.reshape(shape), high.reshape(shape))
+
+
+class _Observer:
+    """Shows the rows of a tensor that hold data, and no more samples than were asked for, to an estimator."""
+
+    def __init__(self, estimator: RangeEstimator, shape: tuple[int, ...], limit: int):
+        self._estimator = estimator
+        self._shape = shape
+        self._limit = limit
+
+    def begin(self, batch_size: tf.Tensor, samples: tf.Tensor, seen: tf.Tensor) -> None:
+        """Note the size of the batch that is traced, how many of its rows count, and how many came before."""
+        self._batch_size = batch_size
+        self._samples = tf.maximum(tf.minimum(samples, self._limit - seen), 0)
+
+    @tf.autograph.experimental.do_not_convert
+    def __call__(self, tensor: tf.Tensor) -> None:
+        rows = tf.shape(tensor)[0] // self._batch_size * self._samples
+        values = _arranged(tf.cast(tensor, tf.float32), self._shape)
+        self._estimator.update(values[:rows])
+
+
+def _arranged(tensor: tf.Tensor, shape: tuple[int, ...]) -> tf.Tensor:
+    """Arrange a tensor with a leading sample axis as (samples, values, channels) for ranges of ``shape``."""
+    samples = tf.shape(tensor)[0]
+    channels = math.prod(shape)
+    if channels == 1:
+        return tf.reshape(tensor, [samples, -1, 1])
+    rank = tensor.shape.rank
+    axes = [axis + rank - len(shape) for axis, size in enumerate(shape) if size > 1]
+    others = [axis for axis in range(1, rank) if axis not in axes]
+    return tf.reshape(tf.transpose(tensor, [0, *others, *axes]), [samples, -1, channels])

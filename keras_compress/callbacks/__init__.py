@@ -1,0 +1,35 @@
+"""What ``fit`` calls: one callback per file."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from keras_compress._keras import keras
+from keras_compress.callbacks.checkpoint_manager_callback import CheckpointManagerCallback
+from keras_compress.callbacks.scheduler_callback import SchedulerCallback
+from keras_compress.callbacks.statistics_callback import StatisticsCallback
+from keras_compress.controller import CompressionController
+
+__all__ = ["CheckpointManagerCallback", "SchedulerCallback", "StatisticsCallback", "create_compression_callbacks"]
+
+
+def create_compression_callbacks(
+    controller: CompressionController,
+    log_dir: str | Path | None = None,
+    *,
+    log_tensorboard: bool = True,
+    log_text: bool = False,
+) -> list[keras.callbacks.Callback]:
+    """Return the callbacks that ``fit`` needs: one that steps the scheduler, one that logs statistics.
+
+    Args:
+        controller: from ``create_compressed_model``.
+        log_dir: folder for TensorBoard; by default ``log_dir`` of the configuration, and no TensorBoard without either.
+        log_tensorboard: write scalars into ``log_dir/compression``.
+        log_text: print the statistics table after the first epoch and the numbers after every epoch.
+    """
+    log_dir = log_dir or controller.config.log_dir
+    return [
+        SchedulerCallback(controller.scheduler),
+        StatisticsCallback(controller, log_dir if log_tensorboard else None, log_text=log_text),
+    ]

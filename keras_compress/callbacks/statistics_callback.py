@@ -1,0 +1,63 @@
+"""StatisticsCallback: writes the numbers of compression into the logs of ``fit``, to TensorBoard and to the screen."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import tensorflow as tf
+
+from keras_compress._keras import keras
+from keras_compress.controller import CompressionController
+
+__all__ = ["StatisticsCallback"]
+
+
+class StatisticsCallback(keras.callbacks.Callback):
+    """After every epoch, adds ``<algorithm>/<number>`` and ``compression_stage`` (0 to 2) to the logs.
+
+    Put it before callbacks that read the logs, as ``CSVLogger``.
+
+    Args:
+        controller: from ``create_compressed_model``.
+        log_dir: scalars for TensorBoard go to ``log_dir/compression``; None writes none.
+        log_text: also print them.
+    """
+
+    def __init__(self, controller: CompressionController, log_dir: str | Path | None = None, *, log_text: bool = False):
+        super().__init__()
+        self._controller = controller
+        self._log_dir = log_dir
+        self._log_text = log_text
+        self._writer: tf.summary.SummaryWriter | None = None
+
+    def on_train_begin(self, logs=None):
+        if self._log_dir is not None:
+            self._writer = tf.summary.create_file_writer(str(Path(self._log_dir) / "compression"))
+        if self._log_text:
+            print(self._controller.statistics())
+
+    def on_epoch_end(self, epoch, logs=None):
+        numbers = {"compression_stage": float(self._controller.compression_stage())}
+        for name, statistics in self._controller.algorithm_statistics().items():
+            numbers.update({f"{name}/{key}": float(value) for key, value in statistics.items()})
+        if logs is not None:
+            logs.update(numbers)
+        if self._writer is not None:
+            with self._writer.as_default(step=self._controller.scheduler.current_epoch):
+                for key, value in numbers.items():
+                    _write_scalar(f"2.compression/statistics/{key}", value)
+            self._writer.flush()
+        if self._log_text:
+            print(f"epoch {epoch + 1}: " + ", ".join(f"{key} {value:g}" for key, value in numbers.items()))
+
+    def on_train_end(self, logs=None):
+        if self._writer is not None:
+            self._writer.close()
+            self._writer = None
+
+
+def _write_scalar(tag: str, value: float) -> None:
+    """Write a scalar as TensorBoard reads it; ``tf.summary.scalar`` would need TensorBoard to be installed."""
+    metadata = tf.compat.v1.SummaryMetadata()
+    metadata.plugin_data.plugin_name = "scalars"
+    tf.summary.write(tag, tf.constant(value, tf.float32), metadata=metadata)

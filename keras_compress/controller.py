@@ -1,0 +1,205 @@
+"""create_compressed_model and the controller, the only object that changes: it moves operations through training."""
+
+from __future__ import annotations
+
+import copy
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import tensorflow as tf
+
+from keras_compress._keras import keras
+from keras_compress.algorithms import BoundOp, CompressionAlgorithm, CompressionStage, SkippedWeight
+from keras_compress.config import CompressionConfig
+from keras_compress.export import export_model
+from keras_compress.graph import Edit, InsertLayer, ModelGraph, WrapWeight, apply_edits, build, take
+from keras_compress.graph.compilation import copy_compilation
+from keras_compress.graph.model_check import require_compressible
+from keras_compress.graph.passes.strip import strip
+from keras_compress.graph.snapshot import ModelSnapshot
+from keras_compress.layers import CompressedLayer, weight_owner
+from keras_compress.report.statistics import CompressionStatistics, collect_statistics
+from keras_compress.scheduler import CompressionScheduler
+from keras_compress.state import CompressionState
+
+__all__ = ["CompressionController", "create_compressed_model"]
+
+
+def create_compressed_model(
+    model: keras.Model, config: CompressionConfig | dict, compression_state: dict | None = None
+) -> tuple[CompressionController, keras.Model]:
+    """Return a controller and a compressed copy of ``model``, an ordinary Keras model.
+
+    Args:
+        model: a built Functional or Sequential tf-keras model. It is not changed. If it is compiled, the copy comes
+            back compiled with the same loss and metrics and a fresh optimizer of the same settings.
+        config: what to do, with the data for initialization registered (see ``register_default_init_args``).
+        compression_state: the state of an earlier compression, from ``controller.get_compression_state()`` or
+            ``TFCompressionStateLoader``. Its decisions are used as they are: nothing is planned or measured again, and
+            the numbers are expected from a checkpoint.
+
+    Returns:
+        ``(controller, compressed_model)``.
+
+    Raises:
+        UnsupportedModelError: the model is a Keras 3 model, has no graph of layers, is not built, or is compressed.
+        ConfigError: the configuration is wrong, or one of its scopes names no layer.
+        StateError: the state belongs to another model.
+
+    Example:
+        >>> model = keras.Sequential([keras.Input((4,)), keras.layers.Dense(2)])
+        >>> config = {"compression": {"algorithm": "quantization"}}
+        >>> data = tf.random.normal((16, 4))
+        >>> from keras_compress.config import register_default_init_args
+        >>> controller, compressed = create_compressed_model(model, register_default_init_args(config, data))
+        >>> compressed(data).shape
+        TensorShape([16, 2])
+    """
+    if not isinstance(config, CompressionConfig):
+        config = CompressionConfig.from_dict(config)
+    require_compressible(model)
+    config.warn_about_foreign_keys()
+    snapshot = take(model)
+    state = None if compression_state is None else CompressionState.from_dict(compression_state)
+    if state is None:
+        edits, skipped = _plan(snapshot, config)
+    else:
+        state.check_model(snapshot)
+        edits, skipped = state.edits, state.skipped
+    compressed = build(apply_edits(snapshot, [edit for part in edits for edit in part]))
+    copy_compilation(model, compressed)
+    controller = CompressionController(compressed, config, edits, skipped)
+    if state is None:
+        controller._initialize()
+    else:
+        controller.scheduler.load_state(state.scheduler)
+    return controller, compressed
+
+
+def _plan(snapshot: ModelSnapshot, config: CompressionConfig):
+    """Let every algorithm plan on the same graph; return the edits by algorithm, and what none of them touches."""
+    graph = ModelGraph(snapshot)
+    plans = [algorithm.plan(graph, config.plan_context()) for algorithm in config.compression]
+    edits = [list(plan.edits) for plan in plans]
+    touched = {(edit.layer, edit.weight) for part in edits for edit in part if isinstance(edit, WrapWeight)}
+    skipped = [weight for plan in plans for weight in plan.skipped if (weight.layer, weight.weight) not in touched]
+    return edits, list(dict.fromkeys(skipped))
+
+
+class CompressionController:
+    """What moves a compressed model through training and out of it. Made by :func:`create_compressed_model`.
+
+    Attributes:
+        model: the compressed model.
+        config: the configuration it was made with.
+        scheduler: ``epoch_step()`` before each epoch and ``step()`` before each optimizer step; the compression
+            callbacks do it in ``fit``.
+    """
+
+    def __init__(
+        self,
+        model: keras.Model,
+        config: CompressionConfig,
+        edits: Sequence[Sequence[Edit]],
+        skipped: Sequence[SkippedWeight] = (),
+    ):
+        self.model = model
+        self.config = config
+        self._edits = [list(part) for part in edits]
+        self._skipped = list(skipped)
+        self._ops = [_bind(model, part) for part in self._edits]
+        self.scheduler = CompressionScheduler(self._update)
+
+    @property
+    def _parts(self) -> list[tuple[CompressionAlgorithm, list[BoundOp]]]:
+        return list(zip(self.config.compression, self._ops, strict=True))
+
+    def _initialize(self) -> None:
+        for algorithm, ops in self._parts:
+            algorithm.initialize(ops, self.model, self.config.init_data)
+
+    def _update(self, position) -> None:
+        for algorithm, ops in self._parts:
+            algorithm.update(ops, position)
+
+    def loss(self) -> tf.Tensor:
+        """Return the sum of what the algorithms add to the loss, a float32 scalar; for training loops of one's own."""
+        losses = [loss for algorithm, ops in self._parts if (loss := algorithm.loss(ops)) is not None]
+        return tf.add_n(losses) if losses else tf.constant(0.0)
+
+    def statistics(self) -> CompressionStatistics:
+        """Return what is compressed, how, and what stays in floating point and why; prints as a table."""
+        return collect_statistics(
+            self.model, self._skipped, self.algorithm_statistics(), self.compression_stage().name
+        )
+
+    def algorithm_statistics(self) -> dict[str, dict[str, float]]:
+        """Return the numbers each algorithm reports, by its name; cheap enough for every epoch."""
+        return {algorithm.name: algorithm.statistics(ops) for algorithm, ops in self._parts}
+
+    def compression_stage(self) -> CompressionStage:
+        """Return how far compression has come over all algorithms."""
+        stages = {algorithm.stage(self.scheduler.position) for algorithm in self.config.compression}
+        return stages.pop() if len(stages) == 1 else CompressionStage.PARTIALLY_COMPRESSED
+
+    @property
+    def compression_rate(self) -> float | None:
+        """The share of weights removed, in [0, 1]; None if no algorithm removes any."""
+        rates = [rate for algorithm, ops in self._parts if (rate := algorithm.compression_rate(ops)) is not None]
+        return max(rates) if rates else None
+
+    def strip(self) -> keras.Model:
+        """Return a plain Keras model: stock layers with the names they had, weights on their grids, float activations."""
+        return build(strip(take(self.model)))
+
+    def export_model(self, path: str | Path, save_format: str | None = None, **options: Any) -> Path:
+        """Write the model for inference; see :func:`keras_compress.export.export_model`."""
+        return export_model(self.model, path, save_format, **options)
+
+    def distributed(self) -> None:
+        """Prepare for training on several devices. The operations need no adjustment; kept so that scripts run."""
+
+    def get_compression_state(self) -> dict:
+        """Return decisions and position as JSON-able values; the numbers are variables of the model."""
+        return CompressionState(
+            config=self.config.to_dict(),
+            edits=copy.deepcopy(self._edits),
+            skipped=self._skipped,
+            scheduler=self.scheduler.get_state(),
+        ).to_dict()
+
+    def load_state(self, state: dict) -> None:
+        """Continue at the position of a state made by :meth:`get_compression_state`.
+
+        Raises:
+            StateError: the state has other decisions than this controller.
+        """
+        loaded = CompressionState.from_dict(state)
+        loaded.check_edits(self._edits)
+        self.scheduler.load_state(loaded.scheduler)
+
+
+def _bind(model: keras.Model, edits: Sequence[Edit]) -> list[BoundOp]:
+    """Find the operation in the living model that each edit made."""
+    bound = []
+    claimed: set[int] = set()
+    for edit in edits:
+        if isinstance(edit, InsertLayer):
+            bound.append(BoundOp(_layer_at(model, edit.path), edit.path))
+            continue
+        wrapper: CompressedLayer = _layer_at(model, edit.layer)
+        name = edit.op["config"]["name"]
+        op = next(
+            op for path, op in wrapper.operations if (path, op.name) == (edit.weight, name) and id(op) not in claimed
+        )
+        claimed.add(id(op))
+        owner, attribute = weight_owner(wrapper.layer, edit.weight)
+        bound.append(BoundOp(op, edit.layer, edit.weight, getattr(owner, attribute)))
+    return bound
+
+
+def _layer_at(model: keras.Model, path: str) -> Any:
+    for name in path.split("/"):
+        model = model.get_layer(name)
+    return model

@@ -1,0 +1,49 @@
+"""The errors of the package. Each message says what is wrong with what, what was expected and one way out."""
+
+from __future__ import annotations
+
+import difflib
+from collections.abc import Iterable
+
+__all__ = [
+    "CompressionError",
+    "ConfigError",
+    "DataError",
+    "ExportError",
+    "StateError",
+    "UnsupportedModelError",
+    "nearest",
+]
+
+
+class CompressionError(Exception):
+    """Base of every error that keras_compress raises on purpose."""
+
+
+class UnsupportedModelError(CompressionError, TypeError):
+    """The model is of a kind that cannot be rewritten; the message says which kind can."""
+
+
+class ConfigError(CompressionError, ValueError):
+    """A configuration holds a wrong key, type, value or scope."""
+
+
+class DataError(CompressionError, ValueError):
+    """Calibration data do not fit the model: wrong shape, wrong names, NaN or infinite values, too few samples."""
+
+
+class StateError(CompressionError, ValueError):
+    """A saved compression state does not belong to this model or this version."""
+
+
+class ExportError(CompressionError, RuntimeError):
+    """An export could not be written; a file that was there before is untouched."""
+
+
+def nearest(name: str, candidates: Iterable[str], count: int = 3) -> list[str]:
+    """Return up to ``count`` candidates that look most like ``name``, best first."""
+    candidates = list(dict.fromkeys(candidates))
+    close = difflib.get_close_matches(name, candidates, n=count, cutoff=0.4)
+    lowered = name.lower()
+    partial = [candidate for candidate in candidates if lowered in candidate.lower() and candidate not in close]
+    return (close + partial)[:count]

@@ -1,0 +1,40 @@
+"""Model files for runtimes: one format per file of this folder."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+from keras_compress._keras import keras
+from keras_compress.errors import ExportError
+from keras_compress.export.frozen_graph import export_frozen_graph
+
+__all__ = ["export_frozen_graph", "export_model"]
+
+EXPORTERS: dict[str, Callable[..., Path]] = {"frozen_graph": export_frozen_graph}
+SUFFIXES = {".pb": "frozen_graph"}
+
+
+def export_model(model: keras.Model, path: str | Path, save_format: str | None = None, **options: Any) -> Path:
+    """Write a compressed model for inference.
+
+    Args:
+        model: the compressed model; it is only read.
+        path: the file to write. Missing folders are made; an existing file is replaced only by a complete new one.
+        save_format: ``"frozen_graph"``; by default the format of the suffix (``.pb``), and ``frozen_graph`` for others.
+        options: of the format, see :func:`~keras_compress.export.frozen_graph.export_frozen_graph`.
+
+    Returns:
+        The path of the file.
+
+    Raises:
+        ExportError: the format is unknown, an option is wrong, or writing failed.
+    """
+    path = Path(path)
+    name = save_format or SUFFIXES.get(path.suffix.lower(), "frozen_graph")
+    if name not in EXPORTERS:
+        raise ExportError(
+            f"Unknown export format. Expected: one of {sorted(EXPORTERS)}. Received: save_format={save_format!r}."
+        )
+    return EXPORTERS[name](model, path, **options)

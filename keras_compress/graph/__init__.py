@@ -1,0 +1,27 @@
+"""Where compression happens: the model as a value, and pure functions on it."""
+
+from keras_compress.graph.edits import Edit, InsertLayer, WrapWeight, apply_edits, edit_from_dict, edit_to_dict
+from keras_compress.graph.layer_specs import LayerRole, LayerSpec, WeightSpec, register_layer_spec, spec_of
+from keras_compress.graph.snapshot import ModelSnapshot, build, take
+from keras_compress.graph.view import GraphNode, ModelGraph, NodeRef, TensorRef
+
+__all__ = [
+    "Edit",
+    "GraphNode",
+    "InsertLayer",
+    "LayerRole",
+    "LayerSpec",
+    "ModelGraph",
+    "ModelSnapshot",
+    "NodeRef",
+    "TensorRef",
+    "WeightSpec",
+    "WrapWeight",
+    "apply_edits",
+    "build",
+    "edit_from_dict",
+    "edit_to_dict",
+    "register_layer_spec",
+    "spec_of",
+    "take",
+]

@@ -1,0 +1,158 @@
+"""Edits: the decisions of an algorithm as values, and the pure function that applies them to a snapshot.
+
+An edit is JSON-able: the edits of a compressed model are saved with it, so that resuming never decides anew.
+"""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from collections.abc import Iterable, Sequence
+from dataclasses import asdict, dataclass
+from typing import Any
+
+from keras_compress.errors import CompressionError
+from keras_compress.graph.snapshot import ModelSnapshot
+from keras_compress.graph.view import OUTPUT, NodeRef, TensorRef, replace_tensors
+
+__all__ = ["Edit", "InsertLayer", "WrapWeight", "apply_edits", "edit_from_dict", "edit_to_dict"]
+
+
+@dataclass(frozen=True)
+class WrapWeight:
+    """Map the weight ``weight`` of the layer at path ``layer`` through ``op``, a serialized WeightOp."""
+
+    layer: str
+    weight: str
+    op: dict
+
+
+@dataclass(frozen=True)
+class InsertLayer:
+    """Put the serialized layer ``layer`` on the edges from any of ``sources`` to any of ``consumers``.
+
+    All sources and consumers lie in one model. The layer is called once per source and so shares its variables between
+    them. A consumer whose layer is ``OUTPUT`` stands for the outputs of the model.
+    """
+
+    layer: dict
+    sources: tuple[TensorRef, ...]
+    consumers: tuple[NodeRef, ...]
+
+    @property
+    def scope(self) -> str:
+        """Path prefix of the model that the edges lie in: empty for the outer model, ``"backbone/"`` inside it."""
+        head, slash, _ = self.sources[0].layer.rpartition("/")
+        return head + slash
+
+    @property
+    def path(self) -> str:
+        """Path of the inserted layer."""
+        return self.scope + self.layer["config"]["name"]
+
+
+Edit = WrapWeight | InsertLayer
+
+
+def edit_to_dict(edit: Edit) -> dict:
+    """Return an edit as JSON-able values."""
+    return {"edit": type(edit).__name__, **asdict(edit)}
+
+
+def edit_from_dict(values: dict) -> Edit:
+    """Return the edit that :func:`edit_to_dict` wrote down."""
+    values = dict(values)
+    kind = values.pop("edit")
+    if kind == "WrapWeight":
+        return WrapWeight(**values)
+    if kind == "InsertLayer":
+        return InsertLayer(
+            values["layer"],
+            tuple(TensorRef(*source) for source in values["sources"]),
+            tuple(NodeRef(*consumer) for consumer in values["consumers"]),
+        )
+    raise CompressionError(f"Unknown edit. Expected: WrapWeight or InsertLayer. Received: edit={kind!r}.")
+
+
+def apply_edits(snapshot: ModelSnapshot, edits: Iterable[Edit]) -> ModelSnapshot:
+    """Return the snapshot with all edits applied; ``snapshot`` itself is not changed."""
+    wraps: dict[str, list[WrapWeight]] = defaultdict(list)
+    inserts: dict[str, list[InsertLayer]] = defaultdict(list)
+    for edit in edits:
+        if isinstance(edit, WrapWeight):
+            wraps[edit.layer].append(edit)
+        else:
+            inserts[edit.scope].append(edit)
+    edited = snapshot.edited()
+    weights = dict(edited.weights)
+    _edit_model(edited.config["config"], "", wraps, inserts, weights)
+    return ModelSnapshot(edited.config, weights, edited.custom_objects)
+
+
+def _edit_model(config: dict, prefix: str, wraps: dict, inserts: dict, weights: dict) -> None:
+    for entry in config["layers"]:
+        path = prefix + entry["config"]["name"]
+        if path in wraps:
+            _wrap(entry, wraps[path])
+            weights[path] = {f"layer.{name}": array for name, array in weights.get(path, {}).items()}
+        elif isinstance(entry["config"].get("layers"), list):
+            _edit_model(entry["config"], path + "/", wraps, inserts, weights)
+    if inserts[prefix]:
+        insert = _insert_functional if "input_layers" in config else _insert_sequential
+        insert(config, prefix, inserts[prefix])
+
+
+def _wrap(entry: dict, edits: Sequence[WrapWeight]) -> None:
+    """Turn a layer entry into an entry of CompressedLayer around it; its place in the graph stays."""
+    inner = {key: entry[key] for key in ("module", "class_name", "config", "registered_name") if key in entry}
+    name = entry["config"]["name"]
+    config: dict[str, Any] = {
+        "name": name,
+        "trainable": entry["config"].get("trainable", True),
+        "layer": inner,
+        "operations": [[edit.weight, edit.op] for edit in edits],
+    }
+    entry.update(
+        module="keras_compress.layers.compressed_layer",
+        class_name="CompressedLayer",
+        registered_name="keras_compress>CompressedLayer",
+        config=config,
+    )
+
+
+def _insert_functional(config: dict, prefix: str, edits: Sequence[InsertLayer]) -> None:
+    names = {entry["name"] for entry in config["layers"]}
+    rerouted: dict[tuple[NodeRef, TensorRef], tuple[str, int]] = {}
+    added: dict[str, list[dict]] = defaultdict(list)
+    for edit in edits:
+        name = edit.layer["config"]["name"]
+        calls = [[[source.layer[len(prefix) :], source.node, source.index, {}]] for source in edit.sources]
+        added[edit.sources[-1].layer[len(prefix) :]].append({**edit.layer, "name": name, "inbound_nodes": calls})
+        for call, source in enumerate(edit.sources):
+            for consumer in edit.consumers:
+                rerouted[consumer, source] = (name, call)
+
+    def reroute(structure: Any, consumer: NodeRef) -> Any:
+        def replacement(layer: str, node: int, index: int) -> list:
+            found = rerouted.get((consumer, TensorRef(prefix + layer, node, index)))
+            return [layer, node, index] if found is None else [*found, 0]
+
+        return replace_tensors(structure, names, replacement)
+
+    for entry in config["layers"]:
+        path = prefix + entry["name"]
+        entry["inbound_nodes"] = [
+            reroute(call, NodeRef(path, number)) for number, call in enumerate(entry["inbound_nodes"])
+        ]
+    config["output_layers"] = reroute(config["output_layers"], NodeRef(prefix + OUTPUT, 0))
+    config["layers"] = [item for entry in config["layers"] for item in (entry, *added[entry["name"]])]
+
+
+def _insert_sequential(config: dict, prefix: str, edits: Sequence[InsertLayer]) -> None:
+    after = {edit.sources[0].layer[len(prefix) :]: edit.layer for edit in edits}
+    layers = []
+    for entry in config["layers"]:
+        layers.append(entry)
+        inserted = after.get(entry["config"]["name"])
+        if inserted is not None:
+            layers.append(dict(inserted))
+    config["layers"] = layers

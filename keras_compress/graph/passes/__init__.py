@@ -1,0 +1,1 @@
+"""Rewritings of a whole model: one verb per file, each a pure function from snapshot to snapshot."""

@@ -1,0 +1,81 @@
+"""Replace trained operations by what a runtime understands: weights on their grids, and fixed fake quantizers."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+import numpy as np
+
+from keras_compress._keras import serialize
+from keras_compress.graph.passes.strip import compressed_arrays, load_op, unwrap
+from keras_compress.graph.snapshot import ModelSnapshot, entries
+from keras_compress.layers import FakeQuantize, FixedFakeQuantize
+
+__all__ = ["fix_quantizers"]
+
+WEIGHT_BITS = 8
+
+
+def fix_quantizers(snapshot: ModelSnapshot) -> ModelSnapshot:
+    """Return the model for inference in a runtime.
+
+    Every operation on a weight is carried out and gone; where the weight ended on an integer grid, one fixed quantizer
+    of eight bits with the same step follows it, since runtimes know only eight-bit containers. Every activation
+    quantizer becomes a fixed one.
+    """
+    edited = snapshot.edited()
+    weights = dict(edited.weights)
+    for path, entry in list(entries(edited.config)):
+        if entry["class_name"] == "CompressedLayer":
+            _fix_layer(path, entry, weights)
+        elif str(entry.get("registered_name")).endswith("FakeQuantize"):
+            arrays = weights[path]
+            op = _living_quantizer(entry, arrays)
+            fixed, low, high = _fixed(op, op.num_bits)
+            weights[path] = {"low": low, "high": high}
+            description = serialize(fixed)
+            entry.update({key: description[key] for key in ("module", "class_name", "registered_name", "config")})
+            entry["config"]["name"] = op.name
+    return ModelSnapshot(edited.config, weights, edited.custom_objects)
+
+
+def _fix_layer(path: str, entry: dict, weights: dict) -> None:
+    config, arrays = entry["config"], weights[path]
+    inner = compressed_arrays(config, arrays)
+    operations, fixed_arrays = [], {}
+    for index, (weight, description) in enumerate(config["operations"]):
+        op = load_op(description, inner[weight].shape, arrays, f"weight_ops.{index}.")
+        if isinstance(op, FakeQuantize):
+            fixed, low, high = _fixed(op, WEIGHT_BITS)
+            prefix = f"weight_ops.{len(operations)}."
+            fixed_arrays.update({prefix + "low": low, prefix + "high": high})
+            operations.append([weight, serialize(fixed)])
+    if operations:
+        config["operations"] = operations
+        weights[path] = {**{f"layer.{name}": array for name, array in inner.items()}, **fixed_arrays}
+    else:
+        unwrap(entry)
+        weights[path] = inner
+
+
+def _living_quantizer(entry: dict, arrays: Mapping[str, np.ndarray]) -> FakeQuantize:
+    """Make the quantizer of a layer entry; its variables are as large as its arrays, whatever the input's shape."""
+    description = {key: value for key, value in entry.items() if key != "inbound_nodes"}
+    shapes = [array.shape for array in arrays.values() if array.ndim]
+    return load_op(description, shapes[0] if shapes else (1,), arrays, "")
+
+
+def _fixed(op: FakeQuantize, num_bits: int) -> tuple[FixedFakeQuantize, np.ndarray, np.ndarray]:
+    """Return a fixed quantizer of ``num_bits`` with the step and zero point of ``op``, and its ends per channel."""
+    scale, zero_point = (value.astype(np.float64).reshape(-1) for value in op.integer_range())
+    narrow = op.narrow_range
+    if narrow:
+        offset = np.full_like(zero_point, 2 ** (num_bits - 1) - 1)
+        steps = 2**num_bits - 2
+    else:
+        offset, steps = zero_point, 2**num_bits - 1
+    low, high = -offset * scale, (steps - offset) * scale
+    if not op.per_channel:
+        low, high = low[0], high[0]
+    fixed = FixedFakeQuantize(num_bits, narrow, op.channel_axes, name=op.name)
+    return fixed, np.asarray(low, np.float32), np.asarray(high, np.float32)

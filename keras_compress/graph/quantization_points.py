@@ -1,0 +1,122 @@
+"""Where activations are quantized: a pure function from a graph to the edges that carry integers.
+
+The rule is driven by the consumers. A layer that can run in integers wants all its inputs quantized; the wish moves up
+through layers that only move values, as long as nobody who needs floating point looks on. Where it stops, behind the
+layer that really changed the data, the quantizer stands. Convolution, batch normalization and activation stay one
+operation by themselves, because neither batch normalization nor an activation wishes for integers.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+from keras_compress.graph.layer_specs import LayerRole
+from keras_compress.graph.view import OUTPUT, GraphNode, ModelGraph, NodeRef, TensorRef
+
+__all__ = ["QuantizationPoint", "quantization_points"]
+
+_PASSING = (LayerRole.TRANSPARENT, LayerRole.CONCAT)
+
+
+@dataclass(frozen=True)
+class QuantizationPoint:
+    """One range: the tensors that share it, and the nodes that read them quantized."""
+
+    sources: tuple[TensorRef, ...]
+    consumers: tuple[NodeRef, ...]
+
+
+def quantization_points(
+    graph: ModelGraph, wants: Callable[[GraphNode], bool], *, outputs: bool = False
+) -> list[QuantizationPoint]:
+    """Return the places for activation quantizers.
+
+    Args:
+        graph: the model.
+        wants: whether a node should get quantized inputs.
+        outputs: also quantize the outputs of the model.
+
+    Returns:
+        Points in the order of the graph. The inputs of a concatenation form one point, so that they share a range.
+    """
+    return _Placement(graph, wants, outputs).points()
+
+
+class _Placement:
+    def __init__(self, graph: ModelGraph, wants: Callable[[GraphNode], bool], outputs: bool):
+        self._graph = graph
+        self._wants = wants
+        self._outputs = outputs
+        self._passes: dict[NodeRef, bool] = {}
+        self._outputs_of: dict[NodeRef, set[TensorRef]] = {}
+        for node in graph.nodes.values():
+            for tensor in node.inputs:
+                self._outputs_of.setdefault(NodeRef(tensor.layer, tensor.node), set()).add(tensor)
+
+    def points(self) -> list[QuantizationPoint]:
+        wishes: dict[TensorRef, list[NodeRef]] = {}
+        for node in self._graph.nodes.values():
+            for tensor in node.inputs:
+                if self._wishes(node.ref) and not self._hands_on(tensor):
+                    wishes.setdefault(tensor, []).append(node.ref)
+        if self._outputs:
+            for ref in self._graph.nodes:
+                for tensor in self._tensors_of(ref):
+                    sinks = [sink for sink in self._graph.consumers(tensor) if sink.layer == OUTPUT]
+                    if sinks and not self._hands_on(tensor):
+                        wishes.setdefault(tensor, []).extend(sinks)
+        groups = self._shared_ranges(wishes)
+        merged: dict[TensorRef, list[TensorRef]] = {}
+        for tensor in wishes:
+            merged.setdefault(groups.get(tensor, tensor), []).append(tensor)
+        return [
+            QuantizationPoint(tuple(sources), tuple(dict.fromkeys(ref for s in sources for ref in wishes[s])))
+            for sources in merged.values()
+        ]
+
+    def _tensors_of(self, ref: NodeRef) -> set[TensorRef]:
+        return self._outputs_of.get(ref, set()) | {TensorRef(ref.layer, ref.node, 0)}
+
+    def _wishes(self, ref: NodeRef) -> bool:
+        """Whether a consumer wants its inputs quantized, on its own account or for those behind it."""
+        if ref.layer.endswith(OUTPUT):
+            return self._outputs and ref.layer == OUTPUT
+        node = self._graph.nodes[ref]
+        if node.spec.role in _PASSING:
+            return self._all_behind_wish(node)
+        return self._wants(node)
+
+    def _all_behind_wish(self, node: GraphNode) -> bool:
+        if node.ref not in self._passes:
+            self._passes[node.ref] = False  # in a cycle, which a graph does not have, nobody wishes
+            readers = [ref for tensor in self._tensors_of(node.ref) for ref in self._graph.consumers(tensor)]
+            self._passes[node.ref] = bool(readers) and all(self._wishes(ref) for ref in readers)
+        return self._passes[node.ref]
+
+    def _hands_on(self, tensor: TensorRef) -> bool:
+        """Whether the layer that makes ``tensor`` gets quantized inputs in its place."""
+        producer = self._graph.producer(tensor)
+        return producer.spec.role in _PASSING and bool(producer.inputs) and self._all_behind_wish(producer)
+
+    def _shared_ranges(self, wishes: dict[TensorRef, list[NodeRef]]) -> dict[TensorRef, TensorRef]:
+        """Map each tensor that a concatenation joins with others to the first tensor of its group."""
+        root: dict[TensorRef, TensorRef] = {tensor: tensor for tensor in wishes}
+
+        def find(tensor: TensorRef) -> TensorRef:
+            while root[tensor] != tensor:
+                tensor = root[tensor]
+            return tensor
+
+        for node in self._graph.nodes.values():
+            if node.spec.role is LayerRole.CONCAT and self._all_behind_wish(node):
+                first, *others = (source for tensor in node.inputs for source in self._sources(tensor))
+                for other in others:
+                    root[find(other)] = find(first)
+        return {tensor: find(tensor) for tensor in wishes}
+
+    def _sources(self, tensor: TensorRef) -> list[TensorRef]:
+        """The quantized tensors that ``tensor`` is made of, behind layers that only move values."""
+        if not self._hands_on(tensor):
+            return [tensor]
+        return [source for inner in self._graph.producer(tensor).inputs for source in self._sources(inner)]

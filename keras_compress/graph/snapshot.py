@@ -1,0 +1,106 @@
+"""ModelSnapshot: a Keras model as a value, taken from a living model and built into a new one.
+
+The configuration is Keras' own; the weights are arrays by layer and name. Edits and passes map snapshots to snapshots
+and never see a living model.
+"""
+
+from __future__ import annotations
+
+import copy
+from collections.abc import Mapping
+from dataclasses import dataclass, field, replace
+from typing import Any
+
+import numpy as np
+
+from keras_compress._keras import deserialize, keras, serialize, trusted
+from keras_compress.errors import UnsupportedModelError
+from keras_compress.graph.variables import leaf_layers, named_variables
+
+__all__ = ["ModelSnapshot", "build", "entries", "is_model_entry", "take"]
+
+
+@dataclass(frozen=True)
+class ModelSnapshot:
+    """A model that is not alive.
+
+    Attributes:
+        config: Keras' serialized form of the model: ``{"class_name": …, "config": {"layers": […], …}}``.
+        weights: arrays by layer path (``"conv1"``, ``"backbone/conv1"``) and variable name (``"kernel"``).
+        custom_objects: the classes of the model's own layers by name, so that none has to be registered.
+    """
+
+    config: dict
+    weights: Mapping[str, Mapping[str, np.ndarray]]
+    custom_objects: Mapping[str, Any] = field(default_factory=dict)
+
+    def edited(self) -> ModelSnapshot:
+        """Return a copy whose configuration may be changed freely; the arrays are shared."""
+        return replace(self, config=copy.deepcopy(self.config), weights=dict(self.weights))
+
+
+def take(model: keras.Model) -> ModelSnapshot:
+    """Return ``model`` as a value. The model is only read."""
+    weights = {}
+    for path, layer in leaf_layers(model):
+        variables = named_variables(layer)
+        if variables:
+            weights[path] = {name: variable.numpy() for name, variable in variables.items()}
+    config = serialize(model)
+    for key in ("compile_config", "build_config"):
+        config.pop(key, None)
+    _drop_build_configs(config)
+    return ModelSnapshot(config, weights, _custom_objects(model))
+
+
+def build(snapshot: ModelSnapshot) -> keras.Model:
+    """Return a new model with the configuration and the weights of ``snapshot``.
+
+    A layer without arrays in the snapshot, as a new quantizer, keeps its initial values.
+    """
+    with trusted():
+        model = deserialize(snapshot.config, dict(snapshot.custom_objects))
+    for path, layer in leaf_layers(model):
+        arrays = snapshot.weights.get(path)
+        if arrays:
+            _assign(path, named_variables(layer), arrays)
+    return model
+
+
+def _assign(path: str, variables: dict, arrays: Mapping[str, np.ndarray]) -> None:
+    for name, array in arrays.items():
+        variable = variables.get(name)
+        if variable is None:
+            raise UnsupportedModelError(
+                f"Layer '{path}' was rebuilt from its configuration without its variable '{name}'. Expected: "
+                f"get_config() and build() of {path!r} make the same variables again. Received: {sorted(variables)}."
+            )
+        variable.assign(array)
+
+
+def entries(config: dict, prefix: str = ""):
+    """Yield ``(path, entry)`` for every layer entry of a model configuration, nested models included before their layers."""
+    for entry in config["config"]["layers"]:
+        path = prefix + entry["config"]["name"]
+        yield path, entry
+        if is_model_entry(entry):
+            yield from entries(entry, path + "/")
+
+
+def is_model_entry(entry: dict) -> bool:
+    """True when a layer entry is itself a graph of layers."""
+    return isinstance(entry.get("config"), dict) and isinstance(entry["config"].get("layers"), list)
+
+
+def _drop_build_configs(config: dict) -> None:
+    """Remove what would make Keras build a layer before the graph calls it, outside its name scope."""
+    for _, entry in entries(config):
+        entry.pop("build_config", None)
+
+
+def _custom_objects(model: keras.Model) -> dict[str, Any]:
+    found: dict[str, Any] = {}
+    for _, layer in leaf_layers(model):
+        if not type(layer).__module__.startswith(("tf_keras.", "keras_compress.")):
+            found[type(layer).__name__] = type(layer)
+    return found

@@ -1,0 +1,154 @@
+"""ModelGraph: the nodes and edges of a snapshot, for reading.
+
+A node is one call of a layer. Layers of nested models have paths such as ``"backbone/conv1"``; every model, outer or
+nested, is a graph of its own whose inputs and outputs are the borders that edges do not cross.
+"""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import Any, NamedTuple
+
+from keras_compress.graph.layer_specs import LayerSpec, spec_of
+from keras_compress.graph.snapshot import ModelSnapshot, is_model_entry
+
+__all__ = ["OUTPUT", "GraphNode", "ModelGraph", "NodeRef", "TensorRef", "replace_tensors"]
+
+
+class TensorRef(NamedTuple):
+    """Output number ``index`` of call number ``node`` of the layer at path ``layer``."""
+
+    layer: str
+    node: int
+    index: int
+
+
+class NodeRef(NamedTuple):
+    """Call number ``node`` of the layer at path ``layer``."""
+
+    layer: str
+    node: int
+
+
+#: The name that stands for 'the outputs of the model' among the consumers of a tensor.
+OUTPUT = "<output>"
+
+
+@dataclass(frozen=True)
+class GraphNode:
+    """One call of a layer: what it is, and the tensors it reads in order."""
+
+    ref: NodeRef
+    class_name: str
+    config: dict
+    inputs: tuple[TensorRef, ...]
+
+    @property
+    def spec(self) -> LayerSpec:
+        return spec_of(self.class_name)
+
+
+class ModelGraph:
+    """Read-only view of a snapshot: ``nodes`` by reference, and who reads a tensor."""
+
+    def __init__(self, snapshot: ModelSnapshot):
+        self.snapshot = snapshot
+        self.nodes: dict[NodeRef, GraphNode] = {}
+        self._consumers: dict[TensorRef, list[NodeRef]] = defaultdict(list)
+        self.model_inputs: tuple[str, ...] = ()
+        self._read(snapshot.config["config"], "")
+
+    def _read(self, config: dict, prefix: str) -> None:
+        if "input_layers" in config:
+            self._read_functional(config, prefix)
+        else:
+            self._read_sequential(config, prefix)
+
+    def _read_functional(self, config: dict, prefix: str) -> None:
+        names = {entry["name"] for entry in config["layers"]}
+        for entry in config["layers"]:
+            path = prefix + entry["name"]
+            calls = entry["inbound_nodes"] or [[]]
+            for number, call in enumerate(calls):
+                tensors = [TensorRef(prefix + name, node, index) for name, node, index in _tensors(call, names)]
+                self._add(GraphNode(NodeRef(path, number), entry["class_name"], entry["config"], tuple(tensors)))
+            if is_model_entry(entry):
+                self._read(entry["config"], path + "/")
+        for name, node, index in _tensors(config["output_layers"], names):
+            self._consumers[TensorRef(prefix + name, node, index)].append(NodeRef(prefix + OUTPUT, 0))
+        if not prefix:
+            self.model_inputs = tuple(name for name, _, _ in _tensors(config["input_layers"], names))
+
+    def _read_sequential(self, config: dict, prefix: str) -> None:
+        previous: tuple[TensorRef, ...] = ()
+        for entry in config["layers"]:
+            path = prefix + entry["config"]["name"]
+            self._add(GraphNode(NodeRef(path, 0), entry["class_name"], entry["config"], previous))
+            if is_model_entry(entry):
+                self._read(entry["config"], path + "/")
+            previous = (TensorRef(path, 0, 0),)
+        if previous:
+            self._consumers[previous[0]].append(NodeRef(prefix + OUTPUT, 0))
+        if not prefix and config["layers"]:
+            self.model_inputs = (config["layers"][0]["config"]["name"],)
+
+    def _add(self, node: GraphNode) -> None:
+        self.nodes[node.ref] = node
+        for tensor in node.inputs:
+            if node.ref not in self._consumers[tensor]:
+                self._consumers[tensor].append(node.ref)
+
+    def consumers(self, tensor: TensorRef) -> tuple[NodeRef, ...]:
+        """Return the nodes that read ``tensor``; the outputs of a model appear as a node whose layer ends in OUTPUT."""
+        return tuple(self._consumers.get(tensor, ()))
+
+    def producer(self, tensor: TensorRef) -> GraphNode:
+        """Return the node that makes ``tensor``."""
+        return self.nodes[NodeRef(tensor.layer, tensor.node)]
+
+    def layers(self) -> Iterator[tuple[str, str, dict]]:
+        """Yield ``(path, class name, config)`` of every layer once, nested models and their layers included."""
+        for ref, node in self.nodes.items():
+            if ref.node == 0:
+                yield ref.layer, node.class_name, node.config
+
+    def weight_shape(self, layer: str, weight: str) -> tuple[int, ...] | None:
+        """Return the shape of a weight, or None if the layer has no such weight."""
+        array = self.snapshot.weights.get(layer, {}).get(weight)
+        return None if array is None else array.shape
+
+
+def _tensors(structure: Any, names: set[str]) -> Iterator[tuple[str, int, int]]:
+    """Yield every ``[layer, node, index]`` in a nested structure of lists and dicts, keyword arguments included."""
+    if _is_tensor(structure, names):
+        yield structure[0], structure[1], structure[2]
+        structure = structure[3:]
+    if isinstance(structure, dict):
+        structure = list(structure.values())
+    if isinstance(structure, (list, tuple)):
+        for item in structure:
+            yield from _tensors(item, names)
+
+
+def replace_tensors(structure: Any, names: set[str], replacement) -> Any:
+    """Return ``structure`` with every ``[layer, node, index]`` in it replaced by ``replacement(layer, node, index)``."""
+    if _is_tensor(structure, names):
+        rest = [replace_tensors(item, names, replacement) for item in structure[3:]]
+        return [*replacement(*structure[:3]), *rest]
+    if isinstance(structure, dict):
+        return {key: replace_tensors(item, names, replacement) for key, item in structure.items()}
+    if isinstance(structure, (list, tuple)):
+        return [replace_tensors(item, names, replacement) for item in structure]
+    return structure
+
+
+def _is_tensor(structure: Any, names: set[str]) -> bool:
+    return (
+        isinstance(structure, (list, tuple))
+        and len(structure) >= 3
+        and isinstance(structure[0], str)
+        and structure[0] in names
+        and all(isinstance(number, int) and not isinstance(number, bool) for number in structure[1:3])
+    )

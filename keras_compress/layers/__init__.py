@@ -1,0 +1,19 @@
+"""What is done to a tensor: Keras layers that own every variable that compression adds."""
+
+from keras_compress.layers.compressed_layer import CompressedLayer, weight_owner
+from keras_compress.layers.fake_quantize import AsymmetricFakeQuantize, FakeQuantize, SymmetricFakeQuantize, observing
+from keras_compress.layers.fixed_fake_quantize import FixedFakeQuantize
+from keras_compress.layers.weight_op import IntegerWeight, Stage, WeightOp
+
+__all__ = [
+    "AsymmetricFakeQuantize",
+    "CompressedLayer",
+    "FakeQuantize",
+    "FixedFakeQuantize",
+    "IntegerWeight",
+    "Stage",
+    "SymmetricFakeQuantize",
+    "WeightOp",
+    "observing",
+    "weight_owner",
+]

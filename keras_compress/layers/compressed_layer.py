@@ -1,0 +1,152 @@
+"""CompressedLayer: the only wrapper. It calls a layer with some of its weights replaced by compressed ones.
+
+Which weights, and how they are compressed, is given to it as a list of weight operations; it decides nothing.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from typing import Any
+
+import tensorflow as tf
+
+from keras_compress._keras import deserialize, keras, register, serialize
+from keras_compress.layers.weight_op import WeightOp
+
+__all__ = ["CompressedLayer", "weight_owner"]
+
+
+def weight_owner(layer: Any, path: str) -> tuple[Any, str]:
+    """Return the object that holds the weight at a dotted path, and the name of the attribute.
+
+    Example:
+        ``weight_owner(lstm, "cell.kernel")`` is ``(lstm.cell, "kernel")``.
+    """
+    *parents, attribute = path.split(".")
+    for parent in parents:
+        layer = getattr(layer, parent)
+    return layer, attribute
+
+
+@register
+class CompressedLayer(keras.layers.Wrapper):
+    """A Keras layer whose weights pass through weight operations before use.
+
+    Forward: ``y = layer(x)`` with every weight ``w`` that has operations replaced by ``op_n(... op_1(w))``, in the order
+    of their :class:`~keras_compress.layers.weight_op.Stage`. The float weight stays the trained variable; gradients
+    reach it through the operations. The wrapper has the name of its layer, so edges of a graph stay valid, and offers
+    the attributes of its layer (``kernel``, ``bias``, ``units``, …) as its own.
+
+    Args:
+        layer: the layer to compress.
+        operations: pairs ``(path, op)``: a dotted path to the weight, such as ``"kernel"`` or ``"cell.kernel"``, and
+            the :class:`~keras_compress.layers.weight_op.WeightOp` that maps it.
+
+    Example:
+        >>> from keras_compress.layers import SymmetricFakeQuantize
+        >>> quantizer = SymmetricFakeQuantize(num_bits=8, narrow_range=True, channel_axes=(-1,))
+        >>> dense = CompressedLayer(keras.layers.Dense(3), [("kernel", quantizer)])
+        >>> dense(tf.ones((2, 5))).shape
+        TensorShape([2, 3])
+    """
+
+    def __init__(self, layer: keras.layers.Layer, operations: Sequence[tuple[str, WeightOp]], **kwargs):
+        kwargs.setdefault("name", layer.name)
+        kwargs.setdefault("trainable", layer.trainable)
+        kwargs["dtype"] = "float32"
+        kwargs["autocast"] = False
+        super().__init__(layer, **kwargs)
+        ordered = sorted(operations, key=lambda pair: pair[1].stage)
+        self.weight_paths = tuple(path for path, _ in ordered)
+        self.weight_ops = [op for _, op in ordered]
+        self.supports_masking = layer.supports_masking
+
+    @property
+    def operations(self) -> list[tuple[str, WeightOp]]:
+        """Pairs of weight path and operation, in the order in which they are applied."""
+        return list(zip(self.weight_paths, self.weight_ops, strict=True))
+
+    def build(self, input_shape=None):
+        if not self.layer.built:
+            self.layer.build(input_shape)
+            self.layer.built = True
+        for path, op in self.operations:
+            owner, attribute = weight_owner(self.layer, path)
+            weight = getattr(owner, attribute, None)
+            if weight is not None and not op.built:
+                with tf.name_scope(op.name):
+                    op.build(weight.shape)
+        self.built = True
+
+    def call(self, *args, **kwargs):
+        spec = self.layer._call_spec
+        if not spec.expects_training_arg:
+            kwargs.pop("training", None)
+        if not spec.expects_mask_arg:
+            kwargs.pop("mask", None)
+        with self._compressed_weights():
+            return self.layer(*args, **kwargs)
+
+    @contextmanager
+    def _compressed_weights(self) -> Iterator[None]:
+        """Put the compressed tensors in the place of the variables, and the variables back afterwards.
+
+        The swap goes past ``setattr``, which would make Keras stop tracking the variable.
+        """
+        originals: dict[tuple[int, str], tuple[Any, str, Any]] = {}
+        try:
+            for path, op in self.operations:
+                owner, attribute = weight_owner(self.layer, path)
+                if (id(owner), attribute) not in originals:
+                    originals[id(owner), attribute] = owner, attribute, owner.__dict__[attribute]
+                owner.__dict__[attribute] = op(tf.convert_to_tensor(owner.__dict__[attribute]))
+            for owner, attribute, _ in originals.values():
+                owner.__dict__[attribute] = tf.cast(owner.__dict__[attribute], owner.compute_dtype)
+            yield
+        finally:
+            for owner, attribute, variable in originals.values():
+                owner.__dict__[attribute] = variable
+
+    def compressed_weight(self, path: str) -> tf.Tensor:
+        """Return the weight at ``path`` as the forward pass sees it, in float32."""
+        owner, attribute = weight_owner(self.layer, path)
+        weight = tf.cast(tf.convert_to_tensor(getattr(owner, attribute)), tf.float32)
+        for target, op in self.operations:
+            if target == path:
+                weight = op(weight)
+        return weight
+
+    def compute_output_shape(self, input_shape):
+        return self.layer.compute_output_shape(input_shape)
+
+    def compute_mask(self, inputs, mask=None):
+        return self.layer.compute_mask(inputs, mask)
+
+    def __getattr__(self, name: str):
+        if name.startswith("_") or "layer" not in self.__dict__:
+            raise AttributeError(f"'{type(self).__name__}' object has no attribute '{name}'")
+        return getattr(self.layer, name)
+
+    def get_config(self) -> dict:
+        base = keras.layers.Layer.get_config(self)
+        return {
+            "name": base["name"],
+            "trainable": base["trainable"],
+            "layer": serialize(self.layer),
+            "operations": [[path, serialize(op)] for path, op in self.operations],
+        }
+
+    @classmethod
+    def from_config(cls, config: dict, custom_objects: dict | None = None) -> CompressedLayer:
+        config = dict(config)
+        layer = deserialize(_without_build_config(config.pop("layer")), custom_objects)
+        operations = [
+            (path, deserialize(_without_build_config(op), custom_objects)) for path, op in config.pop("operations")
+        ]
+        return cls(layer, operations, **config)
+
+
+def _without_build_config(description: dict) -> dict:
+    """Drop the entry that would make Keras build the layer early, outside the name scope of the wrapper."""
+    return {key: value for key, value in description.items() if key != "build_config"}

@@ -1,0 +1,245 @@
+"""Fake quantization layers with trainable ranges, for weights and for activations alike.
+
+A layer maps a tensor of any shape to the levels of its integer grid. Used inside a
+:class:`~keras_compress.layers.compressed_layer.CompressedLayer` it quantizes a weight; put into the graph of a model it
+quantizes an activation. How a range is found from data is not decided here: while an observer is attached, the layer
+shows it the tensor and passes the tensor on unchanged.
+"""
+
+from __future__ import annotations
+
+from abc import abstractmethod
+from collections.abc import Callable, Iterable, Sequence
+from contextlib import contextmanager
+
+import numpy as np
+import tensorflow as tf
+
+from keras_compress._keras import keras, register
+from keras_compress.layers.weight_op import IntegerWeight, Stage, WeightOp
+from keras_compress.numerics import fake_quantize, symmetric_bounds, tune_range
+
+__all__ = ["AsymmetricFakeQuantize", "FakeQuantize", "SymmetricFakeQuantize", "observing"]
+
+#: Where an activation range stands before it was measured: wide enough for the output of ReLU6 and for normalized data.
+UNMEASURED_RANGE = 6.0
+
+
+class FakeQuantize(WeightOp):
+    """Base of the quantizers: an integer grid of ``num_bits`` over a trainable range.
+
+    Args:
+        num_bits: bits of the grid, 2 to 8. Default 8.
+        narrow_range: leave out the most negative level, as weights do. Default False.
+        channel_axes: axes of the tensor along which every index has a range of its own, for example ``(-1,)``; None
+            (default) for one range.
+        half_range: use only the inner half of the levels: protects CPUs without VNNI from overflow. Default False.
+    """
+
+    stage = Stage.QUANTIZE
+
+    def __init__(
+        self,
+        num_bits: int = 8,
+        narrow_range: bool = False,
+        channel_axes: Sequence[int] | None = None,
+        half_range: bool = False,
+        **kwargs,
+    ):
+        super().__init__(**kwargs)
+        if not 2 <= num_bits <= 8:
+            raise ValueError(f"A quantizer takes 2 to 8 bits. Received: num_bits={num_bits} for '{self.name}'.")
+        self.num_bits = num_bits
+        self.narrow_range = narrow_range
+        self.channel_axes = None if channel_axes is None else tuple(channel_axes)
+        self.half_range = half_range
+        self.supports_masking = True
+        self._observer: Callable[[tf.Tensor], None] | None = None
+
+    @property
+    def grid_bits(self) -> int:
+        """Bits of the grid that is really used: one less than ``num_bits`` with ``half_range``."""
+        return self.num_bits - 1 if self.half_range else self.num_bits
+
+    @property
+    def per_channel(self) -> bool:
+        return self.channel_axes is not None
+
+    def range_shape(self, shape) -> tuple[int, ...]:
+        """Shape of the range variables for a tensor of ``shape``: ``()``, or ones but for the channel axes."""
+        if self.channel_axes is None:
+            return ()
+        shape = tuple(tf.TensorShape(shape).as_list())
+        axes = {axis % len(shape) for axis in self.channel_axes}
+        if any(shape[axis] is None for axis in axes):
+            raise ValueError(
+                f"'{self.name}' needs a known size along its channel axes {sorted(axes)}. Received: shape={shape}. "
+                "Give the model's Input a fixed size there, or quantize per tensor."
+            )
+        return tuple(size if axis in axes else 1 for axis, size in enumerate(shape))
+
+    def build(self, input_shape):
+        self.range_variable_shape = self.range_shape(input_shape)
+        super().build(input_shape)
+
+    def call(self, inputs):
+        if self._observer is not None:
+            self._observer(inputs)
+            return inputs
+        values = tf.cast(inputs, tf.float32)
+        low, high = self.range()
+        return tf.cast(fake_quantize(values, low, high, self.grid_bits, self.narrow_range), inputs.dtype)
+
+    @abstractmethod
+    def range(self) -> tuple[tf.Tensor, tf.Tensor]:
+        """Return the lowest and highest level, shaped as :meth:`range_shape`, differentiable."""
+
+    @abstractmethod
+    def set_range(self, low: np.ndarray, high: np.ndarray) -> None:
+        """Start the trainable range from measured extremes, shaped as :meth:`range_shape`."""
+
+    def integer_range(self) -> tuple[np.ndarray, np.ndarray]:
+        """Return ``(scale, zero_point)``: the grid is ``scale * (q - zero_point)`` for ``q`` from 0 upwards.
+
+        Both are shaped as :meth:`range_shape`; scale is float32, zero_point int32.
+        """
+        low, high = (value.numpy().astype(np.float64) for value in self.range())
+        steps = 2**self.grid_bits - (2 if self.narrow_range else 1)
+        scale = (high - low) / steps
+        zero_point = np.round(np.divide(-low, scale, out=np.zeros_like(low), where=scale > 0))
+        return scale.astype(np.float32), zero_point.astype(np.int32)
+
+    def to_integer(self, weight: np.ndarray) -> IntegerWeight:
+        """Return ``weight`` on the grid, as int8 with zero point 0 where the grid is symmetric, else as uint8.
+
+        Args:
+            weight: float array of the shape the layer was built for.
+        """
+        scale, zero_point = self.integer_range()
+        steps = 2**self.grid_bits - (2 if self.narrow_range else 1)
+        scaled = np.divide(weight, scale, out=np.zeros_like(weight, np.float32), where=scale > 0)
+        values = np.clip(np.round(scaled) + zero_point, 0, steps).astype(np.int32)
+        if self.narrow_range:
+            return IntegerWeight((values - zero_point).astype(np.int8), scale, np.zeros_like(zero_point), self.num_bits)
+        return IntegerWeight(values.astype(np.uint8), scale, zero_point, self.num_bits)
+
+    def get_config(self) -> dict:
+        return {
+            **super().get_config(),
+            "num_bits": self.num_bits,
+            "narrow_range": self.narrow_range,
+            "channel_axes": self.channel_axes,
+            "half_range": self.half_range,
+        }
+
+
+@register
+class SymmetricFakeQuantize(FakeQuantize):
+    """Quantizer with one trainable ``scale``: levels from ``scale * q_min / q_max`` to ``scale``.
+
+    ``q_min`` and ``q_max`` are those of :func:`~keras_compress.numerics.symmetric_bounds`. Whether negative values are
+    represented is a number, not a part of the graph: the variable ``signed`` (1 or 0) is set from the data, saved and
+    restored with the ranges, and not trained. The magnitude of ``scale`` counts, so that a step of the optimizer cannot
+    make the range negative.
+
+    Args:
+        signed: True or False forces it; None (default) starts as signed and lets :meth:`set_range` decide from the data.
+        num_bits, narrow_range, channel_axes, half_range: see :class:`FakeQuantize`.
+
+    Example:
+        >>> quantizer = SymmetricFakeQuantize(num_bits=8, channel_axes=(-1,), narrow_range=True)
+        >>> quantizer(tf.ones((3, 3, 1, 4))).shape
+        TensorShape([3, 3, 1, 4])
+
+    Source: Kozlov et al. 2020, arXiv:2002.08679, section 4.1; Jain et al. 2019, arXiv:1903.08066.
+    """
+
+    def __init__(self, num_bits: int = 8, *, signed: bool | None = None, **kwargs):
+        super().__init__(num_bits, **kwargs)
+        self.force_signed = signed
+
+    def build(self, input_shape):
+        super().build(input_shape)
+        initial = keras.initializers.Constant(UNMEASURED_RANGE)
+        self.scale = self.add_weight("scale", self.range_variable_shape, initializer=initial)
+        self.signed = self.add_weight(
+            "signed", (), initializer="zeros" if self.force_signed is False else "ones", trainable=False
+        )
+
+    def range(self):
+        high = tf.abs(self.scale)
+        q_min, q_max = symmetric_bounds(self.grid_bits, signed=True, narrow_range=self.narrow_range)
+        return high * (self.signed * (q_min / q_max)), high
+
+    def set_range(self, low, high):
+        if self.force_signed is None and not self.narrow_range:
+            self.signed.assign(float(np.any(low < 0)))
+        self.scale.assign(_without_zeros(np.maximum(np.abs(low), np.abs(high))))
+
+    def get_config(self) -> dict:
+        return {**super().get_config(), "signed": self.force_signed}
+
+
+@register
+class AsymmetricFakeQuantize(FakeQuantize):
+    """Quantizer with a trainable range ``[range_min, range_max]`` that is tuned so that zero is exact.
+
+    The range in use is :func:`~keras_compress.numerics.tune_range` of the two variables.
+
+    Args:
+        num_bits, narrow_range, channel_axes, half_range: see :class:`FakeQuantize`.
+
+    Example:
+        >>> quantizer = AsymmetricFakeQuantize(num_bits=8)
+        >>> float(quantizer(tf.zeros((1, 4)))[0, 0])
+        0.0
+
+    Source: Kozlov et al. 2020, arXiv:2002.08679, section 4.1; Choi et al. 2018, arXiv:1805.06085.
+    """
+
+    def build(self, input_shape):
+        super().build(input_shape)
+        shape, constant = self.range_variable_shape, keras.initializers.Constant
+        self.range_min = self.add_weight("range_min", shape, initializer=constant(-UNMEASURED_RANGE))
+        self.range_max = self.add_weight("range_max", shape, initializer=constant(UNMEASURED_RANGE))
+
+    def range(self):
+        low = tf.minimum(self.range_min, self.range_max)
+        high = tf.maximum(self.range_min, self.range_max)
+        return tune_range(low, high, self.grid_bits)
+
+    def set_range(self, low, high):
+        low, high = np.minimum(low, 0.0), np.maximum(high, 0.0)
+        width = high - low
+        self.range_min.assign(low)
+        self.range_max.assign(np.where(width > 0, high, _without_zeros(width)))
+
+
+@contextmanager
+def observing(observers: dict[FakeQuantize, Callable[[tf.Tensor], None] | None], quantizers: Iterable[FakeQuantize]):
+    """Switch ``quantizers`` off while the context lasts, and show their inputs to their observer, if they have one.
+
+    A graph traced inside the context keeps the observers, so trace a function of its own there and drop it afterwards.
+    """
+    quantizers = list(quantizers)
+    try:
+        for quantizer in quantizers:
+            quantizer._observer = observers.get(quantizer) or _ignore
+        yield
+    finally:
+        for quantizer in quantizers:
+            quantizer._observer = None
+
+
+@tf.autograph.experimental.do_not_convert
+def _ignore(tensor) -> None:
+    """Observe nothing."""
+
+
+def _without_zeros(scale: np.ndarray) -> np.ndarray:
+    """Replace a scale of zero, that is of a tensor or channel that was all zero, by the largest of the others, or 1.
+
+    Any scale represents zeros exactly; a scale of zero could never be trained away from zero.
+    """
+    scale = np.asarray(scale, np.float32)
+    return np.where(scale > 0, scale, scale.max() if scale.max() > 0 else 1.0).astype(np.float32)

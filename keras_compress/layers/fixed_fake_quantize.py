@@ -1,0 +1,79 @@
+"""FixedFakeQuantize: a quantizer whose range no longer changes, written with TensorFlow's own fake-quantization ops.
+
+Exports use it in the place of the trained quantizers, because runtimes recognize these ops and turn them into integers.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import tensorflow as tf
+
+from keras_compress._keras import register
+from keras_compress.layers.weight_op import Stage, WeightOp
+
+__all__ = ["FixedFakeQuantize"]
+
+
+@register
+class FixedFakeQuantize(WeightOp):
+    """Fake quantization over a range held in variables that are not trained.
+
+    Args:
+        num_bits: bits of the grid, 2 to 8.
+        narrow_range: leave out the lowest level.
+        channel_axes: axes with a range for each index, or None for one range. TensorFlow's op takes the last axis only;
+            for other axes the tensor is transposed or reshaped around it.
+    """
+
+    stage = Stage.QUANTIZE
+
+    def __init__(self, num_bits: int, narrow_range: bool, channel_axes: Sequence[int] | None = None, **kwargs):
+        super().__init__(**kwargs)
+        self.num_bits = num_bits
+        self.narrow_range = narrow_range
+        self.channel_axes = None if channel_axes is None else tuple(channel_axes)
+
+    def build(self, input_shape):
+        sizes = () if self.channel_axes is None else (_product(input_shape, self.channel_axes),)
+        self.low = self.add_weight("low", sizes, initializer="zeros", trainable=False)
+        self.high = self.add_weight("high", sizes, initializer="ones", trainable=False)
+        super().build(input_shape)
+
+    def call(self, inputs):
+        values = tf.cast(inputs, tf.float32)
+        if self.channel_axes is None:
+            out = tf.quantization.fake_quant_with_min_max_vars(
+                values, self.low, self.high, self.num_bits, self.narrow_range
+            )
+        else:
+            out = self._per_channel(values)
+        return tf.cast(out, inputs.dtype)
+
+    def _per_channel(self, values: tf.Tensor) -> tf.Tensor:
+        rank = values.shape.rank
+        axes = [axis % rank for axis in self.channel_axes]
+        order = [axis for axis in range(rank) if axis not in axes] + axes
+        moved = values if order == list(range(rank)) else tf.transpose(values, order)
+        shape = moved.shape if moved.shape.is_fully_defined() else tf.shape(moved)
+        joined = moved if len(axes) == 1 else tf.reshape(moved, [*shape[: -len(axes)], self.low.shape[0]])
+        out = tf.quantization.fake_quant_with_min_max_vars_per_channel(
+            joined, self.low, self.high, self.num_bits, self.narrow_range
+        )
+        out = out if len(axes) == 1 else tf.reshape(out, shape)
+        return out if moved is values else tf.transpose(out, [order.index(axis) for axis in range(rank)])
+
+    def get_config(self) -> dict:
+        return {
+            **super().get_config(),
+            "num_bits": self.num_bits,
+            "narrow_range": self.narrow_range,
+            "channel_axes": self.channel_axes,
+        }
+
+
+def _product(shape, axes: Sequence[int]) -> int:
+    size = 1
+    for axis in axes:
+        size *= tf.TensorShape(shape).as_list()[axis]
+    return size

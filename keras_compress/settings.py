@@ -1,0 +1,92 @@
+"""Settings: the base of every configuration section, and errors that name the key.
+
+A section is a frozen pydantic model, so a configuration is a value. A wrong key, type or range becomes a
+:class:`~keras_compress.errors.ConfigError` with the path to it, what was received, what is allowed and the nearest name.
+"""
+
+from __future__ import annotations
+
+import types
+import typing
+from typing import Any, TypeVar
+
+import pydantic
+
+from keras_compress.errors import ConfigError, nearest
+
+__all__ = ["Settings", "one_or_more", "validated"]
+
+SettingsType = TypeVar("SettingsType", bound="Settings")
+
+
+class Settings(pydantic.BaseModel):
+    """A frozen section of the configuration that refuses unknown keys."""
+
+    model_config = pydantic.ConfigDict(frozen=True, extra="forbid", populate_by_name=True)
+
+    def to_dict(self) -> dict:
+        """Return the JSON-able form, without the keys that have their default value."""
+        return self.model_dump(mode="json", exclude_defaults=True, by_alias=True)
+
+
+def one_or_more(value: Any) -> Any:
+    """Let a key that takes a list take a single item too."""
+    if value is None or isinstance(value, (list, tuple)):
+        return value
+    return [value]
+
+
+def validated(section: type[SettingsType], values: Any, path: str = "") -> SettingsType:
+    """Return ``section`` made from ``values``, or raise a ConfigError that names each wrong key.
+
+    Args:
+        section: the class of the section.
+        values: what the user wrote: a dict, or an object of the class.
+        path: where the section stands in the whole configuration, as ``"compression[0]"``.
+    """
+    try:
+        return section.model_validate(values)
+    except pydantic.ValidationError as error:
+        messages = [_message(section, problem, path) for problem in error.errors()]
+        raise ConfigError("\n".join(messages)) from None
+
+
+def _message(section: type[Settings], problem: Any, path: str) -> str:
+    location, received = problem["loc"], problem["input"]
+    where = _join(path, location)
+    if problem["type"] == "extra_forbidden":
+        allowed = _keys_at(section, location[:-1])
+        close = nearest(str(location[-1]), allowed, 1)
+        hint = f" Did you mean '{close[0]}'?" if close else ""
+        return f"Unknown key '{where}'.{hint} Allowed: {', '.join(sorted(allowed))}. Received: {location[-1]}={received!r}."
+    if problem["type"] == "missing":
+        return f"Missing key '{where}'. Expected: a value for '{location[-1]}' beside {sorted(received)}."
+    if problem["type"] == "value_error":
+        return f"Wrong value at '{where}': {problem['ctx']['error']}"
+    expected = problem["msg"].removeprefix("Input should be ")
+    return f"Wrong value at '{where}'. Expected: {expected}. Received: {received!r}."
+
+
+def _join(path: str, location: tuple) -> str:
+    for part in location:
+        path = f"{path}[{part}]" if isinstance(part, int) else f"{path}.{part}" if path else str(part)
+    return path or "the configuration"
+
+
+def _keys_at(section: Any, location: tuple) -> list[str]:
+    """Return the keys that the section at ``location`` inside ``section`` takes."""
+    for part in location:
+        if isinstance(part, str) and part in getattr(section, "model_fields", {}):
+            section = _section_in(section.model_fields[part].annotation)
+    return [field.alias or name for name, field in getattr(section, "model_fields", {}).items()]
+
+
+def _section_in(annotation: Any) -> Any:
+    """Find the Settings class inside an annotation such as ``tuple[Section, ...] | None``."""
+    if isinstance(annotation, type) and not isinstance(annotation, types.GenericAlias) and issubclass(annotation, Settings):
+        return annotation
+    for inner in typing.get_args(annotation):
+        found = _section_in(inner)
+        if found is not None:
+            return found
+    return None

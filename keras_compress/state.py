@@ -1,0 +1,147 @@
+"""The state of a compression in a checkpoint: decisions and position as JSON, beside the numbers in the model.
+
+``TFCompressionState`` writes it into a ``tf.train.Checkpoint``; ``TFCompressionStateLoader`` reads it before the model
+is rebuilt.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass, field
+from typing import Any, Protocol
+
+import tensorflow as tf
+
+from keras_compress.algorithms import SkippedWeight
+from keras_compress.errors import StateError
+from keras_compress.graph import Edit, ModelGraph, WrapWeight, edit_from_dict, edit_to_dict
+from keras_compress.graph.snapshot import ModelSnapshot
+
+__all__ = ["CompressionState", "TFCompressionState", "TFCompressionStateLoader"]
+
+VERSION = 1
+
+
+@dataclass(frozen=True)
+class CompressionState:
+    """Everything needed to rebuild a compressed model but its numbers.
+
+    Attributes:
+        config: the configuration, as ``CompressionConfig.to_dict``.
+        edits: the edits of each algorithm, in the order of the configuration.
+        skipped: weights left alone, with the reason.
+        scheduler: the position, as ``CompressionScheduler.get_state``.
+    """
+
+    config: dict
+    edits: Sequence[Sequence[Edit]]
+    skipped: Sequence[SkippedWeight] = ()
+    scheduler: dict[str, int] = field(default_factory=dict)
+
+    def to_dict(self) -> dict:
+        """Return the state as JSON-able values."""
+        values = {
+            "version": VERSION,
+            "config": self.config,
+            "edits": [[edit_to_dict(edit) for edit in part] for part in self.edits],
+            "skipped": [asdict(weight) for weight in self.skipped],
+            "scheduler": self.scheduler,
+        }
+        return json.loads(json.dumps(values))
+
+    @classmethod
+    def from_dict(cls, values: Any) -> CompressionState:
+        """Read what :meth:`to_dict` wrote.
+
+        Raises:
+            StateError: this is not a compression state, or one of another version.
+        """
+        version = values.get("version") if isinstance(values, dict) else None
+        if version != VERSION:
+            raise StateError(
+                f"This is not a compression state of version {VERSION}. Expected: what controller.get_compression_state() "
+                f"or TFCompressionStateLoader().state gives. Received: version={version!r}."
+            )
+        try:
+            return cls(
+                values["config"],
+                [[edit_from_dict(edit) for edit in part] for part in values["edits"]],
+                [SkippedWeight(**weight) for weight in values["skipped"]],
+                values["scheduler"],
+            )
+        except (KeyError, TypeError, AttributeError) as error:
+            raise StateError(f"The compression state is damaged: {error!r}. Use another checkpoint.") from None
+
+    def check_model(self, snapshot: ModelSnapshot) -> None:
+        """Raise a StateError that names the first layer of the state that the model does not have."""
+        graph = ModelGraph(snapshot)
+        layers = {path for path, _, _ in graph.layers()}
+        for edit in (edit for part in self.edits for edit in part):
+            wanted = [edit.layer] if isinstance(edit, WrapWeight) else [source.layer for source in edit.sources]
+            for path in wanted:
+                if path not in layers:
+                    raise StateError(
+                        f"The compression state belongs to another model: it has a layer '{path}'. Received: a model "
+                        f"with the layers {sorted(layers)[:8]}…. Build the model that was compressed."
+                    )
+            if isinstance(edit, WrapWeight) and graph.weight_shape(edit.layer, edit.weight) is None:
+                raise StateError(f"The compression state belongs to another model: no weight '{edit.weight}' in '{edit.layer}'.")
+
+    def check_edits(self, edits: Sequence[Sequence[Edit]]) -> None:
+        """Raise a StateError that names the first decision that differs from ``edits``."""
+        mine = [edit_to_dict(edit) for part in self.edits for edit in part]
+        others = json.loads(json.dumps([edit_to_dict(edit) for part in edits for edit in part]))
+        for index, (loaded, present) in enumerate(zip(json.loads(json.dumps(mine)), others, strict=False)):
+            if loaded != present:
+                raise StateError(f"The state has another decision number {index}. Expected: {present}. Received: {loaded}.")
+        if len(mine) != len(others):
+            raise StateError(f"The state has {len(mine)} decisions. Expected: {len(others)}.")
+
+
+class _HasState(Protocol):
+    def get_compression_state(self) -> dict: ...
+
+    def load_state(self, state: dict) -> None: ...
+
+
+class TFCompressionState(tf.train.experimental.PythonState):
+    """Puts the state of a controller into a ``tf.train.Checkpoint``, and takes the position back out on restore.
+
+    Example::
+
+        checkpoint = tf.train.Checkpoint(model=model, compression_state=TFCompressionState(controller))
+    """
+
+    def __init__(self, controller: _HasState):
+        self._controller = controller
+
+    def serialize(self) -> str:
+        return json.dumps(self._controller.get_compression_state())
+
+    def deserialize(self, string_value: str) -> None:
+        self._controller.load_state(_parsed(string_value))
+
+
+class TFCompressionStateLoader(tf.train.experimental.PythonState):
+    """Reads the state out of a checkpoint before there is a controller.
+
+    Attributes:
+        state: the state to pass to ``create_compressed_model``; None until a checkpoint was restored.
+    """
+
+    def __init__(self) -> None:
+        self.state: dict | None = None
+
+    def serialize(self) -> str:
+        return json.dumps(self.state)
+
+    def deserialize(self, string_value: str) -> None:
+        self.state = _parsed(string_value)
+
+
+def _parsed(text: str | bytes) -> dict:
+    try:
+        return json.loads(text)
+    except ValueError as error:
+        raise StateError(f"The compression state in the checkpoint is damaged: {error}. Use another checkpoint.") from None
