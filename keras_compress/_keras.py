@@ -10,12 +10,18 @@ from typing import Any
 
 import tf_keras as keras
 from tf_keras.src.engine.functional import Functional
-from tf_keras.src.layers.core.tf_op_layer import ClassMethod, InstanceMethod, InstanceProperty, SlicingOpLambda, TFOpLambda
+from tf_keras.src.layers.core.tf_op_layer import (
+    ClassMethod,
+    InstanceMethod,
+    InstanceProperty,
+    SlicingOpLambda,
+    TFOpLambda,
+)
 from tf_keras.src.saving import serialization_lib
 
 __all__ = [
-    "Functional",
     "OPERATOR_LAYERS",
+    "Functional",
     "deserialize",
     "is_graph_model",
     "keras",

@@ -90,7 +90,7 @@ class CompressionConfig(Settings):
         if "compression" not in values:
             raise ConfigError(
                 "Missing key 'compression'. Expected: an algorithm or a list of them, such as "
-                f"{{\"compression\": {{\"algorithm\": \"quantization\"}}}}. Received: {sorted(map(str, values))}."
+                f'{{"compression": {{"algorithm": "quantization"}}}}. Received: {sorted(map(str, values))}.'
             )
         items = values["compression"]
         single = not isinstance(items, (list, tuple))
@@ -120,8 +120,10 @@ class CompressionConfig(Settings):
     def warn_about_foreign_keys(self) -> None:
         """Warn once about everything that is accepted and has no effect."""
         remarks = [remark for algorithm in self.compression for remark in algorithm.remarks()]
-        for key in sorted(self.model_extra or {}):
-            remarks.append(f"The key '{key}' at the root of the configuration has no effect here.")
+        remarks += [
+            f"The key '{key}' at the root of the configuration has no effect here."
+            for key in sorted(self.model_extra or {})
+        ]
         if remarks:
             warnings.warn("\n".join(remarks), stacklevel=3)
 
@@ -184,5 +186,7 @@ def json_schema() -> dict:
         choices.append({"$ref": f"#/$defs/{name}"})
     root = CompressionConfig.model_json_schema(ref_template="#/$defs/{model}")
     definitions = {**root.pop("$defs", {}), **definitions}
-    root["properties"]["compression"] = {"anyOf": [*choices, {"type": "array", "items": {"anyOf": choices}, "minItems": 1}]}
+    root["properties"]["compression"] = {
+        "anyOf": [*choices, {"type": "array", "items": {"anyOf": choices}, "minItems": 1}]
+    }
     return {"$schema": "https://json-schema.org/draft/2020-12/schema", **root, "$defs": definitions}

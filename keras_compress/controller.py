@@ -130,9 +130,7 @@ class CompressionController:
 
     def statistics(self) -> CompressionStatistics:
         """Return what is compressed, how, and what stays in floating point and why; prints as a table."""
-        return collect_statistics(
-            self.model, self._skipped, self.algorithm_statistics(), self.compression_stage().name
-        )
+        return collect_statistics(self.model, self._skipped, self.algorithm_statistics(), self.compression_stage().name)
 
     def algorithm_statistics(self) -> dict[str, dict[str, float]]:
         """Return the numbers each algorithm reports, by its name; cheap enough for every epoch."""

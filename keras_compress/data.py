@@ -67,9 +67,7 @@ class Dataset:
         self._transform = transform_func
         self._replay: _Replay | None = _Replay(source) if isinstance(source, Iterator) else None
 
-    def batches(
-        self, specs: Sequence[InputSpec], batch_size: int = 32, limit: int | None = None
-    ) -> Iterator[Batch]:
+    def batches(self, specs: Sequence[InputSpec], batch_size: int = 32, limit: int | None = None) -> Iterator[Batch]:
         """Yield checked batches of exactly ``batch_size`` rows.
 
         Args:
@@ -151,7 +149,9 @@ def _arrange(element: Any, specs: Sequence[InputSpec]) -> list[Any]:
     """Return what the element holds for each input, in the order of the inputs."""
     inputs = element
     if isinstance(element, (tuple, list)):
-        whole = len(element) == len(specs) > 1 and all(_fits(item, spec) for item, spec in zip(element, specs, strict=True))
+        whole = len(element) == len(specs) > 1 and all(
+            _fits(item, spec) for item, spec in zip(element, specs, strict=True)
+        )
         inputs = element if whole else element[0]
     if isinstance(inputs, dict):
         missing = [spec.name for spec in specs if spec.name not in inputs]
@@ -173,7 +173,7 @@ def _arrange(element: Any, specs: Sequence[InputSpec]) -> list[Any]:
 
 def _fits(value: Any, spec: InputSpec) -> bool:
     shape = getattr(value, "shape", None)
-    return shape is not None and _matches(tuple(shape)[1:], spec) or _matches(tuple(shape or ()), spec)
+    return (shape is not None and _matches(tuple(shape)[1:], spec)) or _matches(tuple(shape or ()), spec)
 
 
 def _matches(shape: tuple, spec: InputSpec) -> bool:

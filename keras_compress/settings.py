@@ -83,7 +83,11 @@ def _keys_at(section: Any, location: tuple) -> list[str]:
 
 def _section_in(annotation: Any) -> Any:
     """Find the Settings class inside an annotation such as ``tuple[Section, ...] | None``."""
-    if isinstance(annotation, type) and not isinstance(annotation, types.GenericAlias) and issubclass(annotation, Settings):
+    if (
+        isinstance(annotation, type)
+        and not isinstance(annotation, types.GenericAlias)
+        and issubclass(annotation, Settings)
+    ):
         return annotation
     for inner in typing.get_args(annotation):
         found = _section_in(inner)

@@ -86,7 +86,9 @@ class CompressionState:
                         f"with the layers {sorted(layers)[:8]}…. Build the model that was compressed."
                     )
             if isinstance(edit, WrapWeight) and graph.weight_shape(edit.layer, edit.weight) is None:
-                raise StateError(f"The compression state belongs to another model: no weight '{edit.weight}' in '{edit.layer}'.")
+                raise StateError(
+                    f"The compression state belongs to another model: no weight '{edit.weight}' in '{edit.layer}'."
+                )
 
     def check_edits(self, edits: Sequence[Sequence[Edit]]) -> None:
         """Raise a StateError that names the first decision that differs from ``edits``."""
@@ -94,7 +96,9 @@ class CompressionState:
         others = json.loads(json.dumps([edit_to_dict(edit) for part in edits for edit in part]))
         for index, (loaded, present) in enumerate(zip(json.loads(json.dumps(mine)), others, strict=False)):
             if loaded != present:
-                raise StateError(f"The state has another decision number {index}. Expected: {present}. Received: {loaded}.")
+                raise StateError(
+                    f"The state has another decision number {index}. Expected: {present}. Received: {loaded}."
+                )
         if len(mine) != len(others):
             raise StateError(f"The state has {len(mine)} decisions. Expected: {len(others)}.")
 
@@ -144,4 +148,6 @@ def _parsed(text: str | bytes) -> dict:
     try:
         return json.loads(text)
     except ValueError as error:
-        raise StateError(f"The compression state in the checkpoint is damaged: {error}. Use another checkpoint.") from None
+        raise StateError(
+            f"The compression state in the checkpoint is damaged: {error}. Use another checkpoint."
+        ) from None

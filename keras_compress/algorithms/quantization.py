@@ -95,8 +95,8 @@ class OverrideSettings(QuantizerSettings):
 class ScopeOverrides(Settings):
     """Settings by scope, for weights and for activations (by the layer behind which the quantizer stands)."""
 
-    weights: dict[str, OverrideSettings] = {}
-    activations: dict[str, OverrideSettings] = {}
+    weights: dict[str, OverrideSettings] = Field(default_factory=dict)
+    activations: dict[str, OverrideSettings] = Field(default_factory=dict)
 
 
 class PrecisionInitializer(Settings):
@@ -110,8 +110,8 @@ class PrecisionInitializer(Settings):
     def _only_manual(cls, values: Any) -> Any:
         if isinstance(values, dict) and values.get("type", "manual") != "manual":
             raise ValueError(
-                "Expected: \"manual\". Automatic search of bit widths is not available. "
-                f"Received: type={values['type']!r}. List the bits under \"bitwidth_per_scope\" instead."
+                'Expected: "manual". Automatic search of bit widths is not available. '
+                f'Received: type={values["type"]!r}. List the bits under "bitwidth_per_scope" instead.'
             )
         return values
 
@@ -154,7 +154,7 @@ class Quantization(CompressionAlgorithm):
     activations: GroupSettings = GroupSettings()
     scope_overrides: ScopeOverrides = ScopeOverrides()
     initializer: QuantizerInit = QuantizerInit()
-    params: dict[str, Any] = {}
+    params: dict[str, Any] = Field(default_factory=dict)
     export_to_onnx_standard_ops: bool | None = None
 
     def plan(self, graph: ModelGraph, context: PlanContext) -> Plan:
@@ -242,9 +242,9 @@ class Quantization(CompressionAlgorithm):
         keys = set(QuantizerSettings.model_fields)
         overrides = getattr(self.scope_overrides, group)
         merged.update(getattr(self, group).model_dump(include=keys, exclude_none=True))
-        merged.update(
-            {"bits": bits for bits, scope in self.initializer.precision.bitwidth_per_scope if matches(scope, path)}
-        )
+        for bits, scope in self.initializer.precision.bitwidth_per_scope:
+            if matches(scope, path):
+                merged["bits"] = bits
         for scope, override in overrides.items():
             if matches(scope, path):
                 merged.update(override.model_dump(include=keys, exclude_none=True))
@@ -289,7 +289,9 @@ class Quantization(CompressionAlgorithm):
     def remarks(self) -> list[str]:
         remarks = []
         if self.params:
-            remarks.append("'quantization.params' (a staged schedule) has no effect: quantizers are active from the start.")
+            remarks.append(
+                "'quantization.params' (a staged schedule) has no effect: quantizers are active from the start."
+            )
         if self.export_to_onnx_standard_ops is not None:
             remarks.append("'export_to_onnx_standard_ops' has no effect: it is deprecated where it comes from.")
         if self.weights.logarithm_scale or self.activations.logarithm_scale:
@@ -298,16 +300,17 @@ class Quantization(CompressionAlgorithm):
 
 
 def _quantizer(name: str, settings: QuantizerSettings, **options: Any) -> FakeQuantize:
+    bits = settings.bits or 8
     if settings.mode == "asymmetric":
-        return AsymmetricFakeQuantize(settings.bits, name=name, **options)
-    return SymmetricFakeQuantize(settings.bits, name=name, signed=settings.signed, **options)
+        return AsymmetricFakeQuantize(bits, name=name, **options)
+    return SymmetricFakeQuantize(bits, name=name, signed=settings.signed, **options)
 
 
 def _unused_name(source: TensorRef, names: set[str]) -> str:
     """Return a layer name for the quantizer of ``source`` that is not among ``names``, and add it to them."""
     name = source.layer.rpartition("/")[2] + "_quantizer"
-    if source.node or source.index:
-        name += f"_{source.node}_{source.index}"
+    if source.node or source.output:
+        name += f"_{source.node}_{source.output}"
     while name in names:
         name += "_"
     names.add(name)

@@ -39,7 +39,7 @@ def matching(patterns: Iterable[str], paths: Iterable[str], key: str) -> set[str
             hint = f" Nearest: {', '.join(close)}." if close else ""
             raise ConfigError(
                 f"'{key}' names no layer of the model. Expected: a layer name, a nested model's name, or '{{re}}' and a "
-                f"regular expression. Received: {key}={pattern!r}.{hint} Set \"validate_scopes\": false to allow it."
+                f'regular expression. Received: {key}={pattern!r}.{hint} Set "validate_scopes": false to allow it.'
             )
         found.update(named)
     return found

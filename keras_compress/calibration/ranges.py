@@ -57,9 +57,7 @@ class RangeInitializer(Settings):
         if name == "percentile" and of_weights:
             name = "mean_percentile"  # exact, and the same thing for a single sample
         params = self.params
-        return ESTIMATORS[name](
-            channels, low_percentile=params.min_percentile, high_percentile=params.max_percentile
-        )
+        return ESTIMATORS[name](channels, low_percentile=params.min_percentile, high_percentile=params.max_percentile)
 
 
 def calibrate_weight(quantizer: FakeQuantize, weight: np.ndarray, initializer: RangeInitializer) -> None:

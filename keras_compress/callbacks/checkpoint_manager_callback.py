@@ -30,8 +30,10 @@ class CheckpointManagerCallback(keras.callbacks.Callback):
     ):
         super().__init__()
         if save_freq != "epoch" and not (isinstance(save_freq, int) and save_freq > 0):
-            raise ValueError(f"save_freq takes 'epoch' or a number of batches above 0. Received: save_freq={save_freq!r}.")
-        self._save_freq = save_freq
+            raise ValueError(
+                f"save_freq takes 'epoch' or a number of batches above 0. Received: save_freq={save_freq!r}."
+            )
+        self._every_batches = save_freq if isinstance(save_freq, int) else None
         self._batches = 0
         self._manager = tf.train.CheckpointManager(checkpoint, str(directory), max_to_keep=max_to_keep)
 
@@ -42,9 +44,9 @@ class CheckpointManagerCallback(keras.callbacks.Callback):
 
     def on_train_batch_end(self, batch, logs=None):
         self._batches += 1
-        if self._save_freq != "epoch" and self._batches % self._save_freq == 0:
+        if self._every_batches is not None and self._batches % self._every_batches == 0:
             self._manager.save()
 
     def on_epoch_end(self, epoch, logs=None):
-        if self._save_freq == "epoch":
+        if self._every_batches is None:
             self._manager.save()

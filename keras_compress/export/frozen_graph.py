@@ -70,7 +70,9 @@ def export_frozen_graph(
 def _names(wanted: Sequence[str] | None, default: Sequence[str], key: str) -> list[str]:
     names = list(default if wanted is None else [wanted] if isinstance(wanted, str) else wanted)
     if len(names) != len(default) or len(set(names)) != len(names):
-        raise ExportError(f"'{key}' takes {len(default)} different names, one for each of {list(default)}. Received: {names}.")
+        raise ExportError(
+            f"'{key}' takes {len(default)} different names, one for each of {list(default)}. Received: {names}."
+        )
     return names
 
 
@@ -79,7 +81,9 @@ def _rename(graph_def: tf.compat.v1.GraphDef, renamed: dict[str, str]) -> None:
     taken = {node.name for node in graph_def.node} - set(renamed)
     for new in renamed.values():
         if new in taken:
-            raise ExportError(f"The name '{new}' belongs to another node of the graph. Choose another input or output name.")
+            raise ExportError(
+                f"The name '{new}' belongs to another node of the graph. Choose another input or output name."
+            )
     for node in graph_def.node:
         node.name = renamed.get(node.name, node.name)
         for index, reference in enumerate(node.input):

@@ -125,7 +125,7 @@ def _insert_functional(config: dict, prefix: str, edits: Sequence[InsertLayer]) 
     added: dict[str, list[dict]] = defaultdict(list)
     for edit in edits:
         name = edit.layer["config"]["name"]
-        calls = [[[source.layer[len(prefix) :], source.node, source.index, {}]] for source in edit.sources]
+        calls = [[[source.layer[len(prefix) :], source.node, source.output, {}]] for source in edit.sources]
         added[edit.sources[-1].layer[len(prefix) :]].append({**edit.layer, "name": name, "inbound_nodes": calls})
         for call, source in enumerate(edit.sources):
             for consumer in edit.consumers:

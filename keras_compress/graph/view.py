@@ -18,11 +18,11 @@ __all__ = ["OUTPUT", "GraphNode", "ModelGraph", "NodeRef", "TensorRef", "replace
 
 
 class TensorRef(NamedTuple):
-    """Output number ``index`` of call number ``node`` of the layer at path ``layer``."""
+    """Output number ``output`` of call number ``node`` of the layer at path ``layer``."""
 
     layer: str
     node: int
-    index: int
+    output: int
 
 
 class NodeRef(NamedTuple):

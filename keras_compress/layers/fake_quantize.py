@@ -9,7 +9,7 @@ shows it the tensor and passes the tensor on unchanged.
 from __future__ import annotations
 
 from abc import abstractmethod
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from contextlib import contextmanager
 
 import numpy as np
@@ -216,7 +216,7 @@ class AsymmetricFakeQuantize(FakeQuantize):
 
 
 @contextmanager
-def observing(observers: dict[FakeQuantize, Callable[[tf.Tensor], None] | None], quantizers: Iterable[FakeQuantize]):
+def observing(observers: Mapping[FakeQuantize, Callable[[tf.Tensor], None]], quantizers: Iterable[FakeQuantize]):
     """Switch ``quantizers`` off while the context lasts, and show their inputs to their observer, if they have one.
 
     A graph traced inside the context keeps the observers, so trace a function of its own there and drop it afterwards.

@@ -47,12 +47,12 @@ class FixedFakeQuantize(WeightOp):
                 values, self.low, self.high, self.num_bits, self.narrow_range
             )
         else:
-            out = self._per_channel(values)
+            out = self._per_channel(values, self.channel_axes)
         return tf.cast(out, inputs.dtype)
 
-    def _per_channel(self, values: tf.Tensor) -> tf.Tensor:
+    def _per_channel(self, values: tf.Tensor, channel_axes: tuple[int, ...]) -> tf.Tensor:
         rank = values.shape.rank
-        axes = [axis % rank for axis in self.channel_axes]
+        axes = [axis % rank for axis in channel_axes]
         order = [axis for axis in range(rank) if axis not in axes] + axes
         moved = values if order == list(range(rank)) else tf.transpose(values, order)
         shape = moved.shape if moved.shape.is_fully_defined() else tf.shape(moved)

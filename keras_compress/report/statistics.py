@@ -70,7 +70,14 @@ class CompressionStatistics:
     def to_str(self) -> str:
         """Return the statistics as tables."""
         rows = [
-            [row.layer, row.weight or "(activation)", row.bits, row.mode, "signed" if row.signed else "unsigned", row.ranges]
+            [
+                row.layer,
+                row.weight or "(activation)",
+                row.bits,
+                row.mode,
+                "signed" if row.signed else "unsigned",
+                row.ranges,
+            ]
             for row in self.quantizers
         ]
         parts = [

@@ -42,7 +42,8 @@ def fix_quantizers(snapshot: ModelSnapshot) -> ModelSnapshot:
 def _fix_layer(path: str, entry: dict, weights: dict) -> None:
     config, arrays = entry["config"], weights[path]
     inner = compressed_arrays(config, arrays)
-    operations, fixed_arrays = [], {}
+    operations: list = []
+    fixed_arrays: dict[str, np.ndarray] = {}
     for index, (weight, description) in enumerate(config["operations"]):
         op = load_op(description, inner[weight].shape, arrays, f"weight_ops.{index}.")
         if isinstance(op, FakeQuantize):
