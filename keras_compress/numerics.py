@@ -111,7 +111,8 @@ def _fake_quantize_channels(x, low, high, steps):
     @tf.custom_gradient
     def quantize(x, low, high):
         width = high - low
-        scale = width / steps
+        # Not ``width / steps``: the graph optimizer would multiply by 1 / steps, one bit off from the fused kernels.
+        scale = tf.math.divide_no_nan(width, float(steps))
         offset = tf.round(tf.math.divide_no_nan(-low, scale))
         scaled = tf.math.divide_no_nan(x, scale)
         out = tf.clip_by_value(tf.round(scaled), -offset, steps - offset) * scale

@@ -62,6 +62,11 @@ class FakeQuantize(WeightOp):
         return self.num_bits - 1 if self.half_range else self.num_bits
 
     @property
+    def steps(self) -> int:
+        """Number of steps of the grid: one less than it has levels."""
+        return 2**self.grid_bits - (2 if self.narrow_range else 1)
+
+    @property
     def per_channel(self) -> bool:
         return self.channel_axes is not None
 
@@ -103,11 +108,10 @@ class FakeQuantize(WeightOp):
 
         Both are shaped as :meth:`range_shape`; scale is float32, zero_point int32.
         """
-        low, high = (value.numpy().astype(np.float64) for value in self.range())
-        steps = 2**self.grid_bits - (2 if self.narrow_range else 1)
-        scale = (high - low) / steps
-        zero_point = np.round(np.divide(-low, scale, out=np.zeros_like(low), where=scale > 0))
-        return scale.astype(np.float32), zero_point.astype(np.int32)
+        low, high = (value.numpy() for value in self.range())
+        scale = (high - low) / np.float32(self.steps)
+        zero_point = np.round(np.divide(-low, scale, out=np.zeros_like(scale), where=scale > 0))
+        return scale, zero_point.astype(np.int32)
 
     def to_integer(self, weight: np.ndarray) -> IntegerWeight:
         """Return ``weight`` on the grid, as int8 with zero point 0 where the grid is symmetric, else as uint8.
@@ -116,9 +120,8 @@ class FakeQuantize(WeightOp):
             weight: float array of the shape the layer was built for.
         """
         scale, zero_point = self.integer_range()
-        steps = 2**self.grid_bits - (2 if self.narrow_range else 1)
         scaled = np.divide(weight, scale, out=np.zeros_like(weight, np.float32), where=scale > 0)
-        values = np.clip(np.round(scaled) + zero_point, 0, steps).astype(np.int32)
+        values = np.clip(np.round(scaled) + zero_point, 0, self.steps).astype(np.int32)
         if self.narrow_range:
             return IntegerWeight((values - zero_point).astype(np.int8), scale, np.zeros_like(zero_point), self.num_bits)
         return IntegerWeight(values.astype(np.uint8), scale, zero_point, self.num_bits)

@@ -53,6 +53,7 @@ class FixedFakeQuantize(WeightOp):
     def _per_channel(self, values: tf.Tensor, channel_axes: tuple[int, ...]) -> tf.Tensor:
         rank = values.shape.rank
         axes = [axis % rank for axis in channel_axes]
+        axes = [axis for axis in axes if values.shape[axis] != 1] or axes[:1]
         order = [axis for axis in range(rank) if axis not in axes] + axes
         moved = values if order == list(range(rank)) else tf.transpose(values, order)
         shape = moved.shape if moved.shape.is_fully_defined() else tf.shape(moved)

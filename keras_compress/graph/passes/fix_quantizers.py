@@ -68,15 +68,23 @@ def _living_quantizer(entry: dict, arrays: Mapping[str, np.ndarray]) -> FakeQuan
 
 def _fixed(op: FakeQuantize, num_bits: int) -> tuple[FixedFakeQuantize, np.ndarray, np.ndarray]:
     """Return a fixed quantizer of ``num_bits`` with the step and zero point of ``op``, and its ends per channel."""
-    scale, zero_point = (value.astype(np.float64).reshape(-1) for value in op.integer_range())
-    narrow = op.narrow_range
-    if narrow:
-        offset = np.full_like(zero_point, 2 ** (num_bits - 1) - 1)
-        steps = 2**num_bits - 2
-    else:
-        offset, steps = zero_point, 2**num_bits - 1
-    low, high = -offset * scale, (steps - offset) * scale
+    low, high = (value.numpy().reshape(-1) for value in op.range())
+    if num_bits != op.grid_bits:
+        low, high = _widened(op, num_bits)
     if not op.per_channel:
         low, high = low[0], high[0]
-    fixed = FixedFakeQuantize(num_bits, narrow, op.channel_axes, name=op.name)
-    return fixed, np.asarray(low, np.float32), np.asarray(high, np.float32)
+    return FixedFakeQuantize(num_bits, op.narrow_range, op.channel_axes, name=op.name), low, high
+
+
+def _widened(op: FakeQuantize, num_bits: int) -> tuple[np.ndarray, np.ndarray]:
+    """Return the ends of a grid of ``num_bits`` with the zero point of ``op`` and, to the last bit, its step."""
+    scale, zero_point = (value.reshape(-1) for value in op.integer_range())
+    steps = np.float32(2**num_bits - (2 if op.narrow_range else 1))
+    offset = np.full_like(zero_point, 2 ** (num_bits - 1) - 1) if op.narrow_range else zero_point
+    low = (-offset * scale.astype(np.float64)).astype(np.float32)
+    high = ((steps - offset) * scale.astype(np.float64)).astype(np.float32)
+    for _ in range(8):
+        error = (high - low) / steps - scale
+        toward = np.where(error > 0, -np.inf, np.inf).astype(np.float32)
+        high = np.where(error == 0, high, np.nextafter(high, toward))
+    return low, high

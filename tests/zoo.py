@@ -1,0 +1,196 @@
+"""Tiny models of every kind the package has to cope with. Each function returns a new model with random numbers in it.
+
+``MODELS`` names them all, for tests that must hold for every kind.
+"""
+
+import numpy as np
+import tensorflow as tf
+
+from keras_compress._keras import keras
+
+layers = keras.layers
+
+
+def dense(width=8):
+    """Sequential, Dense layers only."""
+    return _randomized(
+        keras.Sequential(
+            [keras.Input((4,), name="x"), layers.Dense(width, "relu", name="hidden"), layers.Dense(3, name="out")],
+            name="dense_net",
+        )
+    )
+
+
+def convolution():
+    """Sequential: Conv-BN-ReLU, pooling, Dense."""
+    stack = [
+        keras.Input((8, 8, 3), name="image"),
+        layers.Conv2D(4, 3, name="conv"),
+        layers.BatchNormalization(name="norm"),
+        layers.ReLU(name="relu"),
+        layers.MaxPooling2D(name="pool"),
+        layers.Flatten(name="flat"),
+        layers.Dense(3, name="out"),
+    ]
+    return _randomized(keras.Sequential(stack, name="convolution_net"))
+
+
+def deferred():
+    """Sequential without an Input, built by its input shape."""
+    model = keras.Sequential([layers.Dense(8, "relu", name="hidden"), layers.Dense(3, name="out")], name="deferred_net")
+    model.build((None, 4))
+    return _randomized(model)
+
+
+def residual():
+    """Functional: Conv-BN-ReLU twice, with a sum around the second."""
+    image = keras.Input((6, 6, 3), name="image")
+    stem = layers.ReLU(name="stem_relu")(
+        layers.BatchNormalization(name="stem_norm")(layers.Conv2D(4, 3, padding="same", name="stem")(image))
+    )
+    body = layers.BatchNormalization(name="body_norm")(layers.Conv2D(4, 3, padding="same", name="body")(stem))
+    total = layers.ReLU(name="sum_relu")(layers.Add(name="sum")([stem, body]))
+    pooled = layers.GlobalAveragePooling2D(name="pool")(total)
+    return _randomized(keras.Model(image, layers.Dense(3, name="out")(pooled), name="residual_net"))
+
+
+def concatenation():
+    """Functional: two convolutions of one image, joined, and a convolution of both."""
+    image = keras.Input((6, 6, 3), name="image")
+    left = layers.ReLU(name="left_relu")(layers.Conv2D(2, 1, name="left")(image))
+    right = layers.Conv2D(3, 1, name="right")(image)
+    joined = layers.Concatenate(name="join")([left, right])
+    out = layers.Conv2D(2, 1, name="after")(joined)
+    return _randomized(keras.Model(image, out, name="concatenation_net"))
+
+
+def shared_layer():
+    """Functional: two inputs through the same Dense layer."""
+    first, second = keras.Input((4,), name="first"), keras.Input((4,), name="second")
+    shared = layers.Dense(5, "relu", name="shared")
+    difference = layers.Subtract(name="difference")([shared(first), shared(second)])
+    return _randomized(keras.Model([first, second], layers.Dense(2, name="out")(difference), name="shared_net"))
+
+
+def dicts():
+    """Functional: inputs and outputs are dicts."""
+    inputs = {"wide": keras.Input((6,), name="wide"), "deep": keras.Input((3,), name="deep")}
+    hidden = layers.Dense(4, "relu", name="hidden")(inputs["deep"])
+    joined = layers.Concatenate(name="join")([inputs["wide"], hidden])
+    outputs = {"score": layers.Dense(1, name="score")(joined), "rank": layers.Dense(2, name="rank")(joined)}
+    return _randomized(keras.Model(inputs, outputs, name="dict_net"))
+
+
+def two_outputs():
+    """Functional: a list of two outputs of different depth."""
+    x = keras.Input((4,), name="x")
+    hidden = layers.Dense(6, "relu", name="hidden")(x)
+    outputs = [layers.Dense(2, name="near")(x), layers.Dense(3, name="far")(hidden)]
+    return _randomized(keras.Model(x, outputs, name="two_output_net"))
+
+
+def nested():
+    """Functional around a Functional backbone and a Sequential head."""
+    inner = keras.Input((6, 6, 3), name="inner_image")
+    features = layers.ReLU(name="relu")(
+        layers.BatchNormalization(name="norm")(layers.Conv2D(4, 3, name="conv")(inner))
+    )
+    backbone = keras.Model(inner, features, name="backbone")
+    head = keras.Sequential(
+        [keras.Input((4, 4, 4)), layers.Flatten(name="flat"), layers.Dense(3, name="dense")], name="head"
+    )
+    image = keras.Input((6, 6, 3), name="image")
+    return _randomized(keras.Model(image, head(backbone(image)), name="nested_net"))
+
+
+def operators():
+    """Functional with TensorFlow calls on symbolic tensors: arithmetic, slicing, tf functions, keyword arguments."""
+    x = keras.Input((5,), name="x")
+    hidden = layers.Dense(6, name="hidden")(x * 2.0 + 1.0)
+    joined = tf.concat([tf.nn.relu(hidden)[:, 1:4], tf.math.subtract(x=hidden[:, :2], y=hidden[:, 4:])], axis=-1)
+    return _randomized(keras.Model(x, layers.Dense(2, name="out")(joined), name="operator_net"))
+
+
+def odd_convolutions():
+    """Functional: depthwise, separable and transposed convolutions, whose channels lie on unusual axes."""
+    image = keras.Input((6, 6, 3), name="image")
+    x = layers.DepthwiseConv2D(3, depth_multiplier=2, name="depthwise")(image)
+    x = layers.SeparableConv2D(4, 3, name="separable")(x)
+    x = layers.Conv2DTranspose(5, 2, strides=2, name="transposed")(x)
+    return _randomized(keras.Model(image, x, name="odd_net"))
+
+
+def recurrent():
+    """Functional: a masked LSTM, an unknown layer to every algorithm, and Dense."""
+    words = keras.Input((5,), dtype="int32", name="words")
+    x = layers.Embedding(10, 4, mask_zero=True, name="embedding")(words)
+    x = layers.LSTM(6, name="lstm")(x)
+    return _randomized(keras.Model(words, layers.Dense(2, name="out")(x), name="recurrent_net"))
+
+
+def slashed_names():
+    """Functional whose layer names hold slashes, as in tf_keras.applications.MobileNetV3Small."""
+    x = keras.Input((4,), name="x")
+    hidden = layers.Dense(6, "relu", name="block/expand")(x)
+    return _randomized(keras.Model(x, layers.Dense(2, name="block/project")(hidden), name="slashed_net"))
+
+
+MODELS = {
+    model.__name__: model
+    for model in (
+        dense,
+        convolution,
+        deferred,
+        residual,
+        concatenation,
+        shared_layer,
+        dicts,
+        two_outputs,
+        nested,
+        operators,
+        odd_convolutions,
+        recurrent,
+        slashed_names,
+    )
+}
+
+
+def samples(model, count=8, seed=0):
+    """Return random inputs for ``model`` in the structure it is called with."""
+    generator = np.random.default_rng(seed)
+
+    def random(tensor):
+        shape = (count, *tensor.shape[1:])
+        if tensor.dtype.is_integer:
+            return generator.integers(0, 10, shape).astype(tensor.dtype.as_numpy_dtype)
+        return generator.normal(size=shape).astype(np.float32)
+
+    return tf.nest.map_structure(random, model.input)
+
+
+def predict(model, inputs):
+    """Return the outputs of ``model`` in inference mode as a flat list of arrays."""
+    return [tensor.numpy() for tensor in tf.nest.flatten(model(inputs, training=False))]
+
+
+def assert_same_predictions(first, second, inputs, **tolerance):
+    """Check that two models give the same outputs: to the bit, or within ``rtol``/``atol``."""
+    ours, theirs = predict(first, inputs), predict(second, inputs)
+    assert len(ours) == len(theirs)
+    for left, right in zip(ours, theirs, strict=True):
+        if tolerance:
+            np.testing.assert_allclose(left, right, **tolerance)
+        else:
+            np.testing.assert_array_equal(left, right)
+
+
+def _randomized(model):
+    """Give biases and the numbers of batch normalization values that make a difference."""
+    generator = np.random.default_rng(3)
+    for variable in model.variables:
+        name = variable.name.split("/")[-1]
+        if name.startswith(("bias", "beta", "moving_mean")):
+            variable.assign(generator.normal(scale=0.3, size=variable.shape))
+        elif name.startswith(("gamma", "moving_variance")):
+            variable.assign(generator.uniform(0.5, 1.5, size=variable.shape))
+    return model
