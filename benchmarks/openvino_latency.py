@@ -30,7 +30,17 @@ def main():
     parser.add_argument("--without-nncf", action="store_true", help="compare float and keras_compress only")
     arguments = parser.parse_args()
     rows = [measure(name, arguments.runs, not arguments.without_nncf) for name in arguments.models]
-    header = ["model", "INT8 layers", "SQNR dB", "float ms", "INT8 ms", "NNCF ms", "float/INT8", "float/NNCF", "INT8/NNCF"]
+    header = [
+        "model",
+        "INT8 layers",
+        "SQNR dB",
+        "float ms",
+        "INT8 ms",
+        "NNCF ms",
+        "float/INT8",
+        "float/NNCF",
+        "INT8/NNCF",
+    ]
     print(format_table(header, rows))
 
 

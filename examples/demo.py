@@ -77,7 +77,9 @@ def restore_and_export(folder):
     checkpoint = tf.train.Checkpoint(model=compressed, compression_state=kc.TFCompressionState(controller))
     checkpoint.restore(path)
     same = np.array_equal(compressed.predict(test[0], verbose=0), np.load(folder / "predictions.npy"))
-    print(f"   predictions are {'bit for bit the same' if same else 'DIFFERENT'}; epoch {controller.scheduler.current_epoch}")
+    print(
+        f"   predictions are {'bit for bit the same' if same else 'DIFFERENT'}; epoch {controller.scheduler.current_epoch}"
+    )
     if not same:
         sys.exit("The restored model differs from the saved one.")
     callbacks = kc.create_compression_callbacks(controller)
@@ -112,7 +114,9 @@ def comparison(models, test, folder):
         layers = executed_layers(request)
         integer = sum(layer.runs_in_integers for layer in layers)
         latency = np.median(seconds[name]) * 1e3
-        rows.append([name, f"{accuracies[name]:.2%}", f"{sizes[name]:,}", f"{latency:.3f}", f"{integer} of {len(layers)}"])
+        rows.append(
+            [name, f"{accuracies[name]:.2%}", f"{sizes[name]:,}", f"{latency:.3f}", f"{integer} of {len(layers)}"]
+        )
     header = ["model", "test accuracy", "bytes of weights", "latency ms", "layers in INT8"]
     return format_table(header, rows)
 

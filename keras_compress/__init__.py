@@ -2,7 +2,7 @@
 
 from keras_compress.callbacks import CheckpointManagerCallback, create_compression_callbacks
 from keras_compress.config import CompressionConfig, json_schema, register_default_init_args
-from keras_compress.controller import CompressionController, create_compressed_model
+from keras_compress.controller import CompressionController, coverage, create_compressed_model
 from keras_compress.data import Dataset
 from keras_compress.errors import (
     CompressionError,
@@ -31,6 +31,7 @@ __all__ = [
     "TFCompressionState",
     "TFCompressionStateLoader",
     "UnsupportedModelError",
+    "coverage",
     "create_compressed_model",
     "create_compression_callbacks",
     "export_model",

@@ -6,10 +6,12 @@ that the package depends on are collected here, so that another Keras can be sup
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any
 
+import tensorflow as tf
 import tf_keras as keras
-from tf_keras.src.engine.functional import Functional
+from tf_keras.src.engine.functional import Functional, get_network_config
 from tf_keras.src.layers.core.tf_op_layer import (
     ClassMethod,
     InstanceMethod,
@@ -23,6 +25,8 @@ __all__ = [
     "OPERATOR_LAYERS",
     "Functional",
     "deserialize",
+    "functional_config",
+    "inferring_shapes",
     "is_graph_model",
     "keras",
     "register",
@@ -49,6 +53,21 @@ def deserialize(description: dict, custom_objects: dict | None = None) -> Any:
 def trusted():
     """Context in which Python lambdas may be deserialized: only for descriptions of objects alive in this process."""
     return serialization_lib.SafeModeScope(safe_mode=False)
+
+
+def functional_config(model: Functional, describe_layer: Callable[[Any], dict]) -> dict:
+    """Return the configuration of a Functional model, each layer serialized by ``describe_layer``."""
+    return get_network_config(model, serialize_layer_fn=describe_layer)
+
+
+def inferring_shapes() -> bool:
+    """True while Keras runs a layer on placeholders only to learn the shape of its output.
+
+    Operations that keep shapes need not be traced then, which makes building a model much faster.
+    """
+    if tf.executing_eagerly():
+        return False
+    return getattr(tf.compat.v1.get_default_graph(), "name", "").endswith("_scratch_graph")
 
 
 def is_graph_model(layer: Any) -> bool:

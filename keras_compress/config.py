@@ -42,6 +42,7 @@ class CompressionConfig(Settings):
         target_device: ``ANY`` (default), ``CPU``, ``GPU``, ``NPU``, ``CPU_SPR`` or ``TRIAL`` (no assumption about
             hardware: weights per tensor unless asked otherwise).
         ignored_scopes, target_scopes: as in each algorithm, for all of them.
+        strict: a weight that would stay in floating point although no scope asked for it is an error. Default False.
         input_info: accepted for other frameworks.
         log_dir: folder for logs, the default of ``create_compression_callbacks``.
 
@@ -58,6 +59,7 @@ class CompressionConfig(Settings):
     target_scopes: ScopeList | None = None
     input_info: Annotated[tuple[InputInfo, ...], BeforeValidator(one_or_more)] = ()
     log_dir: str | None = None
+    strict: bool = False
     _init_data: Dataset | None = PrivateAttr(None)
 
     @classmethod

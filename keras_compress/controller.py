@@ -12,6 +12,7 @@ import tensorflow as tf
 from keras_compress._keras import keras
 from keras_compress.algorithms import BoundOp, CompressionAlgorithm, CompressionStage, SkippedWeight
 from keras_compress.config import CompressionConfig
+from keras_compress.errors import UnsupportedModelError
 from keras_compress.export import export_model
 from keras_compress.graph import Edit, InsertLayer, ModelGraph, WrapWeight, apply_edits, build, take
 from keras_compress.graph.compilation import copy_compilation
@@ -19,11 +20,11 @@ from keras_compress.graph.model_check import require_compressible
 from keras_compress.graph.passes.strip import strip
 from keras_compress.graph.snapshot import ModelSnapshot
 from keras_compress.layers import CompressedLayer, weight_owner
-from keras_compress.report.statistics import CompressionStatistics, collect_statistics
+from keras_compress.report import CompressionStatistics, Coverage, collect_statistics, coverage_of
 from keras_compress.scheduler import CompressionScheduler
 from keras_compress.state import CompressionState
 
-__all__ = ["CompressionController", "create_compressed_model"]
+__all__ = ["CompressionController", "coverage", "create_compressed_model"]
 
 
 def create_compressed_model(
@@ -60,21 +61,51 @@ def create_compressed_model(
         config = CompressionConfig.from_dict(config)
     require_compressible(model)
     config.warn_about_foreign_keys()
-    snapshot = take(model)
+    snapshot = _prepared(model, config)
     state = None if compression_state is None else CompressionState.from_dict(compression_state)
     if state is None:
         edits, skipped = _plan(snapshot, config)
     else:
         state.check_model(snapshot)
-        edits, skipped = state.edits, state.skipped
+        edits, skipped = state.edits, list(state.skipped)
+    coverage = _coverage(snapshot, config, edits, skipped)
     compressed = build(apply_edits(snapshot, [edit for part in edits for edit in part]))
     copy_compilation(model, compressed)
-    controller = CompressionController(compressed, config, edits, skipped)
+    controller = CompressionController(compressed, config, edits, skipped, coverage)
     if state is None:
         controller._initialize()
     else:
         controller.scheduler.load_state(state.scheduler)
     return controller, compressed
+
+
+def coverage(model: keras.Model, config: CompressionConfig | dict) -> Coverage:
+    """Return by what each weight of ``model`` would be compressed, or why it would not, without building anything.
+
+    Args:
+        model: a built Functional or Sequential tf-keras model; it is only read.
+        config: what to do.
+
+    Raises:
+        As :func:`create_compressed_model`.
+
+    Example:
+        >>> model = keras.Sequential([keras.Input((4,)), keras.layers.Dense(2, name="dense")])
+        >>> [row.compressed_by for row in coverage(model, {"compression": {"algorithm": "quantization"}})]
+        ['quantization: 8 bits']
+    """
+    if not isinstance(config, CompressionConfig):
+        config = CompressionConfig.from_dict(config)
+    require_compressible(model)
+    snapshot = _prepared(model, config)
+    return _coverage(snapshot, config, *_plan(snapshot, config))
+
+
+def _prepared(model: keras.Model, config: CompressionConfig) -> ModelSnapshot:
+    snapshot = take(model)
+    for algorithm in config.compression:
+        snapshot = algorithm.prepare(snapshot, config.plan_context())
+    return snapshot
 
 
 def _plan(snapshot: ModelSnapshot, config: CompressionConfig):
@@ -85,6 +116,23 @@ def _plan(snapshot: ModelSnapshot, config: CompressionConfig):
     touched = {(edit.layer, edit.weight) for part in edits for edit in part if isinstance(edit, WrapWeight)}
     skipped = [weight for plan in plans for weight in plan.skipped if (weight.layer, weight.weight) not in touched]
     return edits, list(dict.fromkeys(skipped))
+
+
+def _coverage(
+    snapshot: ModelSnapshot,
+    config: CompressionConfig,
+    edits: Sequence[Sequence[Edit]],
+    skipped: Sequence[SkippedWeight],
+) -> Coverage:
+    names = [algorithm.name for algorithm in config.compression]
+    found = coverage_of(ModelGraph(snapshot), dict(zip(names, edits, strict=True)), skipped)
+    if config.strict and found.unexplained:
+        listed = "\n".join(f"    {row.layer}: {row.weight}: {row.reason}" for row in found.unexplained)
+        raise UnsupportedModelError(
+            f"{len(found.unexplained)} weights would stay in floating point, and the configuration is strict:\n{listed}\n"
+            "Register the layers, list them under 'ignored_scopes', or set \"strict\": false."
+        )
+    return found
 
 
 class CompressionController:
@@ -102,12 +150,14 @@ class CompressionController:
         model: keras.Model,
         config: CompressionConfig,
         edits: Sequence[Sequence[Edit]],
-        skipped: Sequence[SkippedWeight] = (),
+        skipped: Sequence[SkippedWeight],
+        coverage: Coverage,
     ):
         self.model = model
         self.config = config
         self._edits = [list(part) for part in edits]
         self._skipped = list(skipped)
+        self._coverage = coverage
         self._ops = [_bind(model, part) for part in self._edits]
         self.scheduler = CompressionScheduler(self._update)
 
@@ -130,7 +180,9 @@ class CompressionController:
 
     def statistics(self) -> CompressionStatistics:
         """Return what is compressed, how, and what stays in floating point and why; prints as a table."""
-        return collect_statistics(self.model, self._skipped, self.algorithm_statistics(), self.compression_stage().name)
+        return collect_statistics(
+            self.model, self._coverage, self.algorithm_statistics(), self.compression_stage().name
+        )
 
     def algorithm_statistics(self) -> dict[str, dict[str, float]]:
         """Return the numbers each algorithm reports, by its name; cheap enough for every epoch."""

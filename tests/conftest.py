@@ -1,4 +1,4 @@
-"""What every test shares: fixed random seeds, so that a failure comes again."""
+"""What every test shares: fixed random seeds and fresh automatic layer names, so that a failure comes again."""
 
 import pytest
 
@@ -6,5 +6,6 @@ from keras_compress._keras import keras
 
 
 @pytest.fixture(autouse=True)
-def _fixed_seeds():
+def _fresh_start():
+    keras.backend.reset_uids()
     keras.utils.set_random_seed(7)

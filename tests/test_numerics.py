@@ -146,7 +146,9 @@ def test_ranges_per_channel_agree_with_one_range_each(bits):
 def test_a_range_of_zero_width_gives_zeros_and_finite_gradients(bits, shape):
     x = np.array([[-1.0, 0.0], [0.0, 2.0]], np.float32)
     zeros = np.zeros(shape, np.float32)
-    results = value_and_gradients(lambda *a: fake_quantize(*a, num_bits=bits), x, zeros, zeros, upstream=np.ones_like(x))
+    results = value_and_gradients(
+        lambda *a: fake_quantize(*a, num_bits=bits), x, zeros, zeros, upstream=np.ones_like(x)
+    )
     np.testing.assert_array_equal(results[0], 0)
     assert all(np.isfinite(result).all() for result in results)
 

@@ -6,6 +6,7 @@
 import numpy as np
 import tensorflow as tf
 
+from keras_compress import create_compressed_model, register_default_init_args
 from keras_compress._keras import keras
 
 layers = keras.layers
@@ -92,15 +93,24 @@ def two_outputs():
 def nested():
     """Functional around a Functional backbone and a Sequential head."""
     inner = keras.Input((6, 6, 3), name="inner_image")
-    features = layers.ReLU(name="relu")(
-        layers.BatchNormalization(name="norm")(layers.Conv2D(4, 3, name="conv")(inner))
-    )
+    features = layers.ReLU(name="relu")(layers.BatchNormalization(name="norm")(layers.Conv2D(4, 3, name="conv")(inner)))
     backbone = keras.Model(inner, features, name="backbone")
     head = keras.Sequential(
-        [keras.Input((4, 4, 4)), layers.Flatten(name="flat"), layers.Dense(3, name="dense")], name="head"
+        [keras.Input((4, 4, 4), name="features"), layers.Flatten(name="flat"), layers.Dense(3, name="dense")],
+        name="head",
     )
     image = keras.Input((6, 6, 3), name="image")
     return _randomized(keras.Model(image, head(backbone(image)), name="nested_net"))
+
+
+def transfer():
+    """Functional: layers behind a nested model, which Keras numbers differently from those behind a layer."""
+    inner = keras.Input((6, 6, 3), name="inner_image")
+    features = layers.ReLU(name="relu")(layers.Conv2D(4, 3, name="conv")(inner))
+    backbone = keras.Model(inner, features, name="backbone")
+    image = keras.Input((6, 6, 3), name="image")
+    pooled = layers.GlobalAveragePooling2D(name="pool")(backbone(image))
+    return _randomized(keras.Model(image, layers.Dense(3, name="out")(pooled), name="transfer_net"))
 
 
 def operators():
@@ -121,10 +131,10 @@ def odd_convolutions():
 
 
 def recurrent():
-    """Functional: a masked LSTM, an unknown layer to every algorithm, and Dense."""
+    """Functional: integer inputs, a masked recurrent layer that no algorithm knows, and Dense."""
     words = keras.Input((5,), dtype="int32", name="words")
     x = layers.Embedding(10, 4, mask_zero=True, name="embedding")(words)
-    x = layers.LSTM(6, name="lstm")(x)
+    x = layers.SimpleRNN(6, name="rnn")(x)
     return _randomized(keras.Model(words, layers.Dense(2, name="out")(x), name="recurrent_net"))
 
 
@@ -147,6 +157,7 @@ MODELS = {
         dicts,
         two_outputs,
         nested,
+        transfer,
         operators,
         odd_convolutions,
         recurrent,
@@ -166,6 +177,17 @@ def samples(model, count=8, seed=0):
         return generator.normal(size=shape).astype(np.float32)
 
     return tf.nest.map_structure(random, model.input)
+
+
+def config(model, algorithm="quantization", samples_count=16, **settings):
+    """Return a configuration of one algorithm with random data to initialize it from, and no other defaults changed."""
+    values = {"compression": {"algorithm": algorithm, **settings}}
+    return register_default_init_args(values, samples(model, samples_count, seed=99))
+
+
+def compress(model, algorithm="quantization", **settings):
+    """Return the controller and the compressed copy of ``model``, initialized from random data."""
+    return create_compressed_model(model, config(model, algorithm, **settings))
 
 
 def predict(model, inputs):

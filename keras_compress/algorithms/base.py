@@ -19,7 +19,7 @@ from keras_compress._keras import keras
 from keras_compress.algorithms.scope import Scope
 from keras_compress.data import Dataset
 from keras_compress.errors import ConfigError, nearest
-from keras_compress.graph import Edit, ModelGraph
+from keras_compress.graph import Edit, ModelGraph, ModelSnapshot
 from keras_compress.layers import WeightOp
 from keras_compress.settings import Settings, one_or_more
 
@@ -124,6 +124,10 @@ class CompressionAlgorithm(Settings):
         """Return the layers this algorithm may touch, root keys of the configuration included."""
         target = context.target_scopes if self.target_scopes is None else self.target_scopes
         return Scope((*context.ignored_scopes, *self.ignored_scopes), target, self.validate_scopes)
+
+    def prepare(self, snapshot: ModelSnapshot, context: PlanContext) -> ModelSnapshot:
+        """Return the model in the form this algorithm wants to plan on. Pure, and the function stays the same."""
+        return snapshot
 
     def plan(self, graph: ModelGraph, context: PlanContext) -> Plan:
         """Return the edits for a model. Pure: the same graph gives the same plan."""

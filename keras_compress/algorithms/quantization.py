@@ -34,7 +34,17 @@ from keras_compress.calibration import (
 )
 from keras_compress.data import Dataset
 from keras_compress.errors import ConfigError
-from keras_compress.graph import GraphNode, InsertLayer, LayerRole, ModelGraph, TensorRef, WrapWeight
+from keras_compress.graph import (
+    GraphNode,
+    InsertLayer,
+    LayerRole,
+    ModelGraph,
+    ModelSnapshot,
+    TensorRef,
+    WrapWeight,
+    spec_of,
+)
+from keras_compress.graph.passes.split_separable import split_separable
 from keras_compress.graph.quantization_points import QuantizationPoint, quantization_points
 from keras_compress.layers import AsymmetricFakeQuantize, FakeQuantize, SymmetricFakeQuantize
 from keras_compress.settings import Settings, one_or_more
@@ -157,6 +167,10 @@ class Quantization(CompressionAlgorithm):
     params: dict[str, Any] = Field(default_factory=dict)
     export_to_onnx_standard_ops: bool | None = None
 
+    def prepare(self, snapshot: ModelSnapshot, context: PlanContext) -> ModelSnapshot:
+        scope = self.scope(context)
+        return split_separable(snapshot, lambda path: path in scope)
+
     def plan(self, graph: ModelGraph, context: PlanContext) -> Plan:
         if context.target_device == "NPU" and self.preset == "mixed":
             raise ConfigError(
@@ -178,11 +192,8 @@ class Quantization(CompressionAlgorithm):
         group = Scope(self.weights.ignored_scopes, self.weights.target_scopes)
         first = _first_compute_layers(graph) if self.overflow_fix == "first_layer_only" else set()
         edits, skipped = [], []
-        for node in graph.nodes.values():
-            if node.ref.node > 0:
-                continue
-            path = node.ref.layer
-            for weight in node.spec.weights:
+        for path, class_name, config in graph.layers():
+            for weight in spec_of(class_name, config).weights:
                 shape = graph.weight_shape(path, weight.path)
                 if shape is None:
                     continue
@@ -283,8 +294,8 @@ class Quantization(CompressionAlgorithm):
         adapt_batch_norm(model, data, self.initializer.batchnorm_adaptation.num_bn_adaptation_samples)
 
     def statistics(self, ops: Sequence[BoundOp]) -> dict[str, float]:
-        weights = sum(bound.weight is not None for bound in ops)
-        return {"weight_quantizers": weights, "activation_quantizers": len(ops) - weights}
+        ends = [float(bound.op.range()[1].numpy().max()) for bound in ops if bound.weight is None]
+        return {"mean_activation_range": sum(ends) / len(ends)} if ends else {}
 
     def remarks(self) -> list[str]:
         remarks = []

@@ -18,6 +18,7 @@ from keras_compress.errors import ExportError
 from keras_compress.export.atomic_file import write_atomically
 from keras_compress.graph import build, take
 from keras_compress.graph.passes.fix_quantizers import fix_quantizers
+from keras_compress.graph.passes.to_float32 import to_float32
 
 __all__ = ["export_frozen_graph"]
 
@@ -48,7 +49,7 @@ def export_frozen_graph(
     path = Path(path)
     inputs = _names(input_names, model.input_names, "input_names")
     outputs = _names(output_names, model.output_names, "output_names")
-    inference_model = build(fix_quantizers(take(model)))
+    inference_model = build(fix_quantizers(to_float32(take(model))))
     signature = [
         tf.TensorSpec([batch_size or tensor.shape[0], *tensor.shape[1:]], tensor.dtype, name=f"input_{index}")
         for index, tensor in enumerate(model.inputs)

@@ -11,8 +11,9 @@ from dataclasses import asdict, dataclass
 from typing import Any
 
 from keras_compress.errors import CompressionError
-from keras_compress.graph.snapshot import ModelSnapshot
-from keras_compress.graph.view import OUTPUT, NodeRef, TensorRef, replace_tensors
+from keras_compress.graph.snapshot import ModelSnapshot, is_model_entry
+from keras_compress.graph.view import OUTPUT, NodeRef, TensorRef, first_call, replace_tensors
+from keras_compress.layers.compressed_layer import REGISTERED_NAME
 
 __all__ = ["Edit", "InsertLayer", "WrapWeight", "apply_edits", "edit_from_dict", "edit_to_dict"]
 
@@ -94,7 +95,7 @@ def _edit_model(config: dict, prefix: str, wraps: dict, inserts: dict, weights: 
         if path in wraps:
             _wrap(entry, wraps[path])
             weights[path] = {f"layer.{name}": array for name, array in weights.get(path, {}).items()}
-        elif isinstance(entry["config"].get("layers"), list):
+        elif is_model_entry(entry):
             _edit_model(entry["config"], path + "/", wraps, inserts, weights)
     if inserts[prefix]:
         insert = _insert_functional if "input_layers" in config else _insert_sequential
@@ -114,7 +115,7 @@ def _wrap(entry: dict, edits: Sequence[WrapWeight]) -> None:
     entry.update(
         module="keras_compress.layers.compressed_layer",
         class_name="CompressedLayer",
-        registered_name="keras_compress>CompressedLayer",
+        registered_name=REGISTERED_NAME,
         config=config,
     )
 
@@ -141,7 +142,8 @@ def _insert_functional(config: dict, prefix: str, edits: Sequence[InsertLayer]) 
     for entry in config["layers"]:
         path = prefix + entry["name"]
         entry["inbound_nodes"] = [
-            reroute(call, NodeRef(path, number)) for number, call in enumerate(entry["inbound_nodes"])
+            reroute(call, NodeRef(path, number))
+            for number, call in enumerate(entry["inbound_nodes"], first_call(entry))
         ]
     config["output_layers"] = reroute(config["output_layers"], NodeRef(prefix + OUTPUT, 0))
     config["layers"] = [item for entry in config["layers"] for item in (entry, *added[entry["name"]])]

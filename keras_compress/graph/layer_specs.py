@@ -1,16 +1,19 @@
 """One table: what each Keras layer does to ranges of values, and which of its weights can be compressed.
 
 The table is all that algorithms know about layer classes. :func:`register_layer_spec` adds a row for a layer of one's own.
+Layers around layers (``TimeDistributed``, ``Bidirectional``, ``RNN``) take the rows of what they hold.
 """
 
 from __future__ import annotations
 
 import enum
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 
 from keras_compress._keras import keras
+from keras_compress.errors import ConfigError
 
-__all__ = ["LayerRole", "LayerSpec", "WeightSpec", "register_layer_spec", "spec_of"]
+__all__ = ["LayerRole", "LayerSpec", "WeightSpec", "operator_role", "register_layer_spec", "spec_of"]
 
 
 class LayerRole(enum.Enum):
@@ -49,41 +52,93 @@ class LayerSpec:
     weights: tuple[WeightSpec, ...] = ()
 
 
+def _rows(role: LayerRole, weights: tuple[WeightSpec, ...], *names: str) -> dict[str, LayerSpec]:
+    return dict.fromkeys(names, LayerSpec(role, weights))
+
+
+def _ranks(*kinds: str) -> Iterator[str]:
+    return (f"{kind}{rank}D" for kind in kinds for rank in (1, 2, 3))
+
+
 _KERNEL = (WeightSpec("kernel"),)
-_TRANSPOSED = (WeightSpec("kernel", (-2,)),)
 _DEPTHWISE = (WeightSpec("depthwise_kernel", (-2, -1)),)
+_RECURRENT = (WeightSpec("kernel"), WeightSpec("recurrent_kernel"))
+_CELL = tuple(WeightSpec(f"cell.{spec.path}") for spec in _RECURRENT)
+_ATTENTION = (
+    *(WeightSpec(f"_{part}_dense.kernel", (-2, -1)) for part in ("query", "key", "value")),
+    WeightSpec("_output_dense.kernel"),
+)
+_RNN_LAYERS = ("SimpleRNN", "LSTM", "GRU", "ConvLSTM1D", "ConvLSTM2D", "ConvLSTM3D")
 
 _SPECS: dict[str, LayerSpec] = {
-    **dict.fromkeys(["Conv1D", "Conv2D", "Conv3D", "Dense"], LayerSpec(LayerRole.COMPUTE, _KERNEL)),
-    **dict.fromkeys(["DepthwiseConv1D", "DepthwiseConv2D"], LayerSpec(LayerRole.COMPUTE, _DEPTHWISE)),
-    **dict.fromkeys(
-        ["Conv1DTranspose", "Conv2DTranspose", "Conv3DTranspose"], LayerSpec(LayerRole.COMPUTE, _TRANSPOSED)
+    **_rows(
+        LayerRole.COMPUTE, _KERNEL, "Conv1D", "Conv2D", "Conv3D", "Dense", "LocallyConnected1D", "LocallyConnected2D"
     ),
-    **dict.fromkeys(
-        ["SeparableConv1D", "SeparableConv2D"],
-        LayerSpec(LayerRole.COMPUTE, (*_DEPTHWISE, WeightSpec("pointwise_kernel"))),
-    ),
-    **dict.fromkeys(
-        ["Add", "Subtract", "Multiply", "Average", "Maximum", "Minimum"]
-        + [f"{kind}Pooling{rank}D" for kind in ("Average", "GlobalAverage") for rank in (1, 2, 3)],
-        LayerSpec(LayerRole.MERGE),
-    ),
-    **dict.fromkeys(
-        ["Flatten", "Reshape", "Permute", "RepeatVector", "Dropout", "SpatialDropout1D", "SpatialDropout2D"]
-        + ["SpatialDropout3D", "AlphaDropout", "GaussianDropout", "GaussianNoise", "ActivityRegularization"]
-        + [f"{kind}{rank}D" for kind in ("ZeroPadding", "Cropping", "UpSampling") for rank in (1, 2, 3)]
-        + [f"{kind}Pooling{rank}D" for kind in ("Max", "GlobalMax") for rank in (1, 2, 3)],
-        LayerSpec(LayerRole.TRANSPARENT),
-    ),
-    "Concatenate": LayerSpec(LayerRole.CONCAT),
+    **_rows(LayerRole.COMPUTE, _DEPTHWISE, "DepthwiseConv1D", "DepthwiseConv2D"),
+    **_rows(LayerRole.COMPUTE, (*_DEPTHWISE, WeightSpec("pointwise_kernel")), "SeparableConv1D", "SeparableConv2D"),
+    **_rows(LayerRole.COMPUTE, (WeightSpec("kernel", (-2,)),), "Conv1DTranspose", "Conv2DTranspose", "Conv3DTranspose"),
+    **_rows(LayerRole.COMPUTE, _ATTENTION, "MultiHeadAttention"),
+    **_rows(LayerRole.OTHER, (WeightSpec("embeddings", (0,)),), "Embedding"),
+    **_rows(LayerRole.OTHER, _CELL, *_RNN_LAYERS),
+    **_rows(LayerRole.OTHER, _RECURRENT, "SimpleRNNCell", "LSTMCell", "GRUCell"),
+    **_rows(LayerRole.MERGE, (), "Add", "Subtract", "Multiply", "Average", "Maximum", "Minimum", "Dot"),
+    **_rows(LayerRole.MERGE, (), *_ranks("AveragePooling", "GlobalAveragePooling")),
+    **_rows(LayerRole.TRANSPARENT, (), "Flatten", "Reshape", "Permute", "RepeatVector", "Identity", "Dropout"),
+    **_rows(LayerRole.TRANSPARENT, (), "AlphaDropout", "GaussianDropout", "GaussianNoise", "ActivityRegularization"),
+    **_rows(LayerRole.TRANSPARENT, (), *_ranks("SpatialDropout", "ZeroPadding", "Cropping", "UpSampling")),
+    **_rows(LayerRole.TRANSPARENT, (), *_ranks("MaxPooling", "GlobalMaxPooling")),
+    **_rows(LayerRole.CONCAT, (), "Concatenate"),
 }
+
+#: TensorFlow functions that Keras wraps into layers of their own, by the name in the configuration.
+_OPERATORS: dict[str, LayerRole] = {
+    **dict.fromkeys(
+        ["math.add", "math.subtract", "math.multiply", "math.maximum", "math.minimum"]
+        + [f"__operators__.{name}" for name in ("add", "sub", "mul")],
+        LayerRole.MERGE,
+    ),
+    **dict.fromkeys(["math.reduce_mean", "reduce_mean", "nn.avg_pool", "nn.avg_pool2d"], LayerRole.MERGE),
+    **dict.fromkeys(["linalg.matmul", "matmul", "einsum", "__operators__.matmul"], LayerRole.COMPUTE),
+    **dict.fromkeys(
+        ["reshape", "transpose", "compat.v1.transpose", "expand_dims", "squeeze", "compat.v1.squeeze", "identity"]
+        + ["__operators__.getitem", "slice", "strided_slice", "tile", "gather", "reverse", "nn.space_to_depth"]
+        + ["nn.depth_to_space", "nn.max_pool", "nn.max_pool2d", "math.reduce_max", "broadcast_to", "stop_gradient"],
+        LayerRole.TRANSPARENT,
+    ),
+    **dict.fromkeys(["concat", "stack"], LayerRole.CONCAT),
+}
+
+#: Functions of two tensors that only move or scale values when one of the two is a constant: then not an operation that
+#: runs in integers of its own.
+_BINARY = frozenset(
+    name for name, role in _OPERATORS.items() if role is LayerRole.MERGE and "mean" not in name and "pool" not in name
+)
 
 _OTHER = LayerSpec(LayerRole.OTHER)
 
 
-def spec_of(class_name: str) -> LayerSpec:
-    """Return the row of a layer class; an unknown class is left in floating point."""
-    return _SPECS.get(class_name, _OTHER)
+def spec_of(class_name: str, config: dict | None = None) -> LayerSpec:
+    """Return the row of a layer.
+
+    Args:
+        class_name: its class; an unknown one is left in floating point.
+        config: its Keras configuration; needed for layers whose row depends on it.
+    """
+    spec = _SPECS.get(class_name)
+    if config is None or (spec is not None and class_name not in _DERIVED):
+        return spec or _OTHER
+    derive = _DERIVED.get(class_name)
+    try:
+        return derive(config) if derive else _OTHER
+    except KeyError:  # a layer that could not tell its configuration
+        return _OTHER
+
+
+def operator_role(function: str, tensors: int) -> LayerRole:
+    """Return the role of a wrapped TensorFlow function that reads ``tensors`` tensors."""
+    if function in _BINARY and tensors < 2:
+        return LayerRole.OTHER
+    return _OPERATORS.get(function, LayerRole.OTHER)
 
 
 def register_layer_spec(
@@ -96,11 +151,71 @@ def register_layer_spec(
         weights: dotted path of each weight to compress, and the axis or axes that index its output channels.
         role: ``"compute"`` (default), ``"merge"``, ``"transparent"``, ``"concat"`` or ``"other"``; see :class:`LayerRole`.
 
+    Raises:
+        ConfigError: the role is none of those.
+
     Example:
         >>> register_layer_spec("MyConvolution", {"kernel": -1})
         >>> spec_of("MyConvolution").weights[0].path
         'kernel'
     """
+    roles = [member.value for member in LayerRole]
+    if role not in roles:
+        raise ConfigError(f"A layer has one of the roles {roles}. Received: role={role!r}.")
     name = layer_class if isinstance(layer_class, str) else layer_class.__name__
     rows = tuple(WeightSpec(path, (axes,) if isinstance(axes, int) else tuple(axes)) for path, axes in weights.items())
     _SPECS[name] = LayerSpec(LayerRole(role), rows)
+
+
+def _prefixed(spec: LayerSpec, *prefixes: str) -> tuple[WeightSpec, ...]:
+    return tuple(WeightSpec(f"{prefix}{row.path}", row.channel_axes) for prefix in prefixes for row in spec.weights)
+
+
+def _spec_of_description(description: dict) -> LayerSpec:
+    return spec_of(description["class_name"], description["config"])
+
+
+def _time_distributed(config: dict) -> LayerSpec:
+    inner = _spec_of_description(config["layer"])
+    return LayerSpec(inner.role, _prefixed(inner, "layer."))
+
+
+def _bidirectional(config: dict) -> LayerSpec:
+    inner = _spec_of_description(config["layer"])
+    return LayerSpec(LayerRole.OTHER, _prefixed(inner, "forward_layer.", "backward_layer."))
+
+
+def _rnn(config: dict) -> LayerSpec:
+    return LayerSpec(LayerRole.OTHER, _prefixed(_spec_of_description(config["cell"]), "cell."))
+
+
+def _stacked_cells(config: dict) -> LayerSpec:
+    rows = [
+        row
+        for index, cell in enumerate(config["cells"])
+        for row in _prefixed(_spec_of_description(cell), f"cells.{index}.")
+    ]
+    return LayerSpec(LayerRole.OTHER, tuple(rows))
+
+
+def _einsum_dense(config: dict) -> LayerSpec:
+    """Output channels are the axes of the kernel whose letters the output has and the input has not."""
+    inputs, rest = config["equation"].replace(" ", "").split(",")
+    kernel, output = rest.split("->")
+    axes = tuple(axis - len(kernel) for axis, letter in enumerate(kernel) if letter in output and letter not in inputs)
+    return LayerSpec(LayerRole.COMPUTE, (WeightSpec("kernel", axes or (-1,)),))
+
+
+def _upsampling2d(config: dict) -> LayerSpec:
+    nearest = config.get("interpolation", "nearest") == "nearest"
+    return LayerSpec(LayerRole.TRANSPARENT if nearest else LayerRole.OTHER)
+
+
+_DERIVED: dict[str, Callable[[dict], LayerSpec]] = {
+    "TimeDistributed": _time_distributed,
+    "Bidirectional": _bidirectional,
+    "RNN": _rnn,
+    "StackedRNNCells": _stacked_cells,
+    "EinsumDense": _einsum_dense,
+    "UpSampling2D": _upsampling2d,
+}

@@ -85,7 +85,24 @@ class _Placement:
         node = self._graph.nodes[ref]
         if node.spec.role in _PASSING:
             return self._all_behind_wish(node)
-        return self._wants(node)
+        return self._wants(node) and not self._is_activation(node)
+
+    def _is_activation(self, node: GraphNode) -> bool:
+        """Whether a product is an activation function written out, ``x * g(x)``, as hard-swish or swish are."""
+        if node.spec.role is not LayerRole.MERGE or len(set(node.inputs)) != 2:
+            return False
+        one, other = node.inputs[0], node.inputs[-1]
+        return other in self._elementwise_ancestors(one) or one in self._elementwise_ancestors(other)
+
+    def _elementwise_ancestors(self, tensor: TensorRef) -> set[TensorRef]:
+        """The tensors from which ``tensor`` is computed by elementwise functions of one tensor."""
+        found: set[TensorRef] = set()
+        while True:
+            producer = self._graph.producer(tensor)
+            if producer.spec.role is not LayerRole.OTHER or producer.spec.weights or len(producer.inputs) != 1:
+                return found
+            tensor = producer.inputs[0]
+            found.add(tensor)
 
     def _all_behind_wish(self, node: GraphNode) -> bool:
         if node.ref not in self._passes:

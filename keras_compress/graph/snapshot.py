@@ -13,8 +13,9 @@ from typing import Any
 
 import numpy as np
 
-from keras_compress._keras import deserialize, keras, serialize, trusted
+from keras_compress._keras import deserialize, keras, trusted
 from keras_compress.errors import UnsupportedModelError
+from keras_compress.graph.description import describe
 from keras_compress.graph.variables import leaf_layers, named_variables
 
 __all__ = ["ModelSnapshot", "build", "entries", "is_model_entry", "take"]
@@ -27,7 +28,8 @@ class ModelSnapshot:
     Attributes:
         config: Keras' serialized form of the model: ``{"class_name": …, "config": {"layers": […], …}}``.
         weights: arrays by layer path (``"conv1"``, ``"backbone/conv1"``) and variable name (``"kernel"``).
-        custom_objects: the classes of the model's own layers by name, so that none has to be registered.
+        custom_objects: what the configuration refers to by name and Keras does not know; see
+            :mod:`~keras_compress.graph.description`.
     """
 
     config: dict
@@ -46,11 +48,9 @@ def take(model: keras.Model) -> ModelSnapshot:
         variables = named_variables(layer)
         if variables:
             weights[path] = {name: variable.numpy() for name, variable in variables.items()}
-    config = serialize(model)
-    for key in ("compile_config", "build_config"):
-        config.pop(key, None)
+    config, custom_objects = describe(model)
     _drop_build_configs(config)
-    return ModelSnapshot(config, weights, _custom_objects(model))
+    return ModelSnapshot(config, weights, custom_objects)
 
 
 def build(snapshot: ModelSnapshot) -> keras.Model:
@@ -96,11 +96,3 @@ def _drop_build_configs(config: dict) -> None:
     """Remove what would make Keras build a layer before the graph calls it, outside its name scope."""
     for _, entry in entries(config):
         entry.pop("build_config", None)
-
-
-def _custom_objects(model: keras.Model) -> dict[str, Any]:
-    found: dict[str, Any] = {}
-    for _, layer in leaf_layers(model):
-        if not type(layer).__module__.startswith(("tf_keras.", "keras_compress.")):
-            found[type(layer).__name__] = type(layer)
-    return found

@@ -9,7 +9,7 @@ import tensorflow as tf
 
 from keras_compress._keras import is_graph_model, keras
 
-__all__ = ["leaf_layers", "named_variables"]
+__all__ = ["leaf_layers", "named_variables", "sublayers"]
 
 
 def leaf_layers(model: keras.Model, prefix: str = "") -> Iterator[tuple[str, keras.layers.Layer]]:
@@ -33,6 +33,18 @@ def named_variables(layer: keras.layers.Layer) -> dict[str, tf.Variable]:
     found: dict[str, tf.Variable] = {}
     _collect(layer, "", found, set())
     return found
+
+
+def sublayers(layer: keras.layers.Layer) -> list[keras.layers.Layer]:
+    """Return a layer and all layers inside it, each once."""
+    found: dict[int, keras.layers.Layer] = {id(layer): layer}
+    waiting = [layer]
+    while waiting:
+        for _, child in _children(waiting.pop()):
+            if id(child) not in found:
+                found[id(child)] = child
+                waiting.append(child)
+    return list(found.values())
 
 
 def _collect(layer: Any, prefix: str, found: dict[str, tf.Variable], seen: set[int]) -> None:

@@ -11,10 +11,10 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any, NamedTuple
 
-from keras_compress.graph.layer_specs import LayerSpec, spec_of
+from keras_compress.graph.layer_specs import LayerSpec, operator_role, spec_of
 from keras_compress.graph.snapshot import ModelSnapshot, is_model_entry
 
-__all__ = ["OUTPUT", "GraphNode", "ModelGraph", "NodeRef", "TensorRef", "replace_tensors"]
+__all__ = ["OUTPUT", "GraphNode", "ModelGraph", "NodeRef", "TensorRef", "first_call", "replace_tensors"]
 
 
 class TensorRef(NamedTuple):
@@ -47,7 +47,11 @@ class GraphNode:
 
     @property
     def spec(self) -> LayerSpec:
-        return spec_of(self.class_name)
+        """What the table says about this call; of a wrapped TensorFlow function, what its name says."""
+        function = self.config.get("function")
+        if self.class_name in ("TFOpLambda", "SlicingOpLambda") and isinstance(function, str):
+            return LayerSpec(operator_role(function, len(self.inputs)))
+        return spec_of(self.class_name, self.config)
 
 
 class ModelGraph:
@@ -71,7 +75,7 @@ class ModelGraph:
         for entry in config["layers"]:
             path = prefix + entry["name"]
             calls = entry["inbound_nodes"] or [[]]
-            for number, call in enumerate(calls):
+            for number, call in enumerate(calls, first_call(entry)):
                 tensors = [TensorRef(prefix + name, node, index) for name, node, index in _tensors(call, names)]
                 self._add(GraphNode(NodeRef(path, number), entry["class_name"], entry["config"], tuple(tensors)))
             if is_model_entry(entry):
@@ -110,14 +114,21 @@ class ModelGraph:
 
     def layers(self) -> Iterator[tuple[str, str, dict]]:
         """Yield ``(path, class name, config)`` of every layer once, nested models and their layers included."""
+        seen: set[str] = set()
         for ref, node in self.nodes.items():
-            if ref.node == 0:
+            if ref.layer not in seen:
+                seen.add(ref.layer)
                 yield ref.layer, node.class_name, node.config
 
     def weight_shape(self, layer: str, weight: str) -> tuple[int, ...] | None:
         """Return the shape of a weight, or None if the layer has no such weight."""
         array = self.snapshot.weights.get(layer, {}).get(weight)
         return None if array is None else array.shape
+
+
+def first_call(entry: dict) -> int:
+    """Return the number Keras gives to the first call of a layer: 1 for a model, which counts its own making as 0."""
+    return 1 if is_model_entry(entry) and entry["config"]["layers"][0]["class_name"] == "InputLayer" else 0
 
 
 def _tensors(structure: Any, names: set[str]) -> Iterator[tuple[str, int, int]]:

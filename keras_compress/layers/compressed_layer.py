@@ -5,16 +5,19 @@ Which weights, and how they are compressed, is given to it as a list of weight o
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from typing import Any
 
 import tensorflow as tf
 
-from keras_compress._keras import deserialize, keras, register, serialize
+from keras_compress._keras import deserialize, inferring_shapes, keras, register, serialize
 from keras_compress.layers.weight_op import WeightOp
 
-__all__ = ["CompressedLayer", "weight_owner"]
+__all__ = ["REGISTERED_NAME", "CompressedLayer", "weight_owner"]
+
+#: The name under which Keras finds the class in a file.
+REGISTERED_NAME = "keras_compress>CompressedLayer"
 
 
 def weight_owner(layer: Any, path: str) -> tuple[Any, str]:
@@ -25,7 +28,7 @@ def weight_owner(layer: Any, path: str) -> tuple[Any, str]:
     """
     *parents, attribute = path.split(".")
     for parent in parents:
-        layer = getattr(layer, parent)
+        layer = layer[int(parent)] if parent.isdigit() else getattr(layer, parent)
     return layer, attribute
 
 
@@ -71,13 +74,30 @@ class CompressedLayer(keras.layers.Wrapper):
         if not self.layer.built:
             self.layer.build(input_shape)
             self.layer.built = True
-        for path, op in self.operations:
-            owner, attribute = weight_owner(self.layer, path)
-            weight = getattr(owner, attribute, None)
-            if weight is not None and not op.built:
-                with tf.name_scope(op.name):
-                    op.build(weight.shape)
+        self._build_operations()
         self.built = True
+
+    def _build_operations(self) -> bool:
+        """Build the operations of the weights that exist; return whether all do.
+
+        Some layers, as attention, make their weights in their first call.
+        """
+        complete = True
+        for path, op in self.operations:
+            weight = self._find(path)
+            if weight is None:
+                complete = False
+            elif not op.built:
+                with tf.init_scope(), tf.name_scope(op.name):
+                    op.build(weight.shape)
+        return complete
+
+    def _find(self, path: str) -> Any:
+        try:
+            owner, attribute = weight_owner(self.layer, path)
+        except AttributeError:
+            return None
+        return getattr(owner, attribute, None)
 
     def call(self, *args, **kwargs):
         spec = self.layer._call_spec
@@ -85,6 +105,10 @@ class CompressedLayer(keras.layers.Wrapper):
             kwargs.pop("training", None)
         if not spec.expects_mask_arg:
             kwargs.pop("mask", None)
+        if inferring_shapes() or not self._build_operations():
+            outputs = self.layer(*args, **kwargs)
+            if self._build_operations() and inferring_shapes():
+                return outputs
         with self._compressed_weights():
             return self.layer(*args, **kwargs)
 
@@ -129,11 +153,15 @@ class CompressedLayer(keras.layers.Wrapper):
         return getattr(self.layer, name)
 
     def get_config(self) -> dict:
+        return self.config_with(serialize)
+
+    def config_with(self, serialize_layer: Callable[[keras.layers.Layer], dict]) -> dict:
+        """Return the configuration, the inner layer serialized by ``serialize_layer``."""
         base = keras.layers.Layer.get_config(self)
         return {
             "name": base["name"],
             "trainable": base["trainable"],
-            "layer": serialize(self.layer),
+            "layer": serialize_layer(self.layer),
             "operations": [[path, serialize(op)] for path, op in self.operations],
         }
 

@@ -15,7 +15,7 @@ from contextlib import contextmanager
 import numpy as np
 import tensorflow as tf
 
-from keras_compress._keras import keras, register
+from keras_compress._keras import inferring_shapes, keras, register
 from keras_compress.layers.weight_op import IntegerWeight, Stage, WeightOp
 from keras_compress.numerics import fake_quantize, symmetric_bounds, tune_range
 
@@ -91,6 +91,10 @@ class FakeQuantize(WeightOp):
         if self._observer is not None:
             self._observer(inputs)
             return inputs
+        return inputs if inferring_shapes() else self._quantized(inputs)
+
+    @tf.autograph.experimental.do_not_convert
+    def _quantized(self, inputs: tf.Tensor) -> tf.Tensor:
         values = tf.cast(inputs, tf.float32)
         low, high = self.range()
         return tf.cast(fake_quantize(values, low, high, self.grid_bits, self.narrow_range), inputs.dtype)

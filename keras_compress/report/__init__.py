@@ -1,5 +1,13 @@
 """What compression did, for people: statistics as tables and numbers."""
 
-from keras_compress.report.statistics import CompressionStatistics, FloatWeight, QuantizerRow, collect_statistics
+from keras_compress.report.coverage import Coverage, CoverageRow, coverage_of
+from keras_compress.report.statistics import CompressionStatistics, QuantizerRow, collect_statistics
 
-__all__ = ["CompressionStatistics", "FloatWeight", "QuantizerRow", "collect_statistics"]
+__all__ = [
+    "CompressionStatistics",
+    "Coverage",
+    "CoverageRow",
+    "QuantizerRow",
+    "collect_statistics",
+    "coverage_of",
+]

@@ -54,7 +54,10 @@ def stripped_in_part():
 
 REFUSED = {
     "Keras 3": (keras_3_model, r"Keras 3.*import tf_keras as keras"),
-    "subclassed": (built_subclass, r"'subclassed_net' of class Subclassed.*keras\.Model\(inputs, model\.call\(inputs\)\)"),
+    "subclassed": (
+        built_subclass,
+        r"'subclassed_net' of class Subclassed.*keras\.Model\(inputs, model\.call\(inputs\)\)",
+    ),
     "unbuilt": (unbuilt, r"'unbuilt_net' is not built.*model\.build\(input_shape\)"),
     "compressed": (compressed, r"'small_net' is already compressed.*controller\.strip\(\)"),
     "compressed inside": (stripped_in_part, r"'around' is already compressed.*small_net/.*controller\.strip\(\)"),

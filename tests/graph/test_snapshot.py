@@ -79,7 +79,7 @@ def test_weights_are_listed_by_path_and_name():
     weights = take(zoo.nested()).weights
     assert set(weights) == {"backbone/conv", "backbone/norm", "head/dense"}
     assert set(weights["backbone/norm"]) == {"gamma", "beta", "moving_mean", "moving_variance"}
-    assert set(take(zoo.recurrent()).weights["lstm"]) == {"cell.kernel", "cell.recurrent_kernel", "cell.bias"}
+    assert set(take(zoo.recurrent()).weights["rnn"]) == {"cell.kernel", "cell.recurrent_kernel", "cell.bias"}
 
 
 def test_trainable_is_kept_for_each_layer():
@@ -151,7 +151,9 @@ def local_function():
 
 
 @pytest.mark.parametrize(
-    "function", [wave, local_function(), lambda x: tf.sin(x) + x], ids=["of a module", "local", "lambda"]
+    "function",
+    [tf.nn.relu6, tf.sin, wave, local_function(), lambda x: tf.sin(x) + x],
+    ids=["tf.nn.relu6", "tf.sin", "of a module", "local", "lambda"],
 )
 def test_functions_as_activations_are_kept_without_a_warning(function):
     model = keras.Sequential([keras.Input((4,)), layers.Dense(3, activation=function)])

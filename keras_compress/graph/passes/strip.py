@@ -7,7 +7,7 @@ from collections.abc import Mapping
 import numpy as np
 
 from keras_compress._keras import deserialize
-from keras_compress.graph.snapshot import ModelSnapshot, entries
+from keras_compress.graph.snapshot import ModelSnapshot, entries, is_model_entry
 from keras_compress.graph.variables import named_variables
 from keras_compress.graph.view import replace_tensors
 from keras_compress.layers import WeightOp
@@ -63,7 +63,7 @@ def _remove_quantizers(config: dict, prefix: str, weights: dict) -> None:
         if str(entry.get("registered_name")).startswith("keras_compress>"):
             removed[name] = [call[0][:3] for call in entry.get("inbound_nodes", [])]
             weights.pop(prefix + name, None)
-        elif isinstance(entry["config"].get("layers"), list):
+        elif is_model_entry(entry):
             _remove_quantizers(entry["config"], prefix + name + "/", weights)
     if not removed:
         return

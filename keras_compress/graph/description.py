@@ -1,0 +1,156 @@
+"""From a living model to its configuration, and the objects needed to make it again.
+
+Keras' own configuration is taken where there is one. What Keras would refuse (a layer without ``get_config``, a class that
+is not registered, a model class with an ``__init__`` of its own) is put into the custom objects, so that every model that
+is alive can be built again in the same process.
+"""
+
+from __future__ import annotations
+
+import copy
+import inspect
+from collections.abc import Callable
+from typing import Any
+
+from keras_compress._keras import Functional, functional_config, is_graph_model, keras, serialize
+from keras_compress.graph.variables import sublayers
+from keras_compress.layers import CompressedLayer
+from keras_compress.layers.compressed_layer import REGISTERED_NAME
+
+__all__ = ["describe"]
+
+_KNOWN_MODULES = ("tf_keras.", "keras.", "tensorflow.", "keras_compress.")
+
+
+class _Maker:
+    """Stands for a class among custom objects: its ``from_config`` calls a function."""
+
+    def __init__(self, make: Callable[[dict], Any]):
+        self._make = make
+
+    def from_config(self, config: dict, custom_objects: dict | None = None) -> Any:
+        return self._make(config)
+
+
+def describe(model: keras.Model) -> tuple[dict, dict[str, Any]]:
+    """Return the serialized form of a model and the custom objects that its deserialization needs."""
+    custom_objects: dict[str, Any] = {}
+    return _describe_model(model, custom_objects), custom_objects
+
+
+def _describe_model(model: keras.Model, custom_objects: dict[str, Any]) -> dict:
+    def describe_layer(layer: keras.layers.Layer) -> dict:
+        describe = _describe_model if is_graph_model(layer) else _describe_layer
+        return describe(layer, custom_objects)
+
+    if isinstance(model, keras.Sequential):
+        base: Any = keras.Sequential
+        config = {"name": model.name, "layers": [describe_layer(layer) for layer in _with_input_layer(model)]}
+    else:
+        base = Functional
+        config = functional_config(model, describe_layer)
+    config["trainable"] = model.trainable
+    described = {"module": "keras", "class_name": base.__name__, "config": config, "registered_name": base.__name__}
+    key = f"model {model.name} {id(model)}"
+    custom_objects[key] = _Maker(lambda config: _make_model(model, base, config))
+    return {**described, "class_name": type(model).__name__, "registered_name": key}
+
+
+def _with_input_layer(model: keras.Sequential) -> list[keras.layers.Layer]:
+    """Return the layers of a Sequential model, the input layer first even if the model was built without one."""
+    layers = list(model._self_tracked_trackables)
+    if not isinstance(layers[0], keras.layers.InputLayer):
+        tensor = model.inputs[0]
+        layers.insert(
+            0, keras.layers.InputLayer(tensor.shape[1:], tensor.shape[0], tensor.dtype, name=model.input_names[0])
+        )
+    return layers
+
+
+def _make_model(original: keras.Model, base: Any, config: dict) -> keras.Model:
+    """Build a model and give it the class of the original, with the attributes its ``__init__`` would have set."""
+    config = dict(config)
+    trainable = config.pop("trainable")
+    model = base.from_config(config)
+    if not trainable:
+        model.trainable = False
+    if type(original) not in (keras.Model, keras.Sequential, Functional):
+        model.__class__ = type(original)
+        for name, value in vars(original).items():
+            if name not in vars(model) and not name.startswith("_"):
+                setattr(model, name, _own_copy(value))
+    return model
+
+
+def _own_copy(value: Any) -> Any:
+    """Metrics keep state, so the copy of a model gets its own; other attributes are shared."""
+    return type(value).from_config(value.get_config()) if isinstance(value, keras.metrics.Metric) else value
+
+
+def _describe_layer(layer: keras.layers.Layer, custom_objects: dict[str, Any]) -> dict:
+    for inner in sublayers(layer):
+        _collect_custom_objects(inner, custom_objects)
+    cls = type(layer)
+    if isinstance(layer, CompressedLayer):
+        config = layer.config_with(lambda inner: _describe_layer(inner, custom_objects))
+        return {
+            "module": cls.__module__,
+            "class_name": cls.__name__,
+            "config": config,
+            "registered_name": REGISTERED_NAME,
+        }
+    if not all(_can_be_made_again(inner) for inner in sublayers(layer)):
+        return _describe_living(layer, custom_objects)
+    described = serialize(layer)
+    if not _is_known(cls):
+        described["registered_name"] = f"{cls.__module__}.{cls.__qualname__}"
+        custom_objects[described["registered_name"]] = cls
+    return described
+
+
+def _can_be_made_again(layer: keras.layers.Layer) -> bool:
+    """Whether the same layer can be made from its configuration, as Keras promises and user code may not keep."""
+    if isinstance(layer, keras.layers.Lambda) or any(_is_lambda(value) for value in vars(layer).values()):
+        return False
+    if _is_known(type(layer)):
+        return True
+    try:
+        return type(layer).from_config(layer.get_config()).name == layer.name
+    except Exception:  # whatever the user's code raises, the answer is no
+        return False
+
+
+def _describe_living(layer: keras.layers.Layer, custom_objects: dict[str, Any]) -> dict:
+    """Describe a layer that only its living object knows: it will be copied."""
+    key = f"layer {layer.name} {id(layer)}"
+    custom_objects[key] = _Maker(lambda config: _copy_of_living(layer))
+    cls = type(layer)
+    config = {"name": layer.name, "trainable": layer.trainable, "dtype": layer.dtype_policy.name}
+    return {"module": cls.__module__, "class_name": cls.__name__, "config": config, "registered_name": key}
+
+
+def _copy_of_living(layer: keras.layers.Layer) -> keras.layers.Layer:
+    """Return a deep copy of a layer that does not belong to any graph."""
+    memo: dict[int, Any] = {}
+    for inner in sublayers(layer):
+        for nodes in (inner._inbound_nodes, inner._outbound_nodes):
+            memo[id(nodes)] = []
+    return copy.deepcopy(layer, memo)
+
+
+def _collect_custom_objects(layer: Any, custom_objects: dict[str, Any]) -> None:
+    """Add the class of a layer, and functions and small objects it holds, if they are not Keras' own."""
+    for value in (layer, *vars(layer).values()):
+        thing = value if inspect.isfunction(value) else type(value)
+        serializable = inspect.isfunction(value) or hasattr(value, "get_config")
+        if serializable and not _is_known(thing) and not _is_lambda(value):
+            custom_objects.setdefault(thing.__name__, thing)
+
+
+def _is_known(thing: Any) -> bool:
+    """Whether a class or function belongs to a module whose names Keras resolves by itself."""
+    return (getattr(thing, "__module__", None) or "").startswith(_KNOWN_MODULES)
+
+
+def _is_lambda(value: Any) -> bool:
+    return inspect.isfunction(value) and value.__name__ == "<lambda>" and not _is_known(value)

@@ -1,0 +1,76 @@
+"""Split separable convolutions into a depthwise and a pointwise convolution.
+
+A separable convolution is two convolutions with nothing between them; a runtime computes both in integers only if the
+tensor between them is quantized too. As two layers that tensor has a place in the graph.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+from keras_compress.graph.snapshot import ModelSnapshot, is_model_entry
+from keras_compress.graph.view import first_call
+
+__all__ = ["split_separable"]
+
+_DEPTHWISE_KEYS = {"strides", "padding", "depth_multiplier", "dilation_rate", "depthwise_initializer"}
+_DEPTHWISE_KEYS |= {"depthwise_regularizer", "depthwise_constraint"}
+_POINTWISE_KEYS = {"use_bias", "activation", "bias_initializer", "bias_regularizer", "bias_constraint", "filters"}
+_SHARED_KEYS = {"trainable", "dtype", "data_format"}
+
+
+def split_separable(snapshot: ModelSnapshot, allowed: Callable[[str], bool]) -> ModelSnapshot:
+    """Return the model with the separable convolutions at the allowed paths split.
+
+    ``SeparableConv2D`` named ``"conv"`` becomes ``DepthwiseConv2D`` named ``"conv_depthwise"`` and ``Conv2D`` named
+    ``"conv"`` with a 1x1 kernel; the outputs are the same, and edges from ``"conv"`` stay valid.
+
+    Args:
+        snapshot: the model.
+        allowed: whether the layer at a path may be split.
+    """
+    edited = snapshot.edited()
+    weights = dict(edited.weights)
+    _split_model(edited.config["config"], "", allowed, weights)
+    return ModelSnapshot(edited.config, weights, edited.custom_objects)
+
+
+def _split_model(config: dict, prefix: str, allowed: Callable[[str], bool], weights: dict) -> None:
+    layers = []
+    for entry in config["layers"]:
+        path = prefix + entry["config"]["name"]
+        if entry["class_name"] in ("SeparableConv1D", "SeparableConv2D") and allowed(path):
+            depthwise, pointwise = _split(entry)
+            arrays = dict(weights[path])
+            weights[path + "_depthwise"] = {"depthwise_kernel": arrays.pop("depthwise_kernel")}
+            weights[path] = {"kernel": arrays.pop("pointwise_kernel"), **arrays}
+            layers += [depthwise, pointwise]
+            continue
+        layers.append(entry)
+        if is_model_entry(entry):
+            _split_model(entry["config"], path + "/", allowed, weights)
+    config["layers"] = layers
+
+
+def _split(entry: dict) -> tuple[dict, dict]:
+    rank = entry["class_name"].removeprefix("SeparableConv")
+    config = entry["config"]
+    name = config["name"]
+    shared = {key: config[key] for key in _SHARED_KEYS if key in config}
+    first = {key: config[key] for key in _DEPTHWISE_KEYS if key in config}
+    first |= {"name": f"{name}_depthwise", "kernel_size": config["kernel_size"], "use_bias": False, **shared}
+    second = {key: config[key] for key in _POINTWISE_KEYS if key in config}
+    second |= {f"kernel_{kind}": config[f"pointwise_{kind}"] for kind in ("initializer", "regularizer", "constraint")}
+    second |= {"name": name, "kernel_size": 1, "activity_regularizer": config.get("activity_regularizer"), **shared}
+    depthwise: dict = {
+        "module": "keras.layers",
+        "class_name": f"DepthwiseConv{rank}",
+        "config": first,
+        "registered_name": None,
+    }
+    pointwise: dict = {"module": "keras.layers", "class_name": f"Conv{rank}", "config": second, "registered_name": None}
+    if "inbound_nodes" in entry:
+        calls = range(first_call(entry), first_call(entry) + len(entry["inbound_nodes"]))
+        depthwise |= {"name": first["name"], "inbound_nodes": entry["inbound_nodes"]}
+        pointwise |= {"name": name, "inbound_nodes": [[[first["name"], call, 0, {}]] for call in calls]}
+    return depthwise, pointwise

@@ -1,0 +1,127 @@
+"""Coverage: for every weight of a model, by what it is compressed, or why it is not.
+
+It is computed from the graph and the edits alone, without building the compressed model.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import asdict, dataclass
+
+from keras_compress.algorithms import SkippedWeight
+from keras_compress.graph import Edit, GraphNode, InsertLayer, LayerRole, ModelGraph, NodeRef, TensorRef, WrapWeight
+from keras_compress.report.table import format_table
+
+__all__ = ["Coverage", "CoverageRow", "coverage_of"]
+
+
+@dataclass(frozen=True)
+class CoverageRow:
+    """One weight of rank 2 or more.
+
+    Attributes:
+        layer: path of the layer, as ``"backbone/conv1"``.
+        class_name: class of the layer.
+        weight: dotted path of the weight.
+        parameters: number of its elements.
+        compressed_by: what compresses it, as ``"quantization: 8 bits"``; empty if nothing does.
+        reason: why nothing does, or a limitation of what does.
+        explained: False if the weight stays in floating point without anybody having asked for it.
+    """
+
+    layer: str
+    class_name: str
+    weight: str
+    parameters: int
+    compressed_by: str
+    reason: str
+    explained: bool
+
+
+@dataclass(frozen=True)
+class Coverage:
+    """The weights of a model in the order of its layers. ``print`` shows a table; iterates over the rows."""
+
+    rows: tuple[CoverageRow, ...]
+
+    def __iter__(self) -> Iterator[CoverageRow]:
+        return iter(self.rows)
+
+    def __len__(self) -> int:
+        return len(self.rows)
+
+    @property
+    def compressed_share(self) -> float:
+        """Share of the parameters that are compressed, in [0, 1]."""
+        total = sum(row.parameters for row in self.rows)
+        return sum(row.parameters for row in self.rows if row.compressed_by) / total if total else 0.0
+
+    @property
+    def unexplained(self) -> tuple[CoverageRow, ...]:
+        """The weights that stay in floating point although no scope asked for it."""
+        return tuple(row for row in self.rows if not row.explained)
+
+    def to_dict(self) -> dict:
+        """Return the coverage as JSON-able values."""
+        return {"compressed_share": self.compressed_share, "weights": [asdict(row) for row in self.rows]}
+
+    def __str__(self) -> str:
+        rows = [
+            [row.layer, row.class_name, row.weight, row.parameters, row.compressed_by or "float", row.reason]
+            for row in self.rows
+        ]
+        table = format_table(["layer", "class", "weight", "parameters", "compressed by", "note"], rows)
+        return f"{self.compressed_share:.1%} of the weights are compressed\n\n{table}"
+
+
+def coverage_of(
+    graph: ModelGraph, edits: Mapping[str, Sequence[Edit]], skipped: Iterable[SkippedWeight] = ()
+) -> Coverage:
+    """Return the coverage of a model.
+
+    Args:
+        graph: the uncompressed model.
+        edits: the edits of each algorithm, by its name.
+        skipped: weights that an algorithm could have compressed and left alone, with the reason.
+    """
+    by: dict[tuple[str, str], list[str]] = {}
+    for name, part in edits.items():
+        for edit in part:
+            if isinstance(edit, WrapWeight):
+                bits = edit.op["config"].get("num_bits")
+                by.setdefault((edit.layer, edit.weight), []).append(name + (f": {bits} bits" if bits else ""))
+    inserts = [edit for part in edits.values() for edit in part if isinstance(edit, InsertLayer)]
+    float_inputs = _layers_with_float_inputs(graph, inserts)
+    reasons = {(weight.layer, weight.weight): weight.reason for weight in skipped}
+    rows = []
+    for path, class_name, _ in graph.layers():
+        for weight, array in graph.snapshot.weights.get(path, {}).items():
+            if array.ndim < 2 or array.dtype.kind not in "fV":
+                continue
+            compressed_by, reason = ", ".join(by.get((path, weight), [])), reasons.get((path, weight), "")
+            explained = bool(compressed_by or reason)
+            if compressed_by and inserts and path in float_inputs:
+                reason = "its input is not quantized, so it computes in floating point"
+            elif not explained:
+                reason = f"no rule for this weight of layers of class {class_name}; add one with register_layer_spec"
+            rows.append(CoverageRow(path, class_name, weight, math.prod(array.shape), compressed_by, reason, explained))
+    return Coverage(tuple(rows))
+
+
+def _layers_with_float_inputs(graph: ModelGraph, inserts: Sequence[InsertLayer]) -> set[str]:
+    """Return the layers that could compute in integers and get an input that no quantizer stands before."""
+    quantized = {(source, consumer) for edit in inserts for source in edit.sources for consumer in edit.consumers}
+
+    def carries_integers(tensor: TensorRef, consumer: NodeRef) -> bool:
+        if (tensor, consumer) in quantized:
+            return True
+        producer: GraphNode = graph.producer(tensor)
+        passing = producer.spec.role in (LayerRole.TRANSPARENT, LayerRole.CONCAT) and bool(producer.inputs)
+        return passing and all(carries_integers(inner, producer.ref) for inner in producer.inputs)
+
+    return {
+        node.ref.layer
+        for node in graph.nodes.values()
+        if node.spec.role is LayerRole.COMPUTE and not all(carries_integers(tensor, node.ref) for tensor in node.inputs)
+    }

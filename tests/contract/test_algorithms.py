@@ -1,0 +1,205 @@
+"""What every algorithm must keep to. A new file in keras_compress/algorithms is checked here without any change."""
+
+import copy
+import json
+
+import numpy as np
+import pydantic
+import pytest
+import tensorflow as tf
+
+from keras_compress import create_compressed_model
+from keras_compress._keras import OPERATOR_LAYERS, keras
+from keras_compress.algorithms import CompressionStage, Plan, PlanContext, Position, registered_algorithms
+from keras_compress.errors import ConfigError
+from keras_compress.graph import ModelGraph, apply_edits, build, edit_from_dict, edit_to_dict, take
+from keras_compress.graph.variables import leaf_layers
+from keras_compress.settings import validated
+from tests import zoo
+
+ALGORITHMS = registered_algorithms()
+MODELS = {
+    make.__name__: make
+    for make in (zoo.convolution, zoo.residual, zoo.shared_layer, zoo.dicts, zoo.nested, zoo.transfer)
+}
+
+every_algorithm = pytest.mark.parametrize("name", sorted(ALGORITHMS))
+every_model = pytest.mark.parametrize("kind", MODELS)
+
+
+def plan(name, graph, context=None, **settings) -> Plan:
+    return ALGORITHMS[name](**settings).plan(graph, context or PlanContext())
+
+
+def as_dicts(plan):
+    return [edit_to_dict(edit) for edit in plan.edits]
+
+
+@every_algorithm
+def test_the_registered_name_is_the_name_in_the_configuration(name):
+    assert ALGORITHMS[name].name == name
+    assert ALGORITHMS[name]().to_dict() == {"algorithm": name}
+    assert ALGORITHMS[name].__doc__
+
+
+@every_algorithm
+def test_configuration_round_trip(name):
+    algorithm = ALGORITHMS[name](ignored_scopes="conv", target_scopes=["{re}.*"], validate_scopes=False)
+    again = validated(ALGORITHMS[name], json.loads(json.dumps(algorithm.to_dict())))
+    assert again == algorithm
+    assert again.ignored_scopes == ("conv",)
+
+
+@every_algorithm
+def test_an_unknown_key_is_an_error(name):
+    with pytest.raises(ConfigError, match="ignored_scope'.*Did you mean 'ignored_scopes'"):
+        validated(ALGORITHMS[name], {"algorithm": name, "ignored_scope": []})
+
+
+@every_algorithm
+def test_settings_are_frozen(name):
+    with pytest.raises(pydantic.ValidationError, match="frozen"):
+        ALGORITHMS[name]().ignored_scopes = ("conv",)
+
+
+@every_model
+@every_algorithm
+def test_planning_is_pure(name, kind):
+    snapshot = take(MODELS[kind]())
+    config, arrays = copy.deepcopy(snapshot.config), copy.deepcopy(dict(snapshot.weights))
+    graph = ModelGraph(snapshot)
+    first, second = plan(name, graph), plan(name, graph)
+    third = plan(name, ModelGraph(take(build(snapshot))))
+    assert first == second == third
+    assert first.edits
+    assert snapshot.config == config
+    for path, layer in arrays.items():
+        for variable, array in layer.items():
+            np.testing.assert_array_equal(snapshot.weights[path][variable], array)
+
+
+@every_model
+@every_algorithm
+def test_a_plan_survives_json(name, kind):
+    graph = ModelGraph(take(MODELS[kind]()))
+    edits = plan(name, graph).edits
+    written = json.loads(json.dumps(as_dicts(Plan(edits))))
+    again = [edit_from_dict(values) for values in written]
+    assert json.loads(json.dumps([edit_to_dict(edit) for edit in again])) == written
+    rebuilt = build(apply_edits(graph.snapshot, again))
+    assert [v.shape for v in rebuilt.variables] == [
+        v.shape for v in build(apply_edits(graph.snapshot, edits)).variables
+    ]
+
+
+@pytest.mark.parametrize("key", ["ignored_scopes", "target_scopes"])
+@pytest.mark.parametrize("at_the_root", [False, True])
+@every_algorithm
+def test_a_scope_that_matches_nothing_raises_with_the_nearest_names(name, at_the_root, key):
+    graph = ModelGraph(take(zoo.residual()))
+    settings, context = {key: ("stem_nrom",)}, PlanContext()
+    if at_the_root:
+        settings, context = {}, PlanContext(**settings)
+    with pytest.raises(ConfigError, match=rf"'{key}'.*Received: {key}='stem_nrom'.*Nearest:.*stem_norm"):
+        plan(name, graph, context, **settings)
+    plan(name, graph, context, **settings, validate_scopes=False)
+
+
+@pytest.mark.parametrize("pattern", ["{re}*conv", "{re}(", "{re}[a-"])
+@every_algorithm
+def test_a_broken_regular_expression_is_a_configuration_error(name, pattern):
+    with pytest.raises(ConfigError, match="ignored_scopes"):
+        plan(name, ModelGraph(take(zoo.residual())), ignored_scopes=(pattern,))
+
+
+@every_algorithm
+def test_with_everything_ignored_nothing_is_done(name):
+    model = zoo.concatenation()
+    controller, compressed = zoo.compress(model, name, ignored_scopes=["{re}.*"])
+    zoo.assert_same_predictions(compressed, model, zoo.samples(model))
+    assert controller.algorithm_statistics()[name] is not None
+    assert len(compressed.variables) == len(model.variables)
+
+
+@every_algorithm
+def test_target_scopes_limit_the_weights_that_are_touched(name):
+    _, compressed = zoo.compress(zoo.residual(), name, target_scopes=["body"])
+    assert type(compressed.get_layer("stem")) is keras.layers.Conv2D
+    assert type(compressed.get_layer("out")) is keras.layers.Dense
+
+
+@every_model
+@every_algorithm
+def test_the_model_given_is_not_changed(name, kind):
+    model = MODELS[kind]()
+    config, weights = copy.deepcopy(model.get_config()), model.get_weights()
+    _, compressed = zoo.compress(model, name)
+    assert model.get_config() == config
+    for before, now in zip(weights, model.get_weights(), strict=True):
+        np.testing.assert_array_equal(now, before)
+    assert not {id(v) for v in model.variables} & {id(v) for v in compressed.variables}
+
+
+@every_model
+@every_algorithm
+def test_a_state_and_the_weights_give_the_same_model_again(name, kind):
+    model = MODELS[kind]()
+    controller, compressed = zoo.compress(model, name)
+    controller.scheduler.epoch_step()
+    controller.scheduler.step()
+    state = json.loads(json.dumps(controller.get_compression_state()))
+    again, restored = create_compressed_model(MODELS[kind](), controller.config, state)
+    restored.set_weights(compressed.get_weights())
+    zoo.assert_same_predictions(restored, compressed, zoo.samples(model))
+    assert again.get_compression_state() == state
+    assert again.scheduler.position == Position(epoch=0, step=0)
+
+
+@every_model
+@every_algorithm
+def test_a_saved_model_gives_the_same_bits_when_loaded(name, kind, tmp_path):
+    model = MODELS[kind]()
+    _, compressed = zoo.compress(model, name)
+    compressed.save(tmp_path / "model.keras")
+    loaded = keras.models.load_model(tmp_path / "model.keras")
+    zoo.assert_same_predictions(loaded, compressed, zoo.samples(model))
+    assert [v.trainable for v in loaded.variables] == [v.trainable for v in compressed.variables]
+
+
+@every_model
+@every_algorithm
+def test_stripping_leaves_stock_layers_only(name, kind):
+    model = MODELS[kind]()
+    controller, _ = zoo.compress(model, name)
+    stripped = controller.strip()
+    assert [path for path, _ in leaf_layers(stripped)] == [path for path, _ in leaf_layers(model)]
+    for (_, layer), (_, before) in zip(leaf_layers(stripped), leaf_layers(model), strict=True):
+        assert type(layer) is type(before) or isinstance(layer, OPERATOR_LAYERS)
+        assert [w.shape for w in layer.weights] == [w.shape for w in before.weights]
+    assert stripped.input_names == model.input_names
+    assert stripped.output_names == model.output_names
+
+
+@every_algorithm
+def test_a_step_of_training_moves_weights_and_keeps_predictions_finite(name):
+    model = zoo.convolution()
+    controller, compressed = zoo.compress(model, name)
+    before = compressed.get_layer("out").kernel.numpy()
+    compressed.compile("sgd", "mse")
+    controller.scheduler.epoch_step()
+    controller.scheduler.step()
+    compressed.train_on_batch(zoo.samples(model), np.ones((8, 3), np.float32))
+    assert np.abs(compressed.get_layer("out").kernel.numpy() - before).max() > 0
+    assert np.isfinite(zoo.predict(compressed, zoo.samples(model))[0]).all()
+
+
+@every_algorithm
+def test_what_it_reports_has_the_right_types(name):
+    controller, _ = zoo.compress(zoo.convolution(), name)
+    loss = controller.loss()
+    assert loss.dtype == tf.float32
+    assert loss.shape == ()
+    assert all(isinstance(value, (int, float)) for value in controller.algorithm_statistics()[name].values())
+    assert isinstance(controller.compression_stage(), CompressionStage)
+    assert controller.compression_rate is None or 0.0 <= controller.compression_rate <= 1.0
+    assert all(isinstance(remark, str) for remark in ALGORITHMS[name]().remarks())

@@ -1,0 +1,208 @@
+"""Where activations are quantized, on small graphs: (sources) -> (consumers) of every point."""
+
+import pytest
+
+from keras_compress._keras import keras
+from keras_compress.graph import LayerRole, ModelGraph, take
+from keras_compress.graph.quantization_points import quantization_points
+from tests import zoo
+
+layers = keras.layers
+
+
+def runs_in_integers(node):
+    return node.spec.role in (LayerRole.COMPUTE, LayerRole.MERGE)
+
+
+def points(model, wants=runs_in_integers, **options):
+    """Return the points as pairs of sets of layer names."""
+    found = quantization_points(ModelGraph(take(model)), wants, **options)
+    return [({source.layer for source in p.sources}, {c.layer for c in p.consumers}) for p in found]
+
+
+def functional(body, shape=(8, 8, 3)):
+    image = keras.Input(shape, name="image")
+    return keras.Model(image, body(image))
+
+
+def convolution(name):
+    return layers.Conv2D(3, 1, name=name)
+
+
+def assert_points(found, expected):
+    assert sorted(map(_sorted, found)) == sorted(map(_sorted, expected))
+
+
+def _sorted(point):
+    return [sorted(side) for side in point]
+
+
+@pytest.mark.parametrize("activation", ["relu", "swish", "sigmoid"])
+def test_convolution_normalization_and_activation_are_one_operation(activation):
+    def body(x):
+        x = layers.BatchNormalization(name="norm")(convolution("first")(x))
+        return convolution("second")(layers.Activation(activation, name="activation")(x))
+
+    assert_points(points(functional(body)), [({"image"}, {"first"}), ({"activation"}, {"second"})])
+
+
+@pytest.mark.parametrize(
+    "layer",
+    [
+        layers.MaxPooling2D(name="passing"),
+        layers.ZeroPadding2D(name="passing"),
+        layers.Dropout(0.5, name="passing"),
+        layers.Reshape((8, 24, 1), name="passing"),
+        layers.UpSampling2D(name="passing"),
+        layers.Permute((2, 1, 3), name="passing"),
+    ],
+)
+def test_a_layer_that_only_moves_values_is_passed(layer):
+    found = points(functional(lambda x: convolution("after")(layer(convolution("before")(x)))))
+    assert_points(found, [({"image"}, {"before"}), ({"before"}, {"passing"})])
+
+
+def test_a_chain_of_moving_layers_is_passed_as_a_whole():
+    def body(x):
+        x = layers.MaxPooling2D(name="pool")(convolution("before")(x))
+        return layers.Dense(2, name="after")(layers.Dropout(0.5, name="drop")(layers.Flatten(name="flat")(x)))
+
+    assert_points(points(functional(body)), [({"image"}, {"before"}), ({"before"}, {"pool"})])
+
+
+def test_moving_layers_at_the_end_need_no_quantizer():
+    found = points(functional(lambda x: layers.Flatten(name="flat")(convolution("only")(x))))
+    assert_points(found, [({"image"}, {"only"})])
+
+
+def test_an_average_is_computed_in_integers_and_makes_new_values():
+    assert ({"sum_relu"}, {"pool"}) in points(zoo.residual())
+    assert ({"pool"}, {"out"}) in points(zoo.residual())
+
+
+def test_both_inputs_of_a_residual_sum_are_quantized_once():
+    expected = [
+        ({"image"}, {"stem"}),
+        ({"stem_relu"}, {"body", "sum"}),
+        ({"body_norm"}, {"sum"}),
+        ({"sum_relu"}, {"pool"}),
+        ({"pool"}, {"out"}),
+    ]
+    assert_points(points(zoo.residual()), expected)
+
+
+def test_the_inputs_of_a_concatenation_share_one_range():
+    expected = [({"image"}, {"left", "right"}), ({"left_relu", "right"}, {"join"})]
+    assert_points(points(zoo.concatenation()), expected)
+
+
+def test_concatenations_of_concatenations_share_one_range():
+    def body(x):
+        inner = layers.Concatenate(name="inner")([convolution("a")(x), convolution("b")(x)])
+        outer = layers.Concatenate(name="outer")([layers.MaxPooling2D(1, name="pool")(inner), convolution("c")(x)])
+        return convolution("after")(outer)
+
+    found = points(functional(body))
+    assert_points(found, [({"image"}, {"a", "b", "c"}), ({"a", "b", "c"}, {"inner", "outer"})])
+
+
+def test_a_tensor_in_two_concatenations_ties_their_ranges():
+    def body(x):
+        a, b, c = (convolution(name)(x) for name in "abc")
+        one = convolution("one")(layers.Concatenate(name="first_join")([a, b]))
+        two = convolution("two")(layers.Concatenate(name="second_join")([b, c]))
+        return layers.Activation("relu")(one) + layers.Activation("relu")(two)
+
+    assert ({"a", "b", "c"}, {"first_join", "second_join"}) in points(functional(body))
+
+
+def test_two_separate_concatenations_have_two_ranges():
+    def body(x):
+        for number in (1, 2):
+            sides = [convolution(f"{side}{number}")(x) for side in ("left", "right")]
+            x = convolution(f"after{number}")(layers.Concatenate(name=f"join{number}")(sides))
+        return x
+
+    found = points(functional(body))
+    assert ({"left1", "right1"}, {"join1"}) in found
+    assert ({"left2", "right2"}, {"join2"}) in found
+
+
+def test_a_concatenation_that_nobody_reads_in_integers_is_left_alone():
+    def body(x):
+        return layers.Concatenate(name="join")([convolution("a")(x), convolution("b")(x)])
+
+    assert_points(points(functional(body)), [({"image"}, {"a", "b"})])
+
+
+def test_one_consumer_in_floating_point_keeps_its_float_input():
+    def body(x):
+        before = convolution("before")(x)
+        return [convolution("integer")(before), layers.Softmax(name="float")(before)]
+
+    assert_points(points(functional(body)), [({"image"}, {"before"}), ({"before"}, {"integer"})])
+
+
+def test_a_moving_layer_with_a_float_consumer_is_not_passed():
+    def body(x):
+        pooled = layers.MaxPooling2D(name="pool")(convolution("before")(x))
+        return [convolution("integer")(pooled), layers.Softmax(name="float")(pooled)]
+
+    assert_points(points(functional(body)), [({"image"}, {"before"}), ({"pool"}, {"integer"})])
+
+
+def test_a_moving_layer_that_is_also_an_output_is_not_passed():
+    def body(x):
+        pooled = layers.MaxPooling2D(name="pool")(convolution("before")(x))
+        return [pooled, convolution("after")(pooled)]
+
+    assert_points(points(functional(body)), [({"image"}, {"before"}), ({"pool"}, {"after"})])
+
+
+def test_a_concatenation_with_a_float_consumer_is_quantized_behind_itself():
+    def body(x):
+        joined = layers.Concatenate(name="join")([convolution("a")(x), convolution("b")(x)])
+        return [convolution("integer")(joined), layers.Softmax(name="float")(joined)]
+
+    assert_points(points(functional(body)), [({"image"}, {"a", "b"}), ({"join"}, {"integer"})])
+
+
+def test_only_nodes_that_want_integers_get_them():
+    found = points(zoo.residual(), wants=lambda node: node.ref.layer == "body")
+    assert_points(found, [({"stem_relu"}, {"body"})])
+    assert points(zoo.residual(), wants=lambda node: False) == []
+
+
+@pytest.mark.parametrize(
+    ("make", "sources"),
+    [(zoo.dense, [{"out"}]), (zoo.two_outputs, [{"near"}, {"far"}]), (zoo.dicts, [{"rank"}, {"score"}])],
+)
+def test_outputs_are_quantized_on_demand(make, sources):
+    without, with_outputs = points(make()), points(make(), outputs=True)
+    added = [point for point in with_outputs if point not in without]
+    assert_points(added, [(source, {"<output>"}) for source in sources])
+
+
+def test_moving_layers_before_a_quantized_output_are_passed():
+    found = points(functional(lambda x: layers.Flatten(name="flat")(convolution("only")(x))), outputs=True)
+    assert_points(found, [({"image"}, {"only"}), ({"only"}, {"flat"})])
+
+
+def test_every_call_of_a_shared_layer_has_points_of_its_own():
+    found = quantization_points(ModelGraph(take(zoo.shared_layer())), runs_in_integers)
+    behind = [source for point in found for source in point.sources if source.layer == "shared"]
+    assert sorted(source.node for source in behind) == [0, 1]
+
+
+def test_nested_models_are_borders():
+    expected = [({"backbone/inner_image"}, {"backbone/conv"}), ({"backbone"}, {"pool"}), ({"pool"}, {"out"})]
+    assert_points(points(zoo.transfer()), expected)
+
+
+def test_operators_stay_in_floating_point():
+    found = points(functional(lambda x: convolution("after")(tf_sum(convolution("before")(x)))))
+    assert_points(found, [({"image"}, {"before"}), ({"tf.__operators__.add"}, {"after"})])
+
+
+def tf_sum(x):
+    return x + x

@@ -1,0 +1,287 @@
+"""create_compressed_model and the controller: what goes in comes out compressed, compiled as before, and trains."""
+
+import warnings
+
+import numpy as np
+import pytest
+import tensorflow as tf
+
+from keras_compress import (
+    CompressionConfig,
+    UnsupportedModelError,
+    create_compressed_model,
+    create_compression_callbacks,
+)
+from keras_compress._keras import keras
+from keras_compress.algorithms import CompressionStage, Position
+from keras_compress.layers import CompressedLayer, FakeQuantize
+from tests import zoo
+
+layers = keras.layers
+
+
+def targets(model, samples, seed=1):
+    """Return random targets, one per output in the order of the flattened outputs."""
+    generator = np.random.default_rng(seed)
+    shapes = [(samples, *tensor.shape[1:]) for tensor in model.outputs]
+    arrays = [generator.normal(size=shape).astype(np.float32) for shape in shapes]
+    return tf.nest.pack_sequence_as(model.output, arrays)
+
+
+@pytest.mark.parametrize("kind", zoo.MODELS)
+def test_predictions_stay_close_with_eight_bits(kind):
+    model = zoo.MODELS[kind]()
+    inputs = zoo.samples(model, 32, seed=99)
+    settings = {"range": {"type": "min_max"}, "batchnorm_adaptation": {"num_bn_adaptation_samples": 0}}
+    controller, compressed = create_compressed_model(model, zoo.config(model, samples_count=32, initializer=settings))
+    for ours, theirs in zip(zoo.predict(compressed, inputs), zoo.predict(model, inputs), strict=True):
+        assert np.abs(ours - theirs).max() < 0.05 * np.abs(theirs).max()
+        assert np.abs(ours - theirs).max() > 0
+    assert controller.model is compressed
+
+
+@pytest.mark.parametrize("kind", zoo.MODELS)
+def test_kind_names_and_structure_are_kept(kind):
+    model = zoo.MODELS[kind]()
+    _, compressed = zoo.compress(model)
+    assert type(compressed) is type(model)
+    assert compressed.name == model.name
+    names = [layer.name for layer in compressed.layers if not isinstance(layer, FakeQuantize)]
+    assert names == [layer.name for layer in model.layers]
+    assert compressed.input_names == model.input_names
+    assert compressed.output_names == model.output_names
+    assert tf.nest.map_structure(lambda t: t.shape, compressed.output) == tf.nest.map_structure(
+        lambda t: t.shape, model.output
+    )
+
+
+def test_variables_keep_their_names_and_numbers():
+    model = zoo.residual()
+    settings = {"batchnorm_adaptation": {"num_bn_adaptation_samples": 0}}
+    _, compressed = zoo.compress(model, initializer=settings)
+    now = {variable.name: variable for variable in compressed.variables}
+    for variable in model.variables:
+        np.testing.assert_array_equal(now[variable.name], variable)
+
+
+def test_an_uncompiled_model_comes_back_uncompiled():
+    _, compressed = zoo.compress(zoo.dense())
+    assert compressed.optimizer is None
+
+
+def test_a_compiled_model_comes_back_compiled_with_objects_of_its_own():
+    model = zoo.dense()
+    schedule = keras.optimizers.schedules.ExponentialDecay(0.1, 10, 0.5)
+    model.compile(
+        keras.optimizers.Adam(schedule, beta_1=0.8), "mse", metrics=["mae", keras.metrics.RootMeanSquaredError()]
+    )
+    model.fit(zoo.samples(model), targets(model, 8), verbose=0)
+    model.optimizer.iterations.assign(17)
+    _, compressed = zoo.compress(model)
+    assert compressed.optimizer is not model.optimizer
+    assert compressed.optimizer.get_config() == model.optimizer.get_config()
+    assert int(compressed.optimizer.iterations) == 0
+    compressed.fit(zoo.samples(model), targets(model, 8), verbose=0)
+    assert compressed.metrics_names == model.metrics_names
+    assert not {id(metric) for metric in compressed.metrics} & {id(metric) for metric in model.metrics}
+    assert int(model.optimizer.iterations) == 17
+
+
+@pytest.mark.parametrize(
+    "optimizer",
+    [
+        "adam",
+        keras.optimizers.SGD(0.1, momentum=0.5),
+        keras.optimizers.legacy.RMSprop(0.2),
+        keras.mixed_precision.LossScaleOptimizer(keras.optimizers.Adam(0.3), initial_scale=8.0, dynamic=False),
+    ],
+    ids=["by name", "SGD", "legacy", "loss scale"],
+)
+def test_settings_of_the_optimizer_are_kept(optimizer):
+    model = zoo.dense()
+    model.compile(optimizer, "mse")
+    _, compressed = zoo.compress(model)
+    assert type(compressed.optimizer) is type(model.optimizer)
+    assert compressed.optimizer.get_config() == model.optimizer.get_config()
+    assert compressed.optimizer is not model.optimizer
+
+
+@pytest.mark.parametrize("quantize_outputs", [False, True])
+def test_losses_and_metrics_by_output_name_still_fit(quantize_outputs):
+    model = zoo.two_outputs()
+    model.compile(
+        "sgd", {"near": "mse", "far": "mae"}, metrics={"far": ["mse"]}, loss_weights={"near": 0.5, "far": 2.0}
+    )
+    _, compressed = zoo.compress(model, quantize_outputs=quantize_outputs)
+    near, far = targets(model, 8)
+    history = compressed.fit(zoo.samples(model), {"near": near, "far": far}, verbose=0)
+    assert set(history.history) == {"loss", "near_loss", "far_loss", "far_mse"}
+
+
+def test_settings_of_compile_are_kept():
+    model = zoo.dense()
+    model.compile("sgd", "mse", weighted_metrics=["mae"], steps_per_execution=3, jit_compile=False, run_eagerly=True)
+    _, compressed = zoo.compress(model)
+    assert compressed.run_eagerly
+    assert compressed._compile_config.config["steps_per_execution"] == 3
+    compressed.fit(zoo.samples(model), targets(model, 8), sample_weight=np.ones(8), verbose=0)
+    assert "mae" in compressed.metrics_names
+
+
+def test_losses_of_ones_own_are_kept():
+    def doubled(target, prediction):
+        return 2.0 * tf.reduce_mean(tf.square(target - prediction))
+
+    model = zoo.dense()
+    model.compile("sgd", doubled)
+    _, compressed = zoo.compress(model)
+    x, y = zoo.samples(model), targets(model, 8)
+    expected = 2.0 * np.mean(np.square(zoo.predict(compressed, x)[0] - y))
+    assert compressed.evaluate(x, y, verbose=0) == pytest.approx(expected, rel=1e-4)
+
+
+def test_fit_with_callbacks_trains_weights_and_ranges_and_logs_numbers():
+    model = zoo.convolution()
+    controller, compressed = zoo.compress(model)
+    compressed.compile("adam", "mse")
+    before = [variable.numpy() for variable in compressed.trainable_variables]
+    x, y = zoo.samples(model), targets(model, 8)
+    history = compressed.fit(
+        x, y, batch_size=4, epochs=2, callbacks=create_compression_callbacks(controller), verbose=0
+    )
+    changed = [np.abs(v.numpy() - b).max() > 0 for v, b in zip(compressed.trainable_variables, before, strict=True)]
+    assert all(changed)
+    assert history.history["quantization/weight_quantizers"] == [2.0, 2.0]
+    assert controller.scheduler.position == Position(epoch=1, step=3)
+
+
+def test_a_training_loop_of_ones_own_lowers_the_loss():
+    model = zoo.dense()
+    controller, compressed = zoo.compress(model)
+    x, y = zoo.samples(model, 32), targets(model, 32)
+    optimizer = keras.optimizers.Adam(0.03)
+
+    @tf.function
+    def step():
+        with tf.GradientTape() as tape:
+            loss = tf.reduce_mean(tf.square(compressed(x, training=True) - y)) + controller.loss()
+        gradients = tape.gradient(loss, compressed.trainable_variables)
+        optimizer.apply_gradients(zip(gradients, compressed.trainable_variables, strict=True))
+        return loss
+
+    losses = []
+    for _ in range(2):
+        controller.scheduler.epoch_step()
+        for _ in range(15):
+            controller.scheduler.step()
+            losses.append(float(step()))
+    assert losses[-1] < 0.7 * losses[0]
+    assert controller.scheduler.position == Position(epoch=1, step=29)
+
+
+def test_a_model_with_xla_trains():
+    model = zoo.convolution()
+    _, compressed = zoo.compress(model)
+    compressed.compile("sgd", "mse", jit_compile=True)
+    history = compressed.fit(zoo.samples(model), targets(model, 8), verbose=0)
+    assert np.isfinite(history.history["loss"]).all()
+
+
+def test_mixed_precision_models_are_compressed_and_train():
+    image = keras.Input((6, 6, 3), name="image")
+    x = layers.Conv2D(4, 3, dtype="mixed_float16", name="conv")(image)
+    x = layers.Flatten(dtype="mixed_float16")(x)
+    model = keras.Model(image, layers.Dense(2, dtype="float32", name="out")(x))
+    _, compressed = zoo.compress(model)
+    assert compressed.get_layer("conv")(zoo.samples(model)).dtype == tf.float16
+    compressed.compile("sgd", "mse")
+    assert np.isfinite(compressed.fit(zoo.samples(model), targets(model, 8), verbose=0).history["loss"]).all()
+
+
+def test_the_model_given_can_be_a_part_of_a_larger_one_afterwards():
+    model = zoo.dense()
+    zoo.compress(model)
+    x = keras.Input((4,))
+    assert keras.Model(x, model(x)).output_shape == (None, 3)
+
+
+def test_a_dict_and_a_configuration_are_the_same():
+    values = {"compression": {"algorithm": "quantization"}}
+    with pytest.warns(UserWarning, match="no measured range"):
+        by_dict = create_compressed_model(zoo.dense(), values)[0]
+    with pytest.warns(UserWarning, match="no measured range"):
+        by_object = create_compressed_model(zoo.dense(), CompressionConfig.from_dict(values))[0]
+    assert by_dict.get_compression_state() == by_object.get_compression_state()
+
+
+def test_missing_data_are_a_warning_with_a_remedy():
+    with pytest.warns(UserWarning, match=r"2 activation quantizers have no measured range.*register_default_init_args"):
+        create_compressed_model(zoo.dense(), {"compression": {"algorithm": "quantization"}})
+
+
+def test_registered_data_are_enough_for_no_warning():
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        zoo.compress(zoo.dense())
+
+
+def test_a_compressed_model_is_not_compressed_again():
+    _, compressed = zoo.compress(zoo.dense())
+    with pytest.raises(UnsupportedModelError, match="already compressed"):
+        zoo.compress(compressed)
+
+
+def test_statistics_name_what_is_compressed_and_what_is_not():
+    controller, compressed = zoo.compress(zoo.residual(), ignored_scopes=["out"])
+    statistics = controller.statistics()
+    weights = {(row.layer, row.weight): row for row in statistics.quantizers if row.weight}
+    assert set(weights) == {("stem", "kernel"), ("body", "kernel")}
+    assert weights["body", "kernel"].parameters == 3 * 3 * 4 * 4
+    assert weights["body", "kernel"].ranges == 4
+    assert [(row.layer, row.reason) for row in statistics.float_weights] == [
+        ("out", "outside the scope of the configuration")
+    ]
+    assert statistics.compressed_share == pytest.approx((108 + 144) / (108 + 144 + 12))
+    assert "left in floating point" in str(statistics)
+    activations = sum(isinstance(layer, FakeQuantize) for layer in compressed.layers)
+    assert dict(statistics)["quantization"] == {"weight_quantizers": 2, "activation_quantizers": activations}
+
+
+def test_stage_loss_and_rate_of_pure_quantization():
+    controller, _ = zoo.compress(zoo.dense())
+    assert controller.compression_stage() is CompressionStage.FULLY_COMPRESSED
+    assert float(controller.loss()) == 0.0
+    assert controller.compression_rate is None
+    assert controller.distributed() is None
+
+
+def test_strip_follows_the_trained_weights():
+    controller, compressed = zoo.compress(zoo.dense())
+    kernel = compressed.get_layer("out").kernel
+    kernel.assign(0.5 * kernel)
+    stripped = controller.strip()
+    np.testing.assert_allclose(
+        stripped.get_layer("out").kernel, compressed.get_layer("out").compressed_weight("kernel"), rtol=1e-6
+    )
+    assert isinstance(compressed.get_layer("out"), CompressedLayer)
+
+
+def test_two_controllers_in_one_process_do_not_disturb_each_other():
+    one, first = zoo.compress(zoo.dense())
+    before = zoo.predict(first, zoo.samples(first))[0]
+    two, second = zoo.compress(zoo.dense(), weights={"bits": 2})
+    two.scheduler.epoch_step()
+    second.set_weights([np.zeros_like(array) for array in second.get_weights()])
+    np.testing.assert_array_equal(zoo.predict(first, zoo.samples(first))[0], before)
+    assert one.scheduler.position == Position()
+
+
+def test_data_parallel_training_works():
+    strategy = tf.distribute.MirroredStrategy(["/cpu:0"])
+    with strategy.scope():
+        model = zoo.convolution()
+        controller, compressed = zoo.compress(model)
+        controller.distributed()
+        compressed.compile("sgd", "mse")
+    history = compressed.fit(zoo.samples(model), targets(model, 8), batch_size=4, verbose=0)
+    assert np.isfinite(history.history["loss"]).all()
