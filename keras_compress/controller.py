@@ -19,6 +19,7 @@ from keras_compress.graph.compilation import copy_compilation
 from keras_compress.graph.model_check import require_compressible
 from keras_compress.graph.passes.strip import strip
 from keras_compress.graph.snapshot import ModelSnapshot
+from keras_compress.graph.variables import leaf_layers
 from keras_compress.layers import CompressedLayer, weight_owner
 from keras_compress.report import CompressionStatistics, Coverage, collect_statistics, coverage_of
 from keras_compress.scheduler import CompressionScheduler
@@ -232,13 +233,14 @@ class CompressionController:
 
 def _bind(model: keras.Model, edits: Sequence[Edit]) -> list[BoundOp]:
     """Find the operation in the living model that each edit made."""
+    layers = dict(leaf_layers(model))
     bound = []
     claimed: set[int] = set()
     for edit in edits:
         if isinstance(edit, InsertLayer):
-            bound.append(BoundOp(_layer_at(model, edit.path), edit.path))
+            bound.append(BoundOp(layers[edit.path], edit.path))
             continue
-        wrapper: CompressedLayer = _layer_at(model, edit.layer)
+        wrapper: CompressedLayer = layers[edit.layer]
         name = edit.op["config"]["name"]
         op = next(
             op for path, op in wrapper.operations if (path, op.name) == (edit.weight, name) and id(op) not in claimed
@@ -247,9 +249,3 @@ def _bind(model: keras.Model, edits: Sequence[Edit]) -> list[BoundOp]:
         owner, attribute = weight_owner(wrapper.layer, edit.weight)
         bound.append(BoundOp(op, edit.layer, edit.weight, getattr(owner, attribute)))
     return bound
-
-
-def _layer_at(model: keras.Model, path: str) -> Any:
-    for name in path.split("/"):
-        model = model.get_layer(name)
-    return model

@@ -224,13 +224,15 @@ class Quantization(CompressionAlgorithm):
 
         points = quantization_points(graph, wants, outputs=self.quantize_outputs)
         points = [point for source in [self._allowed(graph, point) for point in points] for point in source]
-        names = {path.rpartition("/")[2] for path, _, _ in graph.layers()}
+        names = {path for path, _, _ in graph.layers()}
         edits = []
         for point in _unified(points, self.activations.unified_scale_ops):
             settings = self._settings("activations", point.sources[0].layer)
-            name = _unused_name(point.sources[0], names)
-            op = _quantizer(name, settings, channel_axes=(-1,) if settings.per_channel else None)
-            edits.append(InsertLayer(serialize(op), point.sources, point.consumers))
+            scope_prefix = graph.producer(point.sources[0]).scope
+            path = _unused_path(point.sources[0], names)
+            channel_axes = (-1,) if settings.per_channel else None
+            op = _quantizer(path[len(scope_prefix) :], settings, channel_axes=channel_axes)
+            edits.append(InsertLayer(scope_prefix, serialize(op), point.sources, point.consumers))
         return edits
 
     def _allowed(self, graph: ModelGraph, point: QuantizationPoint) -> list[QuantizationPoint]:
@@ -317,15 +319,15 @@ def _quantizer(name: str, settings: QuantizerSettings, **options: Any) -> FakeQu
     return SymmetricFakeQuantize(bits, name=name, signed=settings.signed, **options)
 
 
-def _unused_name(source: TensorRef, names: set[str]) -> str:
-    """Return a layer name for the quantizer of ``source`` that is not among ``names``, and add it to them."""
-    name = source.layer.rpartition("/")[2] + "_quantizer"
+def _unused_path(source: TensorRef, paths: set[str]) -> str:
+    """Return a layer path for the quantizer of ``source`` that is not among ``paths``, and add it to them."""
+    path = source.layer + "_quantizer"
     if source.node or source.output:
-        name += f"_{source.node}_{source.output}"
-    while name in names:
-        name += "_"
-    names.add(name)
-    return name
+        path += f"_{source.node}_{source.output}"
+    while path in paths:
+        path += "_"
+    paths.add(path)
+    return path
 
 
 def _unified(points: list[QuantizationPoint], groups: tuple[tuple[str, ...], ...]) -> list[QuantizationPoint]:

@@ -12,7 +12,16 @@ from abc import ABC, abstractmethod
 import numpy as np
 import tensorflow as tf
 
-__all__ = ["ESTIMATORS", "MeanMinMax", "MeanPercentile", "MinMax", "Percentile", "RangeEstimator", "ThreeSigma"]
+__all__ = [
+    "ESTIMATORS",
+    "MeanMinMax",
+    "MeanPercentile",
+    "MinMax",
+    "MixedMinMax",
+    "Percentile",
+    "RangeEstimator",
+    "ThreeSigma",
+]
 
 
 class RangeEstimator(ABC):
@@ -79,6 +88,28 @@ class MeanMinMax(_MeanOfSamples):
 
     def ends(self, values):
         return tf.reduce_min(values, 1), tf.reduce_max(values, 1)
+
+
+class MixedMinMax(MeanMinMax):
+    """The mean of the extremes of each sample where a sample has many values, else the extremes of all samples.
+
+    Of many values the extremes are outliers, and their mean cuts off little; of few values it would cut off a lot.
+    """
+
+    MANY = 1024
+
+    def __init__(self, channels: int, **percentiles):
+        super().__init__(channels, **percentiles)
+        self.extremes = MinMax(channels)
+        self.values = tf.Variable(0)
+
+    def update(self, values):
+        super().update(values)
+        self.extremes.update(values)
+        self.values.assign(tf.maximum(self.values, tf.shape(values)[1]))
+
+    def range(self):
+        return super().range() if self.values.numpy() >= self.MANY else self.extremes.range()
 
 
 class MeanPercentile(_MeanOfSamples):
@@ -175,9 +206,9 @@ def _quantile(edges: np.ndarray, counts: np.ndarray, share: float) -> np.ndarray
     return np.array(quantiles)
 
 
-#: The names of the configuration. ``mixed_min_max`` is ``mean_min_max`` for activations with one range and ``min_max``
-#: for ranges per channel and for weights.
+#: The names of the configuration.
 ESTIMATORS: dict[str, type[RangeEstimator]] = {
+    "mixed_min_max": MixedMinMax,
     "min_max": MinMax,
     "mean_min_max": MeanMinMax,
     "threesigma": ThreeSigma,

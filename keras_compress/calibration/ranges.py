@@ -39,7 +39,8 @@ class RangeInitializer(Settings):
     """How a range is first set.
 
     Attributes:
-        type: ``mixed_min_max`` (default), ``min_max``, ``mean_min_max``, ``threesigma``, ``percentile``,
+        type: ``mixed_min_max`` (default; for activations with one range ``mean_min_max`` if a sample has at least
+            1,024 values, whose extremes are outliers then, and ``min_max`` in all other cases), ``min_max``, ``mean_min_max``, ``threesigma``, ``percentile``,
             ``mean_percentile``.
         num_init_samples: samples of the data to measure activations on, 256 by default; 0 leaves ranges unmeasured.
         params: percentiles.
@@ -51,9 +52,9 @@ class RangeInitializer(Settings):
 
     def estimator(self, channels: int, *, of_weights: bool) -> RangeEstimator:
         """Return a new estimator for ``channels`` ranges."""
-        name = self.type
-        if name == "mixed_min_max":
-            name = "min_max" if of_weights or channels > 1 else "mean_min_max"
+        name: str = self.type
+        if name == "mixed_min_max" and (of_weights or channels > 1):
+            name = "min_max"
         if name == "percentile" and of_weights:
             name = "mean_percentile"  # exact, and the same thing for a single sample
         params = self.params

@@ -37,7 +37,7 @@ def export_frozen_graph(
         model: the compressed model; it is only read.
         path: the file to write.
         input_names, output_names: names of the nodes, in the order of ``model.inputs`` and ``model.outputs``; by default
-            the names Keras gives them.
+            the names Keras gives them (with ``_output`` for an output that is an input).
         batch_size: a fixed batch; None (default) leaves it open.
 
     Returns:
@@ -48,7 +48,8 @@ def export_frozen_graph(
     """
     path = Path(path)
     inputs = _names(input_names, model.input_names, "input_names")
-    outputs = _names(output_names, model.output_names, "output_names")
+    defaults = [f"{name}_output" if name in inputs else name for name in model.output_names]
+    outputs = _names(output_names, defaults, "output_names")
     inference_model = build(fix_quantizers(to_float32(take(model))))
     signature = [
         tf.TensorSpec([batch_size or tensor.shape[0], *tensor.shape[1:]], tensor.dtype, name=f"input_{index}")
@@ -81,7 +82,7 @@ def _rename(graph_def: tf.compat.v1.GraphDef, renamed: dict[str, str]) -> None:
     """Rename nodes in place, and every reference to them."""
     taken = {node.name for node in graph_def.node} - set(renamed)
     for new in renamed.values():
-        if new in taken:
+        if new in taken or list(renamed.values()).count(new) > 1:
             raise ExportError(
                 f"The name '{new}' belongs to another node of the graph. Choose another input or output name."
             )

@@ -115,7 +115,8 @@ def _can_be_made_again(layer: keras.layers.Layer) -> bool:
     if _is_known(type(layer)):
         return True
     try:
-        return type(layer).from_config(layer.get_config()).name == layer.name
+        config = layer.get_config()
+        return config["name"] == type(layer).from_config(config).name == layer.name
     except Exception:  # whatever the user's code raises, the answer is no
         return False
 

@@ -32,18 +32,14 @@ class InsertLayer:
     """Put the serialized layer ``layer`` on the edges from any of ``sources`` to any of ``consumers``.
 
     All sources and consumers lie in one model. The layer is called once per source and so shares its variables between
-    them. A consumer whose layer is ``OUTPUT`` stands for the outputs of the model.
+    them. A consumer whose layer is ``OUTPUT`` stands for the outputs of the model. ``scope`` is the path prefix of that
+    model: empty for the outer one, or as ``"backbone/"``.
     """
 
+    scope: str
     layer: dict
     sources: tuple[TensorRef, ...]
     consumers: tuple[NodeRef, ...]
-
-    @property
-    def scope(self) -> str:
-        """Path prefix of the model that the edges lie in: empty for the outer model, ``"backbone/"`` inside it."""
-        head, slash, _ = self.sources[0].layer.rpartition("/")
-        return head + slash
 
     @property
     def path(self) -> str:
@@ -67,6 +63,7 @@ def edit_from_dict(values: dict) -> Edit:
         return WrapWeight(**values)
     if kind == "InsertLayer":
         return InsertLayer(
+            values["scope"],
             values["layer"],
             tuple(TensorRef(*source) for source in values["sources"]),
             tuple(NodeRef(*consumer) for consumer in values["consumers"]),

@@ -38,9 +38,14 @@ OUTPUT = "<output>"
 
 @dataclass(frozen=True)
 class GraphNode:
-    """One call of a layer: what it is, and the tensors it reads in order."""
+    """One call of a layer: what it is, and the tensors it reads in order.
+
+    ``scope`` is the path prefix of the model the layer lies in: empty, or as ``"backbone/"``. (It cannot be read off the
+    path, because names of layers may hold slashes themselves.)
+    """
 
     ref: NodeRef
+    scope: str
     class_name: str
     config: dict
     inputs: tuple[TensorRef, ...]
@@ -77,7 +82,9 @@ class ModelGraph:
             calls = entry["inbound_nodes"] or [[]]
             for number, call in enumerate(calls, first_call(entry)):
                 tensors = [TensorRef(prefix + name, node, index) for name, node, index in _tensors(call, names)]
-                self._add(GraphNode(NodeRef(path, number), entry["class_name"], entry["config"], tuple(tensors)))
+                self._add(
+                    GraphNode(NodeRef(path, number), prefix, entry["class_name"], entry["config"], tuple(tensors))
+                )
             if is_model_entry(entry):
                 self._read(entry["config"], path + "/")
         for name, node, index in _tensors(config["output_layers"], names):
@@ -89,7 +96,7 @@ class ModelGraph:
         previous: tuple[TensorRef, ...] = ()
         for entry in config["layers"]:
             path = prefix + entry["config"]["name"]
-            self._add(GraphNode(NodeRef(path, 0), entry["class_name"], entry["config"], previous))
+            self._add(GraphNode(NodeRef(path, 0), prefix, entry["class_name"], entry["config"], previous))
             if is_model_entry(entry):
                 self._read(entry["config"], path + "/")
             previous = (TensorRef(path, 0, 0),)

@@ -18,7 +18,7 @@ __all__ = ["Coverage", "CoverageRow", "coverage_of"]
 
 @dataclass(frozen=True)
 class CoverageRow:
-    """One weight of rank 2 or more.
+    """One weight of rank 2 or more that is not a bias.
 
     Attributes:
         layer: path of the layer, as ``"backbone/conv1"``.
@@ -97,7 +97,7 @@ def coverage_of(
     rows = []
     for path, class_name, _ in graph.layers():
         for weight, array in graph.snapshot.weights.get(path, {}).items():
-            if array.ndim < 2 or array.dtype.kind not in "fV":
+            if array.ndim < 2 or array.dtype.kind not in "fV" or weight.endswith("bias"):
                 continue
             compressed_by, reason = ", ".join(by.get((path, weight), [])), reasons.get((path, weight), "")
             explained = bool(compressed_by or reason)

@@ -1,0 +1,239 @@
+"""Calibration data in any form give the same batches, and data that do not fit are named."""
+
+import numpy as np
+import pytest
+import tensorflow as tf
+
+from keras_compress import Dataset
+from keras_compress._keras import keras
+from keras_compress.data import InputSpec, input_specs, pack_inputs
+from keras_compress.errors import DataError
+from tests import zoo
+
+SPECS = [InputSpec("x", (3,), "float32")]
+TWO = [InputSpec("left", (3,), "float32"), InputSpec("right", (2, 2), "float32")]
+ROWS = 10
+X = np.arange(ROWS * 3, dtype=np.float32).reshape(ROWS, 3)
+Z = np.arange(ROWS * 4, dtype=np.float32).reshape(ROWS, 2, 2) + 100
+Y = np.arange(ROWS)
+
+
+class TorchTensor:
+    """Stands for a tensor of another framework: not an array, but turns into one."""
+
+    def __init__(self, array):
+        self._array = array
+
+    def __array__(self, dtype=None, copy=None):
+        return self._array if dtype is None else self._array.astype(dtype)
+
+    @property
+    def shape(self):
+        return self._array.shape
+
+    def __len__(self):
+        return len(self._array)
+
+
+class Loader:
+    """Stands for a data loader of another framework: an iterable that can be read many times."""
+
+    def __init__(self, *arrays, size=4):
+        self._arrays, self._size = arrays, size
+
+    def __iter__(self):
+        for start in range(0, ROWS, self._size):
+            yield [TorchTensor(array[start : start + self._size]) for array in self._arrays]
+
+
+class BatchSequence(keras.utils.Sequence):
+    def __len__(self):
+        return 4
+
+    def __getitem__(self, index):
+        return X[3 * index : 3 * index + 3], Y[3 * index : 3 * index + 3]
+
+
+def generator_function():
+    for row, label in zip(X, Y, strict=True):
+        yield row, label
+
+
+SOURCES = {
+    "tf.data batched": lambda: tf.data.Dataset.from_tensor_slices((X, Y)).batch(4),
+    "tf.data single": lambda: tf.data.Dataset.from_tensor_slices((X, Y)),
+    "tf.data without targets": lambda: tf.data.Dataset.from_tensor_slices(X).batch(3),
+    "array": lambda: X,
+    "tensor": lambda: tf.constant(X),
+    "tuple": lambda: (X, Y),
+    "list": lambda: [X, Y],
+    "tuple with weights": lambda: (X, Y, Y),
+    "dict": lambda: {"x": X, "other": Y},
+    "generator function": lambda: generator_function,
+    "generator": lambda: generator_function(),
+    "iterator of tf.data": lambda: iter(tf.data.Dataset.from_tensor_slices((X, Y)).batch(4)),
+    "keras Sequence": BatchSequence,
+    "loader of another framework": lambda: Loader(X, Y),
+    "list of batches with targets": lambda: [(X[:7], Y[:7]), (X[7:], Y[7:])],
+    "list of dicts": lambda: [{"x": X[:7]}, {"x": X[7:]}],
+    "uneven batches": lambda: (X[a:b] for a, b in [(0, 1), (1, 6), (6, 6), (6, 10)]),
+}
+
+TWO_SOURCES = {
+    "tuple": lambda: (X, Z),
+    "tuple and target": lambda: ((X, Z), Y),
+    "dict of arrays and target": lambda: ({"left": X, "right": Z}, Y),
+    "dict": lambda: {"right": Z, "left": X},
+    "dict and target": lambda: tf.data.Dataset.from_tensor_slices(({"left": X, "right": Z}, Y)).batch(3),
+    "tf.data of tuples": lambda: tf.data.Dataset.from_tensor_slices(((X, Z), Y)).batch(4),
+    "tf.data of single tuples": lambda: tf.data.Dataset.from_tensor_slices((X, Z)),
+    "generator of dicts": lambda: ({"left": x, "right": z} for x, z in zip(X, Z, strict=True)),
+    "loader of another framework": lambda: Loader(X, Z),
+}
+
+
+def rows(dataset, specs=SPECS, **options):
+    """Return the data without the filling, one array per input."""
+    batches = list(dataset.batches(specs, **options))
+    return [np.concatenate([batch.inputs[i][: batch.samples] for batch in batches]) for i in range(len(specs))]
+
+
+@pytest.mark.parametrize("batch_size", [1, 3, 4, 10, 32])
+@pytest.mark.parametrize("form", SOURCES)
+def test_every_form_gives_the_same_batches(form, batch_size):
+    batches = list(Dataset(SOURCES[form]()).batches(SPECS, batch_size))
+    assert {len(batch.inputs[0]) for batch in batches} == {batch_size}
+    assert [batch.samples for batch in batches[:-1]] == [batch_size] * (len(batches) - 1)
+    np.testing.assert_array_equal(np.concatenate([b.inputs[0][: b.samples] for b in batches]), X)
+
+
+@pytest.mark.parametrize("form", SOURCES)
+def test_every_form_can_be_read_twice(form):
+    dataset = Dataset(SOURCES[form]())
+    for _ in range(2):
+        np.testing.assert_array_equal(rows(dataset)[0], X)
+
+
+@pytest.mark.parametrize("form", ["generator", "iterator of tf.data"])
+def test_what_can_be_read_once_is_read_on_after_a_limit(form):
+    dataset = Dataset(SOURCES[form]())
+    np.testing.assert_array_equal(rows(dataset, batch_size=4, limit=3)[0], X[:3])
+    np.testing.assert_array_equal(rows(dataset, batch_size=4, limit=9)[0], X[:9])
+    np.testing.assert_array_equal(rows(dataset)[0], X)
+
+
+@pytest.mark.parametrize("form", TWO_SOURCES)
+def test_several_inputs_in_every_form(form):
+    left, right = rows(Dataset(TWO_SOURCES[form]()), TWO, batch_size=4)
+    np.testing.assert_array_equal(left, X)
+    np.testing.assert_array_equal(right, Z)
+
+
+@pytest.mark.parametrize(("limit", "expected"), [(1, 1), (4, 4), (5, 5), (10, 10), (99, 10), (None, 10)])
+def test_a_limit_stops_after_so_many_samples(limit, expected):
+    np.testing.assert_array_equal(rows(Dataset((X, Y)), batch_size=4, limit=limit)[0], X[:expected])
+
+
+def test_a_limit_ends_data_without_end():
+    endless = tf.data.Dataset.from_tensor_slices(X).batch(4).repeat()
+    assert len(rows(Dataset(endless), batch_size=4, limit=25)[0]) == 25
+
+
+def test_no_more_is_read_than_the_limit_needs():
+    taken = []
+
+    def source():
+        for number, row in enumerate(X):
+            taken.append(number)
+            yield row
+
+    list(Dataset(source).batches(SPECS, batch_size=2, limit=4))
+    assert taken == [0, 1, 2, 3]
+
+
+def test_the_last_batch_is_filled_with_its_last_row():
+    *_, last = Dataset(X).batches(SPECS, batch_size=4)
+    assert last.samples == 2
+    np.testing.assert_array_equal(last.inputs[0], X[[8, 9, 9, 9]])
+
+
+def test_a_transformation_is_applied_to_every_element_first():
+    source = [{"pixels": X[:4].astype(np.uint8), "id": 1}, {"pixels": X[4:].astype(np.uint8), "id": 2}]
+    dataset = Dataset(source, transform_func=lambda element: element["pixels"].astype(np.float32) / 2)
+    np.testing.assert_array_equal(rows(dataset)[0], X / 2)
+
+
+def test_unknown_sizes_take_any_size():
+    specs = [InputSpec("image", (None, None, 1), "float32")]
+    (batch,) = Dataset(np.zeros((2, 5, 7, 1), np.float32)).batches(specs, batch_size=2)
+    assert batch.inputs[0].shape == (2, 5, 7, 1)
+
+
+NAN = X.copy()
+NAN[3, 1] = np.nan
+INFINITE = X.copy()
+INFINITE[0, :2] = [np.inf, -np.inf]
+
+WRONG = {
+    "shape": (
+        np.zeros((4, 5), np.float32),
+        SPECS,
+        r"input 'x'.*wrong shape.*\(batch, 3\).*Received: \(4, 5\).*transform",
+    ),
+    "rank": (np.zeros((4, 3, 3), np.float32), SPECS, r"'x' have the wrong shape.*\(4, 3, 3\)"),
+    "scalar": ([np.float32(1.0)], SPECS, r"wrong shape.*Received: \(\)"),
+    "key": ({"left": X, "rihgt": Z}, TWO, r"no entry for input 'right'.*\['left', 'right'\].*\['left', 'rihgt'\]"),
+    "key of one input": ({"y": X}, SPECS, r"no entry for input 'x'"),
+    "NaN": (NAN, SPECS, r"'x' hold NaN or infinite values.*1 such values of 30"),
+    "infinite": ((INFINITE, Y), SPECS, r"'x' hold NaN or infinite.*2 such values"),
+    "infinite second input": ((X, Z * np.float32(np.inf)), TWO, r"'right' hold NaN"),
+    "empty array": (X[:0], SPECS, r"are empty"),
+    "empty list": ([], SPECS, r"are empty"),
+    "empty generator": (lambda: iter(()), SPECS, r"are empty"),
+    "too few inputs": (X, TWO, r"2 inputs \['left', 'right'\]. Received: 1"),
+    "too many inputs": ([((X, Z, Z), Y)], TWO, r"2 inputs.*Received: 3"),
+    "sample counts": ((X, Z[:4]), TWO, r"different numbers of samples.*'left': 10, 'right': 4"),
+    "list of batches taken for input and target": ([X[:7], X[7:]], SPECS, r"7.*3"),
+    "not data": (7, SPECS, r"must be a tf\.data\.Dataset.*Received: int"),
+    "nothing": (None, SPECS, r"must be.*Received: NoneType"),
+    "text": (["a", "b"], SPECS, r"'x' have the wrong shape"),
+    "sizes that differ": (
+        lambda: iter([np.zeros((2, 4), np.float32), np.zeros((2, 6), np.float32)]),
+        [InputSpec("words", (None,), "float32")],
+        r"words",
+    ),
+}
+
+
+@pytest.mark.parametrize("problem", WRONG)
+def test_data_that_do_not_fit_are_an_error_that_says_what_is_wrong(problem):
+    source, specs, message = WRONG[problem]
+    with pytest.raises(DataError, match=f"(?s){message}"):
+        list(Dataset(source).batches(specs))
+
+
+def test_an_error_in_the_users_generator_is_not_hidden():
+    def source():
+        yield X[0]
+        raise ZeroDivisionError("the user's own")
+
+    with pytest.raises(ZeroDivisionError, match="own"):
+        list(Dataset(source).batches(SPECS))
+
+
+def test_the_inputs_of_a_model_are_read_off_in_its_order():
+    specs = input_specs(zoo.dicts())
+    assert {spec.name: spec.shape for spec in specs} == {"wide": (6,), "deep": (3,)}
+    assert {spec.dtype for spec in specs} == {"float32"}
+    assert input_specs(zoo.recurrent()) == [InputSpec("words", (5,), "int32")]
+
+
+@pytest.mark.parametrize("make", [zoo.dense, zoo.shared_layer, zoo.dicts])
+def test_batches_can_be_packed_into_what_the_model_is_called_with(make):
+    model = make()
+    inputs = zoo.samples(model, 4)
+    (batch,) = Dataset(inputs).batches(input_specs(model), batch_size=4)
+    packed = pack_inputs(model, batch.inputs)
+    tf.nest.assert_same_structure(packed, model.input)
+    for ours, theirs in zip(zoo.predict(model, packed), zoo.predict(model, inputs), strict=True):
+        np.testing.assert_array_equal(ours, theirs)
