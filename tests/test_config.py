@@ -284,15 +284,16 @@ def test_a_mistake_is_named_with_path_value_and_nearest_key(mistake):
 
 @pytest.mark.parametrize("make", [zoo.dense, zoo.residual])
 def test_the_same_algorithm_twice_on_the_same_layers_is_an_error(make):
+    model = make()
+    twice = {"compression": [PLAIN["compression"]] * 2}
     with pytest.raises(ConfigError, match="quantization"):
-        config = CompressionConfig.from_dict({"compression": [PLAIN["compression"]] * 2})
-        create_compressed_model(make(), register_default_init_args(config, zoo.samples(make())))
+        create_compressed_model(model, register_default_init_args(twice, zoo.samples(model)))
 
 
 def test_foreign_keys_at_the_root_are_a_warning_that_names_each():
     model = zoo.dense()
     config = register_default_init_args({"model": "resnet50", "epochs": 3, **PLAIN}, zoo.samples(model))
-    with pytest.warns(UserWarning) as caught:
+    with pytest.warns(UserWarning, match="no effect") as caught:
         create_compressed_model(model, config)
     messages = [str(warning.message) for warning in caught]
     assert len(messages) == 1

@@ -55,8 +55,7 @@ class BatchSequence(keras.utils.Sequence):
 
 
 def generator_function():
-    for row, label in zip(X, Y, strict=True):
-        yield row, label
+    yield from zip(X, Y, strict=True)
 
 
 SOURCES = {

@@ -12,6 +12,7 @@ from keras_compress import (
     TFCompressionStateLoader,
     create_compressed_model,
     create_compression_callbacks,
+    register_default_init_args,
 )
 from keras_compress._keras import keras
 from keras_compress.algorithms import Position
@@ -27,7 +28,7 @@ def trained(make, **settings):
     inputs = zoo.samples(model)
     targets = tf.nest.map_structure(lambda t: np.ones((8, *t.shape[1:]), np.float32), model.output)
     callbacks = create_compression_callbacks(controller)
-    compressed.fit(inputs, targets, batch_size=4, epochs=2, callbacks=callbacks, verbose=0)
+    compressed.fit(inputs, targets, batch_size=4, epochs=1, callbacks=callbacks, verbose=0)
     return model, controller, compressed
 
 
@@ -41,14 +42,14 @@ def resumed(path, make, config):
     return controller, model
 
 
-@pytest.mark.parametrize("make", [zoo.convolution, zoo.shared_layer, zoo.dicts, zoo.nested, zoo.transfer])
+@pytest.mark.parametrize("make", [zoo.convolution, zoo.dicts, zoo.transfer])
 def test_a_resumed_model_gives_the_same_bits_at_the_same_position(make, tmp_path):
     model, controller, compressed = trained(make, preset="mixed", weights={"bits": 4})
     checkpoint = tf.train.Checkpoint(model=compressed, compression_state=TFCompressionState(controller))
     path = checkpoint.save(str(tmp_path / "ckpt"))
     again, restored = resumed(path, make, controller.config.with_init_data(None))
     zoo.assert_same_predictions(restored, compressed, zoo.samples(model))
-    assert again.scheduler.position == controller.scheduler.position == Position(epoch=1, step=3)
+    assert again.scheduler.position == controller.scheduler.position == Position(epoch=0, step=1)
     assert again.get_compression_state() == controller.get_compression_state()
 
 
@@ -64,9 +65,9 @@ def test_training_goes_on_as_if_it_had_not_stopped(tmp_path):
     x, y = zoo.samples(model), np.ones((8, 3), np.float32)
     for part, its_controller in ((compressed, controller), (restored, again)):
         callbacks = create_compression_callbacks(its_controller)
-        part.fit(x, y, batch_size=4, initial_epoch=2, epochs=3, shuffle=False, callbacks=callbacks, verbose=0)
+        part.fit(x, y, batch_size=4, initial_epoch=1, epochs=2, shuffle=False, callbacks=callbacks, verbose=0)
     zoo.assert_same_predictions(restored, compressed, x)
-    assert again.scheduler.position == controller.scheduler.position == Position(epoch=2, step=5)
+    assert again.scheduler.position == controller.scheduler.position == Position(epoch=1, step=3)
 
 
 def test_resuming_neither_plans_nor_measures():
@@ -77,8 +78,6 @@ def test_resuming_neither_plans_nor_measures():
         raise AssertionError("the data were read")
 
     config = controller.config.model_copy(update={"ignored_scopes": ("no such layer",)})
-    from keras_compress import register_default_init_args
-
     again, restored = create_compressed_model(zoo.convolution(), register_default_init_args(config, no_data), state)
     assert [v.shape for v in restored.variables] == [v.shape for v in compressed.variables]
     assert again.get_compression_state()["edits"] == state["edits"]
@@ -89,11 +88,11 @@ def test_the_state_is_json_and_holds_no_numbers_of_the_model():
     text = json.dumps(controller.get_compression_state())
     assert json.loads(text) == controller.get_compression_state()
     assert len(text) < 20_000
-    assert json.loads(text)["scheduler"] == {"current_epoch": 1, "current_step": 3}
+    assert json.loads(text)["scheduler"] == {"current_epoch": 0, "current_step": 1}
 
 
 def test_changing_a_state_does_not_change_the_controller():
-    _, controller, _ = trained(zoo.dense)
+    controller, _ = zoo.compress(zoo.dense())
     state = controller.get_compression_state()
     state["edits"][0].clear()
     state["config"].clear()
@@ -104,18 +103,19 @@ def test_skipped_weights_and_their_reasons_are_kept():
     model = zoo.residual()
     controller, _ = zoo.compress(model, ignored_scopes=["out"])
     again, _ = create_compressed_model(zoo.residual(), controller.config, controller.get_compression_state())
-    assert again.statistics().float_weights == controller.statistics().float_weights
+    assert again.statistics().coverage == controller.statistics().coverage
+    assert again.get_compression_state()["skipped"] == controller.get_compression_state()["skipped"] != []
 
 
 @pytest.mark.parametrize("other", [zoo.residual, zoo.shared_layer, zoo.nested, zoo.operators])
 def test_the_state_of_another_model_is_refused(other):
-    _, controller, _ = trained(zoo.convolution)
+    controller, _ = zoo.compress(zoo.convolution())
     with pytest.raises(StateError, match=r"another model.*Build the model that was compressed"):
         create_compressed_model(other(), controller.config, controller.get_compression_state())
 
 
 def test_the_state_of_a_model_without_that_weight_is_refused():
-    _, controller, _ = trained(zoo.dense)
+    controller, _ = zoo.compress(zoo.dense())
     hidden, out = keras.layers.Activation("relu", name="hidden"), keras.layers.Dense(3, name="out")
     model = keras.Sequential([keras.Input((4,), name="x"), hidden, out])
     with pytest.raises(StateError, match="another model: no weight 'kernel' in 'hidden'"):
@@ -129,7 +129,7 @@ def test_what_is_not_a_state_is_refused(state):
 
 
 def test_a_state_with_an_unknown_edit_is_refused():
-    _, controller, _ = trained(zoo.dense)
+    controller, _ = zoo.compress(zoo.dense())
     state = controller.get_compression_state()
     state["edits"][0][0]["edit"] = "Remove"
     with pytest.raises(StateError, match="damaged"):
@@ -137,7 +137,7 @@ def test_a_state_with_an_unknown_edit_is_refused():
 
 
 def test_a_state_with_another_number_of_algorithms_is_refused():
-    _, controller, _ = trained(zoo.dense)
+    controller, _ = zoo.compress(zoo.dense())
     state = controller.get_compression_state()
     state["edits"].append([])
     with pytest.raises(StateError):
@@ -145,9 +145,9 @@ def test_a_state_with_another_number_of_algorithms_is_refused():
 
 
 def test_a_checkpoint_of_other_decisions_is_refused_on_restore(tmp_path):
-    _, controller, _ = trained(zoo.dense, weights={"bits": 4})
+    controller, _ = zoo.compress(zoo.dense(), weights={"bits": 4})
     path = tf.train.Checkpoint(compression_state=TFCompressionState(controller)).save(str(tmp_path / "ckpt"))
-    _, other, _ = trained(zoo.dense, weights={"bits": 8})
+    other, _ = zoo.compress(zoo.dense(), weights={"bits": 8})
     with pytest.raises(StateError, match=r"another decision number 0"):
         tf.train.Checkpoint(compression_state=TFCompressionState(other)).restore(path)
 

@@ -3,7 +3,8 @@
 The rule is driven by the consumers. A layer that can run in integers wants all its inputs quantized; the wish moves up
 through layers that only move values, as long as nobody who needs floating point looks on. Where it stops, behind the
 layer that really changed the data, the quantizer stands. Convolution, batch normalization and activation stay one
-operation by themselves, because neither batch normalization nor an activation wishes for integers.
+operation by themselves, because neither batch normalization nor an activation wishes for integers; so do a convolution
+and the sum it goes into, and an activation function that is written out with operators.
 """
 
 from __future__ import annotations
@@ -16,6 +17,7 @@ from keras_compress.graph.view import OUTPUT, GraphNode, ModelGraph, NodeRef, Te
 
 __all__ = ["QuantizationPoint", "quantization_points"]
 
+_SUMS = ("math.add", "__operators__.add")
 _PASSING = (LayerRole.TRANSPARENT, LayerRole.CONCAT)
 
 
@@ -49,6 +51,7 @@ class _Placement:
         self._wants = wants
         self._outputs = outputs
         self._passes: dict[NodeRef, bool] = {}
+        self._depths: dict[TensorRef, int] = {}
         self._outputs_of: dict[NodeRef, set[TensorRef]] = {}
         for node in graph.nodes.values():
             for tensor in node.inputs:
@@ -58,7 +61,7 @@ class _Placement:
         wishes: dict[TensorRef, list[NodeRef]] = {}
         for node in self._graph.nodes.values():
             for tensor in node.inputs:
-                if self._wishes(node.ref) and not self._hands_on(tensor):
+                if self._wishes(node.ref) and not self._hands_on(tensor) and tensor != self._fused_into_sum(node):
                     wishes.setdefault(tensor, []).append(node.ref)
         if self._outputs:
             for ref in self._graph.nodes:
@@ -86,6 +89,39 @@ class _Placement:
         if node.spec.role in _PASSING:
             return self._all_behind_wish(node)
         return self._wants(node) and not self._is_activation(node)
+
+    def _fused_into_sum(self, node: GraphNode) -> TensorRef | None:
+        """The input of a sum that runtimes add up while they compute it: of a convolution that nobody else reads.
+
+        Rounding it to a grid of its own would cost accuracy and time and be undone at once. Only one input can be fused;
+        it is the one computed last.
+        """
+        if node.class_name != "Add" and node.config.get("function") not in _SUMS:
+            return None
+        candidates = [tensor for tensor in node.inputs if self._is_unread_product(tensor, node.ref)]
+        return max(candidates, key=self._depth_of, default=None)
+
+    def _is_unread_product(self, tensor: TensorRef, reader: NodeRef) -> bool:
+        producer = self._graph.producer(tensor)
+        only_reader = self._graph.consumers(tensor) == (reader,)
+        if only_reader and producer.class_name == "BatchNormalization":
+            return self._is_unread_product(producer.inputs[0], producer.ref)
+        linear = producer.config.get("activation") in (None, "linear")
+        return only_reader and producer.spec.role is LayerRole.COMPUTE and linear
+
+    def _depth_of(self, tensor: TensorRef) -> int:
+        """Length of the longest way from an input to ``tensor``."""
+        waiting = [tensor]
+        while waiting:
+            current = waiting[-1]
+            inputs = self._graph.producer(current).inputs
+            missing = [source for source in inputs if source not in self._depths]
+            if missing:
+                waiting += missing
+            else:
+                self._depths[current] = 1 + max((self._depths[source] for source in inputs), default=0)
+                waiting.pop()
+        return self._depths[tensor]
 
     def _is_activation(self, node: GraphNode) -> bool:
         """Whether a product is an activation function written out, ``x * g(x)``, as hard-swish or swish are."""

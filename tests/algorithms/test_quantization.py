@@ -11,14 +11,16 @@ from keras_compress.algorithms import PlanContext
 from keras_compress.algorithms.quantization import Quantization
 from keras_compress.graph import InsertLayer, ModelGraph, WrapWeight, take
 from keras_compress.graph.variables import leaf_layers
-from keras_compress.layers import AsymmetricFakeQuantize, FakeQuantize, SymmetricFakeQuantize
+from keras_compress.layers import AsymmetricFakeQuantize, FakeQuantize, SymmetricFakeQuantize, observing
 from tests import zoo
 
 layers = keras.layers
 
 
 def plan(make, *, device="ANY", **settings):
-    return Quantization(**settings).plan(ModelGraph(take(make())), PlanContext(target_device=device))
+    context = PlanContext(target_device=device)
+    algorithm = Quantization(**settings)
+    return algorithm.plan(ModelGraph(algorithm.prepare(take(make()), context)), context)
 
 
 def weight_ops(plan):
@@ -40,14 +42,22 @@ def activation_ops(plan):
             zoo.odd_convolutions,
             {
                 ("depthwise", "depthwise_kernel"): (-2, -1),
-                ("separable", "depthwise_kernel"): (-2, -1),
-                ("separable", "pointwise_kernel"): (-1,),
+                ("separable_depthwise", "depthwise_kernel"): (-2, -1),
+                ("separable", "kernel"): (-1,),
                 ("transposed", "kernel"): (-2,),
             },
         ),
         (zoo.shared_layer, {("shared", "kernel"): (-1,), ("out", "kernel"): (-1,)}),
         (zoo.nested, {("backbone/conv", "kernel"): (-1,), ("head/dense", "kernel"): (-1,)}),
-        (zoo.recurrent, {("out", "kernel"): (-1,)}),
+        (
+            zoo.recurrent,
+            {
+                ("embedding", "embeddings"): (0,),
+                ("rnn", "cell.kernel"): (-1,),
+                ("rnn", "cell.recurrent_kernel"): (-1,),
+                ("out", "kernel"): (-1,),
+            },
+        ),
     ],
 )
 def test_weights_are_quantized_along_their_output_channels(make, expected):
@@ -120,9 +130,7 @@ def test_inputs_stay_in_floating_point_on_demand(make):
     inputs = zoo.samples(model, 4)
     quantized = [layer for _, layer in leaf_layers(compressed) if isinstance(layer, FakeQuantize)]
     seen = []
-    from keras_compress.layers import observing
-
-    with observing({layer: seen.append for layer in quantized}, quantized):
+    with observing(dict.fromkeys(quantized, seen.append), quantized):
         compressed(inputs)
     arrays = list(inputs.values()) if isinstance(inputs, dict) else [inputs]
     for tensor in seen:

@@ -52,7 +52,7 @@ def test_configuration_round_trip(name):
 
 @every_algorithm
 def test_an_unknown_key_is_an_error(name):
-    with pytest.raises(ConfigError, match="ignored_scope'.*Did you mean 'ignored_scopes'"):
+    with pytest.raises(ConfigError, match=r"ignored_scope'.*Did you mean 'ignored_scopes'"):
         validated(ALGORITHMS[name], {"algorithm": name, "ignored_scope": []})
 
 

@@ -31,10 +31,10 @@ def wrap(layer, weight="kernel", bits=8):
     return WrapWeight(layer, weight, serialize(SymmetricFakeQuantize(bits, narrow_range=True, name=f"{weight}_op")))
 
 
-def insert(name, sources, consumers):
+def insert(name, sources, consumers, scope=""):
     """An edit that puts a layer that triples its input on the edges; tripling makes each of its calls visible."""
     layer = serialize(layers.Rescaling(3.0, name=name))
-    return InsertLayer(layer, tuple(TensorRef(*s) for s in sources), tuple(NodeRef(*c) for c in consumers))
+    return InsertLayer(scope, layer, tuple(TensorRef(*s) for s in sources), tuple(NodeRef(*c) for c in consumers))
 
 
 def linear(kind):
@@ -60,7 +60,7 @@ def test_json_round_trip(edit):
 
 
 def test_an_unknown_kind_of_edit_is_an_error():
-    with pytest.raises(CompressionError, match="WrapWeight or InsertLayer.*'Remove'"):
+    with pytest.raises(CompressionError, match=r"WrapWeight or InsertLayer.*'Remove'"):
         edit_from_dict({"edit": "Remove"})
 
 
@@ -150,7 +150,7 @@ def test_operators_and_keyword_arguments_are_rerouted():
 
 def test_a_layer_is_inserted_into_a_nested_model():
     model = zoo.nested()
-    edit = insert("tripled", [("backbone/relu", 0, 0)], [("backbone/" + OUTPUT, 0)])
+    edit = insert("tripled", [("backbone/relu", 0, 0)], [("backbone/" + OUTPUT, 0)], scope="backbone/")
     assert edit.path == "backbone/tripled"
     edited = build(apply_edits(take(model), [edit]))
     x = zoo.samples(model)

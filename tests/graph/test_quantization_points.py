@@ -1,6 +1,7 @@
 """Where activations are quantized, on small graphs: (sources) -> (consumers) of every point."""
 
 import pytest
+import tensorflow as tf
 
 from keras_compress._keras import keras
 from keras_compress.graph import LayerRole, ModelGraph, take
@@ -199,10 +200,41 @@ def test_nested_models_are_borders():
     assert_points(points(zoo.transfer()), expected)
 
 
-def test_operators_stay_in_floating_point():
-    found = points(functional(lambda x: convolution("after")(tf_sum(convolution("before")(x)))))
-    assert_points(found, [({"image"}, {"before"}), ({"tf.__operators__.add"}, {"after"})])
+@pytest.mark.parametrize(
+    ("operator", "inputs"),
+    [
+        (lambda x, y: x + y, {"left", "right"}),
+        (lambda x, y: tf.maximum(x, y), {"left", "right"}),
+        (lambda x, y: tf.matmul(x, y, transpose_b=True), {"left", "right"}),
+        (lambda x, y: tf.math.squared_difference(x, y), set()),
+        (lambda x, y: x * 2.0, set()),
+    ],
+    ids=["sum", "maximum", "product", "unknown", "with a constant"],
+)
+def test_operators_of_two_tensors_are_computed_in_integers(operator, inputs):
+    found = points(functional(lambda x: operator(convolution("left")(x), convolution("right")(x))))
+    assert {source for sources, _ in found for source in sources} == {"image"} | inputs
 
 
-def tf_sum(x):
-    return x + x
+def test_tensors_joined_by_an_operator_share_one_range():
+    found = points(
+        functional(lambda x: convolution("after")(tf.concat([convolution("a")(x), convolution("b")(x)], -1)))
+    )
+    assert ({"a", "b"}, {"tf.concat"}) in found
+
+
+def test_operators_that_move_values_are_passed():
+    found = points(
+        functional(lambda x: convolution("after")(tf.transpose(convolution("before")(x)[:, 1:], [0, 2, 1, 3])))
+    )
+    assert ({"before"}, {"tf.__operators__.getitem"}) in found
+    assert len(found) == 2
+
+
+@pytest.mark.parametrize("gate", [tf.sigmoid, tf.tanh, lambda x: tf.nn.relu6(x + 3.0)])
+def test_an_activation_written_out_stays_one_operation(gate):
+    def body(x):
+        x = convolution("before")(x)
+        return convolution("after")(layers.Multiply(name="swish")([x, gate(x)]))
+
+    assert_points(points(functional(body)), [({"image"}, {"before"}), ({"swish"}, {"after"})])

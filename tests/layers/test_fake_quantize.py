@@ -286,12 +286,8 @@ def test_while_observed_the_input_is_shown_and_passes_unchanged(quantizer):
 def test_observing_ends_with_an_exception():
     quantizer = measured(SymmetricFakeQuantize(2), random_values())
     before = quantizer(random_values()).numpy()
-
-    def stop():
-        with observing({}, [quantizer]):
-            raise KeyError("stop")
-
-    pytest.raises(KeyError, stop)
+    with pytest.raises(KeyError, match="stop"), observing({}, [quantizer]):
+        raise KeyError("stop")
     np.testing.assert_array_equal(quantizer(random_values()), before)
 
 

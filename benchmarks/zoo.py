@@ -1,0 +1,166 @@
+"""Every model of tf_keras.applications: compressed, trained one step, reloaded, exported, compared, run in OpenVINO.
+
+    python benchmarks/zoo.py [MODEL ...]
+
+Weights are random and images small, so that the whole zoo fits into memory and an hour. A row is printed as soon as it is
+known; the exit code is the number of failures.
+"""
+
+import argparse
+import sys
+import tempfile
+import time
+import traceback
+from dataclasses import astuple, dataclass
+from pathlib import Path
+
+import numpy as np
+import openvino as ov
+import tensorflow as tf
+import tf_keras as keras
+
+import keras_compress as kc
+from keras_compress.export.openvino_audit import executed_layers
+from keras_compress.report.table import format_table
+
+#: The smallest member of each family.
+FAMILIES = (
+    "VGG16",
+    "ResNet50",
+    "ResNet50V2",
+    "ResNetRS50",
+    "MobileNet",
+    "MobileNetV2",
+    "MobileNetV3Small",
+    "InceptionV3",
+    "InceptionResNetV2",
+    "Xception",
+    "DenseNet121",
+    "EfficientNetB0",
+    "EfficientNetV2B0",
+    "RegNetX002",
+    "RegNetY002",
+    "NASNetMobile",
+    "ConvNeXtTiny",
+)
+
+CONFIG = {
+    "compression": {
+        "algorithm": "quantization",
+        "initializer": {"batchnorm_adaptation": {"num_bn_adaptation_samples": 0}},
+    }
+}
+
+
+@dataclass(frozen=True)
+class ZooRow:
+    """What came out of one model.
+
+    Attributes:
+        model: its name in tf_keras.applications.
+        compressed: share of the weights that are compressed.
+        reloaded: whether predictions are bit-equal after a round trip through a ``.keras`` file.
+        difference: largest difference between the frozen graph in TensorFlow and Keras, over the largest output.
+        sqnr: signal to error of OpenVINO against Keras in dB.
+        integer: share of the multiply-accumulates that OpenVINO computes in integers.
+        creation: seconds to create the compressed model over seconds to clone the float one.
+        seconds: for everything.
+    """
+
+    model: str
+    compressed: float
+    reloaded: bool
+    difference: float
+    sqnr: float
+    integer: float
+    creation: float
+    seconds: float
+
+
+def all_models():
+    """Return the names of all model functions of tf_keras.applications."""
+    return sorted(name for name, thing in vars(keras.applications).items() if name[0].isupper() and callable(thing))
+
+
+def try_model(name):
+    """Put one model through everything and return its row."""
+    start = time.perf_counter()
+    keras.backend.clear_session()
+    keras.utils.set_random_seed(0)
+    size = 96 if name.startswith(("Inception", "Xception")) else 64
+    model = getattr(keras.applications, name)(weights=None, input_shape=(size, size, 3), classes=10)
+    images = np.random.RandomState(0).uniform(0, 255, (4, size, size, 3)).astype(np.float32)
+    labels = np.zeros(4, np.int64)
+
+    began = time.perf_counter()
+    clone = keras.models.clone_model(model)
+    clone.set_weights(model.get_weights())
+    clone_seconds = time.perf_counter() - began
+    del clone
+    began = time.perf_counter()
+    kc.coverage(model, CONFIG)
+    controller, compressed = kc.create_compressed_model(model, kc.register_default_init_args(CONFIG, images))
+    seconds = time.perf_counter() - began
+    compressed.compile(keras.optimizers.SGD(1e-4), "sparse_categorical_crossentropy")
+    loss = compressed.train_on_batch(images, labels)
+    if not np.isfinite(loss):
+        raise ArithmeticError(f"the loss after one step is {loss}")
+    expected = compressed(images, training=False).numpy()
+    with tempfile.TemporaryDirectory() as folder:
+        file = Path(folder) / "model.keras"
+        compressed.save(file)
+        loaded = keras.models.load_model(file, safe_mode=False)
+        reloaded = np.array_equal(loaded(images, training=False).numpy(), expected)
+        del loaded
+        path = controller.export_model(Path(folder) / "model.pb")
+        in_tensorflow = run_frozen_graph(path, compressed, images)
+        core = ov.Core()
+        compiled = core.compile_model(core.read_model(path), "CPU", {"INFERENCE_PRECISION_HINT": "f32"})
+    in_openvino = compiled(images)[0]
+    layers = executed_layers(compiled)
+    work = sum(layer.multiply_accumulates for layer in layers)
+    integer = sum(layer.multiply_accumulates for layer in layers if layer.runs_in_integers)
+    error = np.sum((expected - in_openvino) ** 2)
+    return ZooRow(
+        name,
+        round(controller.statistics().compressed_share, 4),
+        reloaded,
+        float(f"{np.abs(in_tensorflow - expected).max() / np.abs(expected).max():.2g}"),
+        round(float(10 * np.log10(np.sum(expected**2) / max(error, 1e-30))), 1),
+        round(integer / work, 4),
+        round(seconds / clone_seconds, 2),
+        round(time.perf_counter() - start, 1),
+    )
+
+
+def run_frozen_graph(path, model, images):
+    """Run a frozen graph in TensorFlow, operation by operation, without the optimizer that rearranges sums."""
+    graph_def = tf.compat.v1.GraphDef()
+    graph_def.ParseFromString(path.read_bytes())
+    tf.config.optimizer.set_experimental_options({"disable_meta_optimizer": True})
+    try:
+        imported = tf.compat.v1.wrap_function(lambda: tf.import_graph_def(graph_def, name=""), [])
+        function = imported.prune(f"{model.input_names[0]}:0", f"{model.output_names[0]}:0")
+        return function(tf.constant(images)).numpy()
+    finally:
+        tf.config.optimizer.set_experimental_options({"disable_meta_optimizer": False})
+
+
+def main():
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("models", nargs="*", default=all_models(), help="names in tf_keras.applications; all by default")
+    rows, failures = [], 0
+    for name in parser.parse_args().models:
+        try:
+            rows.append(try_model(name))
+            print(rows[-1], flush=True)
+        except Exception:
+            failures += 1
+            print(f"{name} FAILED\n{traceback.format_exc(limit=-3)}", flush=True)
+    print(format_table([field for field in ZooRow.__dataclass_fields__], [astuple(row) for row in rows]))
+    print(f"{len(rows)} passed, {failures} failed")
+    sys.exit(failures)
+
+
+if __name__ == "__main__":
+    main()
