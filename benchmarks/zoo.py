@@ -63,7 +63,6 @@ class ZooRow:
         difference: largest difference between the frozen graph in TensorFlow and Keras, over the largest output.
         sqnr: signal to error of OpenVINO against Keras in dB.
         integer: share of the multiply-accumulates that OpenVINO computes in integers.
-        creation: seconds to create the compressed model over seconds to clone the float one.
         seconds: for everything.
     """
 
@@ -73,7 +72,6 @@ class ZooRow:
     difference: float
     sqnr: float
     integer: float
-    creation: float
     seconds: float
 
 
@@ -92,15 +90,7 @@ def try_model(name):
     images = np.random.RandomState(0).uniform(0, 255, (4, size, size, 3)).astype(np.float32)
     labels = np.zeros(4, np.int64)
 
-    began = time.perf_counter()
-    clone = keras.models.clone_model(model)
-    clone.set_weights(model.get_weights())
-    clone_seconds = time.perf_counter() - began
-    del clone
-    began = time.perf_counter()
-    kc.coverage(model, CONFIG)
     controller, compressed = kc.create_compressed_model(model, kc.register_default_init_args(CONFIG, images))
-    seconds = time.perf_counter() - began
     compressed.compile(keras.optimizers.SGD(1e-4), "sparse_categorical_crossentropy")
     loss = compressed.train_on_batch(images, labels)
     if not np.isfinite(loss):
@@ -128,7 +118,6 @@ def try_model(name):
         float(f"{np.abs(in_tensorflow - expected).max() / np.abs(expected).max():.2g}"),
         round(float(10 * np.log10(np.sum(expected**2) / max(error, 1e-30))), 1),
         round(integer / work, 4),
-        round(seconds / clone_seconds, 2),
         round(time.perf_counter() - start, 1),
     )
 
@@ -148,7 +137,9 @@ def run_frozen_graph(path, model, images):
 
 def main():
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("models", nargs="*", default=all_models(), help="names in tf_keras.applications; all by default")
+    parser.add_argument(
+        "models", nargs="*", default=all_models(), help="names in tf_keras.applications; all by default"
+    )
     rows, failures = [], 0
     for name in parser.parse_args().models:
         try:

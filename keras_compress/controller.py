@@ -71,6 +71,7 @@ def create_compressed_model(
         edits, skipped = state.edits, list(state.skipped)
     coverage = _coverage(snapshot, config, edits, skipped)
     compressed = build(apply_edits(snapshot, [edit for part in edits for edit in part]))
+    compressed.output_names = list(model.output_names)  # a quantizer behind an output has a name of its own
     copy_compilation(model, compressed)
     controller = CompressionController(compressed, config, edits, skipped, coverage)
     if state is None:

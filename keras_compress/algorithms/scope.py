@@ -20,7 +20,13 @@ def matches(pattern: str, path: str) -> bool:
     with ``{re}`` in front a regular expression searched in the path.
     """
     if pattern.startswith(_REGEX):
-        return re.search(pattern[len(_REGEX) :], path) is not None
+        try:
+            return re.search(pattern[len(_REGEX) :], path) is not None
+        except re.error as error:
+            raise ConfigError(
+                f"A scope is not a regular expression: {error}. Expected: '{{re}}' and an expression of Python's re. "
+                f"Received: {pattern!r}. Leave '{{re}}' out for a plain name."
+            ) from None
     return path == pattern or path.startswith(pattern + "/")
 
 

@@ -16,7 +16,7 @@ import numpy as np
 from keras_compress._keras import deserialize, keras, trusted
 from keras_compress.errors import UnsupportedModelError
 from keras_compress.graph.description import describe
-from keras_compress.graph.variables import leaf_layers, named_variables
+from keras_compress.graph.variables import frozen_array, leaf_layers, named_variables
 
 __all__ = ["ModelSnapshot", "build", "entries", "is_model_entry", "take"]
 
@@ -47,7 +47,7 @@ def take(model: keras.Model) -> ModelSnapshot:
     for path, layer in leaf_layers(model):
         variables = named_variables(layer)
         if variables:
-            weights[path] = {name: variable.numpy() for name, variable in variables.items()}
+            weights[path] = {name: frozen_array(variable) for name, variable in variables.items()}
     config, custom_objects = describe(model)
     _drop_build_configs(config)
     return ModelSnapshot(config, weights, custom_objects)

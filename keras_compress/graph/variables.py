@@ -5,11 +5,12 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import Any
 
+import numpy as np
 import tensorflow as tf
 
 from keras_compress._keras import is_graph_model, keras
 
-__all__ = ["leaf_layers", "named_variables", "sublayers"]
+__all__ = ["frozen_array", "leaf_layers", "named_variables", "sublayers"]
 
 
 def leaf_layers(model: keras.Model, prefix: str = "") -> Iterator[tuple[str, keras.layers.Layer]]:
@@ -45,6 +46,18 @@ def sublayers(layer: keras.layers.Layer) -> list[keras.layers.Layer]:
                 found[id(child)] = child
                 waiting.append(child)
     return list(found.values())
+
+
+def frozen_array(variable: tf.Variable) -> np.ndarray:
+    """Return the present value of a variable, without a copy where possible; later changes do not reach it.
+
+    TensorFlow writes to a new buffer as long as somebody holds the old one.
+    """
+    value = variable.value()
+    try:
+        return np.asarray(memoryview(value))
+    except (TypeError, ValueError, BufferError):  # another device, or a type NumPy does not know
+        return value.numpy()
 
 
 def _collect(layer: Any, prefix: str, found: dict[str, tf.Variable], seen: set[int]) -> None:

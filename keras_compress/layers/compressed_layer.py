@@ -77,6 +77,10 @@ class CompressedLayer(keras.layers.Wrapper):
         self._build_operations()
         self.built = True
 
+    def build_from_config(self, config: dict) -> None:
+        with tf.name_scope(self.name):
+            super().build_from_config(config)
+
     def _build_operations(self) -> bool:
         """Build the operations of the weights that exist; return whether all do.
 

@@ -49,6 +49,10 @@ class FakeQuantize(WeightOp):
         super().__init__(**kwargs)
         if not 2 <= num_bits <= 8:
             raise ValueError(f"A quantizer takes 2 to 8 bits. Received: num_bits={num_bits} for '{self.name}'.")
+        if half_range and num_bits < 3:
+            raise ValueError(
+                f"Half of a range takes 3 bits or more. Received: num_bits={num_bits}, half_range=True for '{self.name}'."
+            )
         self.num_bits = num_bits
         self.narrow_range = narrow_range
         self.channel_axes = None if channel_axes is None else tuple(channel_axes)

@@ -52,12 +52,12 @@ class FixedFakeQuantize(WeightOp):
 
     def _per_channel(self, values: tf.Tensor, channel_axes: tuple[int, ...]) -> tf.Tensor:
         rank = values.shape.rank
-        axes = [axis % rank for axis in channel_axes]
+        axes = sorted(axis % rank for axis in channel_axes)
         axes = [axis for axis in axes if values.shape[axis] != 1] or axes[:1]
         order = [axis for axis in range(rank) if axis not in axes] + axes
         moved = values if order == list(range(rank)) else tf.transpose(values, order)
         shape = moved.shape if moved.shape.is_fully_defined() else tf.shape(moved)
-        joined = moved if len(axes) == 1 else tf.reshape(moved, [*shape[: -len(axes)], self.low.shape[0]])
+        joined = moved if len(axes) == 1 else tf.reshape(moved, tf.concat([shape[: -len(axes)], self.low.shape], 0))
         out = tf.quantization.fake_quant_with_min_max_vars_per_channel(
             joined, self.low, self.high, self.num_bits, self.narrow_range
         )

@@ -147,8 +147,8 @@ def test_activation_settings_by_scope():
     )
     assert found["stem_relu_quantizer"][0] == "AsymmetricFakeQuantize"
     assert found["stem_relu_quantizer"][1]["num_bits"] == 4
-    assert found["body_norm_quantizer"][0] == "SymmetricFakeQuantize"
-    assert (found["body_norm_quantizer"][1]["num_bits"], found["body_norm_quantizer"][1]["signed"]) == (6, True)
+    assert found["pool_quantizer"][0] == "SymmetricFakeQuantize"
+    assert (found["pool_quantizer"][1]["num_bits"], found["pool_quantizer"][1]["signed"]) == (6, True)
 
 
 def test_an_initializer_by_scope_reaches_every_call_of_a_shared_layer():
@@ -162,11 +162,11 @@ def test_an_initializer_by_scope_reaches_every_call_of_a_shared_layer():
 @pytest.mark.parametrize(
     ("settings", "weights", "activations"),
     [
-        ({"ignored_scopes": ["body"]}, {"stem", "out"}, {"image", "stem_relu", "body_norm", "sum_relu", "pool"}),
+        ({"ignored_scopes": ["body"]}, {"stem", "out"}, {"image", "stem_relu", "sum_relu", "pool"}),
         (
             {"weights": {"ignored_scopes": ["body"]}},
             {"stem", "out"},
-            {"image", "stem_relu", "body_norm", "sum_relu", "pool"},
+            {"image", "stem_relu", "sum_relu", "pool"},
         ),
         ({"activations": {"ignored_scopes": ["{re}.*"]}}, {"stem", "body", "out"}, set()),
         ({"target_scopes": ["out"]}, {"out"}, {"pool"}),
@@ -187,7 +187,7 @@ def test_scopes_of_weights_and_activations(settings, weights, activations):
         ({"scope_overrides": {"activations": {"stme": {"bits": 4}}}}, "scope_overrides.activations"),
         ({"initializer": {"precision": {"bitwidth_per_scope": [[4, "stme"]]}}}, "bitwidth_per_scope"),
         ({"initializer": {"range": {"target_scopes": ["stme"]}}}, "target_scopes"),
-        ({"activations": {"unified_scale_ops": [["stme", "body_norm"]]}}, "unified_scale_ops"),
+        ({"activations": {"unified_scale_ops": [["stme", "sum_relu"]]}}, "unified_scale_ops"),
     ],
 )
 def test_every_scope_that_names_nothing_is_an_error(settings, key):
@@ -196,18 +196,18 @@ def test_every_scope_that_names_nothing_is_an_error(settings, key):
 
 
 def test_ranges_can_be_tied_on_demand():
-    found = plan(zoo.residual, activations={"unified_scale_ops": [["stem_relu", "body_norm"]]})
+    found = plan(zoo.residual, activations={"unified_scale_ops": [["stem_relu", "sum_relu"]]})
     (tied,) = [e for e in found.edits if isinstance(e, InsertLayer) and len(e.sources) == 2]
-    assert [source.layer for source in tied.sources] == ["stem_relu", "body_norm"]
+    assert [source.layer for source in tied.sources] == ["stem_relu", "sum_relu"]
     model = zoo.residual()
-    _, compressed = zoo.compress(model, activations={"unified_scale_ops": [["stem_relu", "body_norm"]]})
+    _, compressed = zoo.compress(model, activations={"unified_scale_ops": [["stem_relu", "sum_relu"]]})
     assert np.isfinite(zoo.predict(compressed, zoo.samples(model))[0]).all()
 
 
-def test_the_sum_of_an_ignored_layer_is_still_quantized_for_its_readers():
-    found = plan(zoo.residual, ignored_scopes=["sum"])
-    assert "body_norm_quantizer" not in activation_ops(found)
-    assert "sum_relu_quantizer" in activation_ops(found)
+def test_an_ignored_layer_reads_floating_point_while_others_read_integers():
+    inserts = {e.path: e for e in plan(zoo.residual, ignored_scopes=["sum"]).edits if isinstance(e, InsertLayer)}
+    assert [consumer.layer for consumer in inserts["stem_relu_quantizer"].consumers] == ["body"]
+    assert "sum_relu_quantizer" in inserts
 
 
 def test_integer_inputs_are_never_quantized():

@@ -81,15 +81,51 @@ def test_an_average_is_computed_in_integers_and_makes_new_values():
     assert ({"pool"}, {"out"}) in points(zoo.residual())
 
 
-def test_both_inputs_of_a_residual_sum_are_quantized_once():
+def test_a_convolution_and_the_sum_it_goes_into_are_one_operation():
     expected = [
         ({"image"}, {"stem"}),
         ({"stem_relu"}, {"body", "sum"}),
-        ({"body_norm"}, {"sum"}),
         ({"sum_relu"}, {"pool"}),
         ({"pool"}, {"out"}),
     ]
     assert_points(points(zoo.residual()), expected)
+
+
+def residual_sum(side, *, activation=None, normalized=False, also_read=False):
+    """Return a model with the sum of a tensor and a convolution of it, the convolution on the given side."""
+
+    def body(x):
+        base = layers.ReLU(name="base")(convolution("first")(x))
+        branch = layers.Conv2D(3, 1, activation=activation, name="branch")(base)
+        if normalized:
+            branch = layers.BatchNormalization(name="norm")(branch)
+        total = layers.Add(name="sum")([branch, base] if side == "left" else [base, branch])
+        return [total, layers.Softmax()(branch)] if also_read else total
+
+    return functional(body)
+
+
+@pytest.mark.parametrize("normalized", [False, True])
+@pytest.mark.parametrize("side", ["left", "right"])
+def test_a_sum_reads_a_convolution_in_floating_point_and_the_rest_in_integers(side, normalized):
+    found = points(residual_sum(side, normalized=normalized))
+    assert_points(found, [({"image"}, {"first"}), ({"base"}, {"branch", "sum"})])
+
+
+@pytest.mark.parametrize(("activation", "also_read"), [("relu", False), (None, True)])
+def test_a_convolution_that_is_not_just_summed_is_quantized(activation, also_read):
+    found = points(residual_sum("right", activation=activation, also_read=also_read))
+    assert ({"branch"}, {"sum"}) in found
+
+
+def test_of_two_convolutions_in_a_sum_the_one_computed_last_is_not_quantized():
+    def body(x):
+        short = convolution("short")(x)
+        long = convolution("long")(layers.ReLU(name="relu")(convolution("inner")(x)))
+        return layers.Add(name="sum")([long, short])
+
+    found = points(functional(body))
+    assert_points(found, [({"image"}, {"short", "inner"}), ({"relu"}, {"long"}), ({"short"}, {"sum"})])
 
 
 def test_the_inputs_of_a_concatenation_share_one_range():
@@ -203,13 +239,14 @@ def test_nested_models_are_borders():
 @pytest.mark.parametrize(
     ("operator", "inputs"),
     [
-        (lambda x, y: x + y, {"left", "right"}),
+        (lambda x, y: x - y, {"left", "right"}),
+        (lambda x, y: tf.nn.relu(x) + tf.nn.relu(y), {"tf.nn.relu", "tf.nn.relu_1"}),
         (lambda x, y: tf.maximum(x, y), {"left", "right"}),
         (lambda x, y: tf.matmul(x, y, transpose_b=True), {"left", "right"}),
         (lambda x, y: tf.math.squared_difference(x, y), set()),
         (lambda x, y: x * 2.0, set()),
     ],
-    ids=["sum", "maximum", "product", "unknown", "with a constant"],
+    ids=["difference", "sum", "maximum", "product", "unknown", "with a constant"],
 )
 def test_operators_of_two_tensors_are_computed_in_integers(operator, inputs):
     found = points(functional(lambda x: operator(convolution("left")(x), convolution("right")(x))))

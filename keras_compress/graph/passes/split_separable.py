@@ -37,12 +37,14 @@ def split_separable(snapshot: ModelSnapshot, allowed: Callable[[str], bool]) -> 
 
 def _split_model(config: dict, prefix: str, allowed: Callable[[str], bool], weights: dict) -> None:
     layers = []
+    names = {entry["config"]["name"] for entry in config["layers"]}
     for entry in config["layers"]:
         path = prefix + entry["config"]["name"]
-        if entry["class_name"] in ("SeparableConv1D", "SeparableConv2D") and allowed(path):
-            depthwise, pointwise = _split(entry)
+        if _is_splittable(entry) and allowed(path):
+            name = _unused(entry["config"]["name"] + "_depthwise", names)
+            depthwise, pointwise = _split(entry, name)
             arrays = dict(weights[path])
-            weights[path + "_depthwise"] = {"depthwise_kernel": arrays.pop("depthwise_kernel")}
+            weights[prefix + name] = {"depthwise_kernel": arrays.pop("depthwise_kernel")}
             weights[path] = {"kernel": arrays.pop("pointwise_kernel"), **arrays}
             layers += [depthwise, pointwise]
             continue
@@ -52,13 +54,25 @@ def _split_model(config: dict, prefix: str, allowed: Callable[[str], bool], weig
     config["layers"] = layers
 
 
-def _split(entry: dict) -> tuple[dict, dict]:
+def _is_splittable(entry: dict) -> bool:
+    """Causal padding exists for the whole only, not for its two parts."""
+    return entry["class_name"] in ("SeparableConv1D", "SeparableConv2D") and entry["config"].get("padding") != "causal"
+
+
+def _unused(name: str, names: set[str]) -> str:
+    while name in names:
+        name += "_"
+    names.add(name)
+    return name
+
+
+def _split(entry: dict, depthwise_name: str) -> tuple[dict, dict]:
     rank = entry["class_name"].removeprefix("SeparableConv")
     config = entry["config"]
     name = config["name"]
     shared = {key: config[key] for key in _SHARED_KEYS if key in config}
     first = {key: config[key] for key in _DEPTHWISE_KEYS if key in config}
-    first |= {"name": f"{name}_depthwise", "kernel_size": config["kernel_size"], "use_bias": False, **shared}
+    first |= {"name": depthwise_name, "kernel_size": config["kernel_size"], "use_bias": False, **shared}
     second = {key: config[key] for key in _POINTWISE_KEYS if key in config}
     second |= {f"kernel_{kind}": config[f"pointwise_{kind}"] for kind in ("initializer", "regularizer", "constraint")}
     second |= {"name": name, "kernel_size": 1, "activity_regularizer": config.get("activity_regularizer"), **shared}

@@ -51,6 +51,7 @@ def test_weights_are_written_on_their_grid_and_get_a_quantizer_of_eight_bits(bit
     np.testing.assert_allclose(fixed_op(fixed.kernel), fixed.kernel, rtol=1e-5, atol=1e-7)
     scale, _ = op.integer_range()
     np.testing.assert_allclose((fixed_op.high - fixed_op.low) / 254, scale.ravel(), rtol=1e-5)
+    np.testing.assert_array_equal(fixed_op.low, -fixed_op.high)
 
 
 @pytest.mark.parametrize("axes", [(-1,), (-2,), (0,), (-2, -1), (-1, -2), (0, 3), (2, 0)])
