@@ -6,19 +6,20 @@ root are kept out of the way and reported, and a wrong key is an error that name
 
 from __future__ import annotations
 
+import difflib
 import json
 import re
 import warnings
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
-from pydantic import BeforeValidator, ConfigDict, Field, PrivateAttr, SerializeAsAny
+from pydantic import ConfigDict, Field, PrivateAttr, SerializeAsAny
 
 from keras_compress.algorithms import CompressionAlgorithm, PlanContext, algorithm_class, registered_algorithms
 from keras_compress.algorithms.base import ScopeList
 from keras_compress.data import Dataset
 from keras_compress.errors import ConfigError
-from keras_compress.settings import Settings, one_or_more, validated
+from keras_compress.settings import OneOrMore, Settings, validated
 
 __all__ = ["CompressionConfig", "InputInfo", "json_schema", "register_default_init_args"]
 
@@ -57,7 +58,7 @@ class CompressionConfig(Settings):
     target_device: TargetDevice = "ANY"
     ignored_scopes: ScopeList = ()
     target_scopes: ScopeList | None = None
-    input_info: Annotated[tuple[InputInfo, ...], BeforeValidator(one_or_more)] = ()
+    input_info: Annotated[tuple[InputInfo, ...], OneOrMore()] = ()
     log_dir: str | None = None
     strict: bool = False
     _init_data: Dataset | None = PrivateAttr(None)
@@ -71,7 +72,7 @@ class CompressionConfig(Settings):
         """
         path = Path(path)
         try:
-            text = path.read_text(encoding="utf-8")
+            text = path.read_text(encoding="utf-8-sig")
         except (OSError, UnicodeDecodeError) as error:
             raise ConfigError(f"The configuration '{path}' cannot be read: {error}. Check the path.") from None
         try:
@@ -94,6 +95,7 @@ class CompressionConfig(Settings):
                 "Missing key 'compression'. Expected: an algorithm or a list of them, such as "
                 f'{{"compression": {{"algorithm": "quantization"}}}}. Received: {sorted(map(str, values))}.'
             )
+        _refuse_misspelled_keys(values)
         items = values["compression"]
         single = not isinstance(items, (list, tuple))
         paths = ["compression"] if single else [f"compression[{index}]" for index in range(len(items))]
@@ -135,6 +137,18 @@ class CompressionConfig(Settings):
     __hash__ = None  # type: ignore[assignment]
 
 
+def _refuse_misspelled_keys(values: dict) -> None:
+    """Raise a ConfigError for a root key that is nearly one of ours; other foreign keys are tolerated."""
+    known = set(CompressionConfig.model_fields)
+    for key in map(str, values):
+        close = difflib.get_close_matches(str(key), known, 1, cutoff=0.8)
+        if key not in known and close:
+            raise ConfigError(
+                f"Unknown key '{key}'. Did you mean '{close[0]}'? Allowed: {', '.join(sorted(known))}. "
+                f"Received: {key}={values[key]!r}."
+            )
+
+
 def _algorithm(item: Any, path: str) -> CompressionAlgorithm:
     if isinstance(item, CompressionAlgorithm):
         return item
@@ -151,7 +165,7 @@ _STRING_OR_TRAILING_COMMA = re.compile(r'("(?:\\.|[^"\\])*")|,(?=\s*[}\]])', re.
 def _strict_json(text: str) -> str:
     """Remove comments and trailing commas outside of strings."""
     for pattern in (_STRING_OR_COMMENT, _STRING_OR_TRAILING_COMMA):
-        text = pattern.sub(lambda match: match.group(1) or "", text)
+        text = pattern.sub(lambda match: match.group(1) or "\n" * match.group(0).count("\n"), text)
     return text
 
 

@@ -12,7 +12,7 @@ import tensorflow as tf
 from keras_compress._keras import keras
 from keras_compress.algorithms import BoundOp, CompressionAlgorithm, CompressionStage, SkippedWeight
 from keras_compress.config import CompressionConfig
-from keras_compress.errors import UnsupportedModelError
+from keras_compress.errors import ConfigError, UnsupportedModelError
 from keras_compress.export import export_model
 from keras_compress.graph import Edit, InsertLayer, ModelGraph, WrapWeight, apply_edits, build, take
 from keras_compress.graph.compilation import copy_compilation
@@ -21,6 +21,7 @@ from keras_compress.graph.passes.strip import strip
 from keras_compress.graph.snapshot import ModelSnapshot
 from keras_compress.graph.variables import leaf_layers
 from keras_compress.layers import CompressedLayer, weight_owner
+from keras_compress.layers.weight_op import op_stage
 from keras_compress.report import CompressionStatistics, Coverage, collect_statistics, coverage_of
 from keras_compress.scheduler import CompressionScheduler
 from keras_compress.state import CompressionState
@@ -68,6 +69,7 @@ def create_compressed_model(
         edits, skipped = _plan(snapshot, config)
     else:
         state.check_model(snapshot)
+        state.check_algorithms([algorithm.name for algorithm in config.compression])
         edits, skipped = state.edits, list(state.skipped)
     coverage = _coverage(snapshot, config, edits, skipped)
     compressed = build(apply_edits(snapshot, [edit for part in edits for edit in part]))
@@ -115,9 +117,28 @@ def _plan(snapshot: ModelSnapshot, config: CompressionConfig):
     graph = ModelGraph(snapshot)
     plans = [algorithm.plan(graph, config.plan_context()) for algorithm in config.compression]
     edits = [list(plan.edits) for plan in plans]
+    _refuse_conflicts(config, edits)
     touched = {(edit.layer, edit.weight) for part in edits for edit in part if isinstance(edit, WrapWeight)}
     skipped = [weight for plan in plans for weight in plan.skipped if (weight.layer, weight.weight) not in touched]
     return edits, list(dict.fromkeys(skipped))
+
+
+def _refuse_conflicts(config: CompressionConfig, edits: Sequence[Sequence[Edit]]) -> None:
+    """Raise a ConfigError if two algorithms want to do the same kind of thing to the same weight or edge."""
+    owners: dict[tuple, str] = {}
+    for algorithm, part in zip(config.compression, edits, strict=True):
+        for edit in part:
+            if isinstance(edit, WrapWeight):
+                places = [(edit.layer, edit.weight, op_stage(edit.op).name)]
+            else:
+                places = [(source.layer, str(source), str(ref)) for source in edit.sources for ref in edit.consumers]
+            for place in places:
+                if place in owners:
+                    raise ConfigError(
+                        f"Two algorithms, '{owners[place]}' and '{algorithm.name}', want to compress '{place[0]}' in the "
+                        "same way. Give them different layers with 'ignored_scopes' or 'target_scopes'."
+                    )
+                owners[place] = algorithm.name
 
 
 def _coverage(
@@ -127,7 +148,9 @@ def _coverage(
     skipped: Sequence[SkippedWeight],
 ) -> Coverage:
     names = [algorithm.name for algorithm in config.compression]
-    found = coverage_of(ModelGraph(snapshot), dict(zip(names, edits, strict=True)), skipped)
+    scopes = [algorithm.scope(config.plan_context()) for algorithm in config.compression]
+    outside = [path for path in snapshot.weights if not any(path in scope for scope in scopes)]
+    found = coverage_of(ModelGraph(snapshot), list(zip(names, edits, strict=True)), skipped, outside)
     if config.strict and found.unexplained:
         listed = "\n".join(f"    {row.layer}: {row.weight}: {row.reason}" for row in found.unexplained)
         raise UnsupportedModelError(
@@ -239,7 +262,8 @@ def _bind(model: keras.Model, edits: Sequence[Edit]) -> list[BoundOp]:
     claimed: set[int] = set()
     for edit in edits:
         if isinstance(edit, InsertLayer):
-            bound.append(BoundOp(layers[edit.path], edit.path))
+            sources = tuple(source.layer for source in edit.sources)
+            bound.append(BoundOp(layers[edit.path], edit.path, sources=sources))
             continue
         wrapper: CompressedLayer = layers[edit.layer]
         name = edit.op["config"]["name"]

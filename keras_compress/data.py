@@ -49,10 +49,10 @@ class Dataset:
     """Data to calibrate or evaluate with.
 
     Args:
-        source: a ``tf.data.Dataset``, a ``keras.utils.Sequence``, an array, a tuple, list or dict of arrays, a function
-            that returns an iterator, or any iterable such as a data loader. An element is the model's input, or a
-            tuple ``(input, target, …)`` of which the first is taken; several inputs come as a tuple or as a dict by
-            input name. Elements may be batches of any size or single samples.
+        source: a ``tf.data.Dataset``, a ``keras.utils.Sequence``, an array, a tuple or dict of arrays, a function that
+            returns an iterator, or any iterable of elements such as a list of batches or a data loader. An element is the
+            model's input, or a tuple ``(input, target, …)`` of which the first is taken; several inputs come as a tuple or
+            as a dict by input name. Elements may be batches of any size or single samples.
         transform_func: applied to each element first, for data in a form of their own.
 
     Example:
@@ -84,6 +84,10 @@ class Dataset:
             size = len(inputs[0])
             if limit is not None:
                 size = min(size, limit - total)
+            if waiting and any(old.shape[1:] != new.shape[1:] for old, new in zip(waiting[0], inputs, strict=True)):
+                batch, waiting = _cut(waiting, rows)  # open sizes: what differs in shape cannot share a batch
+                yield _filled(batch, rows, batch_size)
+                rows = 0
             waiting.append([array[:size] for array in inputs])
             rows, total = rows + size, total + size
             while rows >= batch_size:
@@ -95,21 +99,21 @@ class Dataset:
         if total == 0:
             raise DataError("The calibration data are empty. Expected: at least one sample.")
         if rows:
-            batch, _ = _cut(waiting, rows)
-            filled = tuple(np.concatenate([array, np.repeat(array[-1:], batch_size - rows, 0)]) for array in batch)
-            yield Batch(filled, rows)
+            yield _filled(_cut(waiting, rows)[0], rows, batch_size)
 
     def _inputs(self, specs: Sequence[InputSpec]) -> Iterator[list[np.ndarray]]:
-        for element in self._elements():
+        for element in self._elements(specs):
             if self._transform is not None:
                 element = self._transform(element)
             yield _checked(_arrange(element, specs), specs)
 
-    def _elements(self) -> Iterator[Any]:
+    def _elements(self, specs: Sequence[InputSpec]) -> Iterator[Any]:
         source = self._source
         if self._replay is not None:
             return iter(self._replay)
-        if _is_array(source) or isinstance(source, dict) or _is_tuple_of_arrays(source):
+        if isinstance(source, list) and not _is_one_element(source, specs):
+            return iter(source)
+        if _is_array(source) or (isinstance(source, (dict, tuple, list)) and _holds_arrays(source)):
             return iter([source])
         if isinstance(source, keras.utils.Sequence):
             return (source[index] for index in range(len(source)))
@@ -141,8 +145,26 @@ def _is_array(value: Any) -> bool:
     return isinstance(value, (np.ndarray, tf.Tensor))
 
 
-def _is_tuple_of_arrays(value: Any) -> bool:
-    return isinstance(value, (tuple, list)) and len(value) > 0 and all(_is_array(item) for item in value)
+def _holds_arrays(value: Any) -> bool:
+    """Whether a nested structure consists of whole arrays: all data at once, with or without targets."""
+    flat = tf.nest.flatten(value)
+    return len(flat) > 0 and all(_is_array(item) for item in flat)
+
+
+def _is_one_element(source: list, specs: Sequence[InputSpec]) -> bool:
+    """Whether a list is all data at once, ``[inputs, targets]`` or one array per input, and not a list of elements."""
+    if _fits_together(source, specs):
+        return True
+    return (
+        bool(source) and all(_is_array(item) for item in source) and not all(_fits(item, specs[0]) for item in source)
+    )
+
+
+def _fits_together(arrays: list, specs: Sequence[InputSpec]) -> bool:
+    """Whether a list holds one array per input; otherwise it is a list of elements."""
+    return len(arrays) == len(specs) and all(
+        _is_array(array) and _fits(array, spec) for array, spec in zip(arrays, specs, strict=True)
+    )
 
 
 def _arrange(element: Any, specs: Sequence[InputSpec]) -> list[Any]:
@@ -205,6 +227,12 @@ def _checked(inputs: list[Any], specs: Sequence[InputSpec]) -> list[np.ndarray]:
         sizes = {spec.name: len(array) for spec, array in zip(specs, arrays, strict=True)}
         raise DataError(f"The inputs of one element have different numbers of samples. Received: {sizes}.")
     return arrays
+
+
+def _filled(arrays: tuple[np.ndarray, ...], rows: int, batch_size: int) -> Batch:
+    """Return a batch of full size that repeats the last of ``rows`` rows."""
+    repeats = batch_size - rows
+    return Batch(tuple(np.concatenate([array, np.repeat(array[-1:], repeats, 0)]) for array in arrays), rows)
 
 
 def _cut(waiting: list[list[np.ndarray]], rows: int) -> tuple[tuple[np.ndarray, ...], list[list[np.ndarray]]]:

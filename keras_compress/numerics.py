@@ -81,6 +81,9 @@ def fake_quantize(x, low, high, num_bits: int = 8, narrow_range: bool = False):
     steps = 2**num_bits - (2 if narrow_range else 1)
     if low.shape.rank == 0:
         return _fake_quantize_tensor(x, low, high, num_bits, narrow_range)
+    if low.shape.rank < x.shape.rank:
+        shape = [1] * (x.shape.rank - low.shape.rank) + low.shape.as_list()
+        low, high = tf.reshape(low, shape), tf.reshape(high, shape)
     return _fake_quantize_channels(x, low, high, steps)
 
 

@@ -11,10 +11,11 @@ import typing
 from typing import Any, TypeVar
 
 import pydantic
+from pydantic_core import core_schema
 
 from keras_compress.errors import ConfigError, nearest
 
-__all__ = ["Settings", "one_or_more", "validated"]
+__all__ = ["OneOrMore", "Settings", "validated"]
 
 SettingsType = TypeVar("SettingsType", bound="Settings")
 
@@ -29,11 +30,19 @@ class Settings(pydantic.BaseModel):
         return self.model_dump(mode="json", exclude_defaults=True, by_alias=True)
 
 
-def one_or_more(value: Any) -> Any:
-    """Let a key that takes a list take a single item too."""
-    if value is None or isinstance(value, (list, tuple)):
-        return value
-    return [value]
+class OneOrMore:
+    """Annotation that lets a key that takes a list take a single item too, in values and in the JSON Schema."""
+
+    def __get_pydantic_core_schema__(self, source: Any, handler: pydantic.GetCoreSchemaHandler) -> Any:
+        return core_schema.no_info_before_validator_function(_listed, handler(source))
+
+    def __get_pydantic_json_schema__(self, schema: Any, handler: pydantic.GetJsonSchemaHandler) -> dict:
+        several = handler(schema)
+        return {"anyOf": [several["items"], several]}
+
+
+def _listed(value: Any) -> Any:
+    return value if value is None or isinstance(value, (list, tuple)) else [value]
 
 
 def validated(section: type[SettingsType], values: Any, path: str = "") -> SettingsType:

@@ -14,7 +14,7 @@ from typing import Any, Protocol
 import tensorflow as tf
 
 from keras_compress.algorithms import SkippedWeight
-from keras_compress.errors import StateError
+from keras_compress.errors import CompressionError, StateError
 from keras_compress.graph import Edit, ModelGraph, WrapWeight, edit_from_dict, edit_to_dict
 from keras_compress.graph.snapshot import ModelSnapshot
 
@@ -70,7 +70,7 @@ class CompressionState:
                 [SkippedWeight(**weight) for weight in values["skipped"]],
                 values["scheduler"],
             )
-        except (KeyError, TypeError, AttributeError) as error:
+        except (KeyError, TypeError, AttributeError, CompressionError) as error:
             raise StateError(f"The compression state is damaged: {error!r}. Use another checkpoint.") from None
 
     def check_model(self, snapshot: ModelSnapshot) -> None:
@@ -89,6 +89,15 @@ class CompressionState:
                 raise StateError(
                     f"The compression state belongs to another model: no weight '{edit.weight}' in '{edit.layer}'."
                 )
+
+    def check_algorithms(self, names: Sequence[str]) -> None:
+        """Raise a StateError unless the state was made with the algorithms called ``names``, in that order."""
+        mine = [algorithm.get("algorithm") for algorithm in self.config.get("compression", [])]
+        if mine != list(names) or len(self.edits) != len(mine):
+            raise StateError(
+                f"The compression state belongs to another configuration. Expected: the algorithms {mine}. "
+                f"Received: {list(names)}. Use the configuration of the checkpoint."
+            )
 
     def check_edits(self, edits: Sequence[Sequence[Edit]]) -> None:
         """Raise a StateError that names the first decision that differs from ``edits``."""

@@ -1,11 +1,13 @@
 """Sections of the configuration: frozen values, and errors that name the path, the value and the nearest key."""
 
+from typing import Annotated
+
 import pydantic
 import pytest
 from pydantic import Field
 
 from keras_compress.errors import ConfigError, nearest
-from keras_compress.settings import Settings, one_or_more, validated
+from keras_compress.settings import OneOrMore, Settings, validated
 
 
 class Inner(Settings):
@@ -68,9 +70,15 @@ def test_all_mistakes_are_named_at_once():
     assert {"needed", "iner"} <= set(str(error.value).replace("'", " ").split())
 
 
-@pytest.mark.parametrize(("value", "expected"), [(None, None), ("a", ["a"]), (["a"], ["a"]), (("a", "b"), ("a", "b"))])
+class Listing(Settings):
+    names: Annotated[tuple[str, ...], OneOrMore()] | None = None
+
+
+@pytest.mark.parametrize(
+    ("value", "expected"), [(None, None), ("a", ("a",)), (["a"], ("a",)), (("a", "b"), ("a", "b"))]
+)
 def test_one_item_may_stand_for_a_list(value, expected):
-    assert one_or_more(value) == expected
+    assert validated(Listing, {"names": value}).names == expected
 
 
 @pytest.mark.parametrize(

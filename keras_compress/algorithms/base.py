@@ -13,7 +13,6 @@ from dataclasses import dataclass, field
 from typing import Annotated, Any, ClassVar
 
 import tensorflow as tf
-from pydantic import BeforeValidator
 
 from keras_compress._keras import keras
 from keras_compress.algorithms.scope import Scope
@@ -21,7 +20,7 @@ from keras_compress.data import Dataset
 from keras_compress.errors import ConfigError, nearest
 from keras_compress.graph import Edit, ModelGraph, ModelSnapshot
 from keras_compress.layers import WeightOp
-from keras_compress.settings import Settings, one_or_more
+from keras_compress.settings import OneOrMore, Settings
 
 __all__ = [
     "BoundOp",
@@ -88,15 +87,17 @@ class BoundOp:
         layer: path of the layer whose weight it maps, or of the op itself where it maps an activation.
         weight: dotted path of the weight, None for an activation.
         variable: the float variable of the weight, None for an activation.
+        sources: paths of the layers whose outputs it maps, empty for a weight.
     """
 
     op: WeightOp
     layer: str
     weight: str | None = None
     variable: tf.Variable | None = field(default=None, repr=False)
+    sources: tuple[str, ...] = ()
 
 
-ScopeList = Annotated[tuple[str, ...], BeforeValidator(one_or_more)]
+ScopeList = Annotated[tuple[str, ...], OneOrMore()]
 
 
 class CompressionAlgorithm(Settings):
@@ -175,7 +176,7 @@ def algorithm_class(name: Any, path: str) -> type[CompressionAlgorithm]:
         ConfigError: there is no such algorithm; ``path`` says where it was asked for.
     """
     known = CompressionAlgorithm._registry
-    if name in known:
+    if isinstance(name, str) and name in known:
         return known[name]
     close = nearest(str(name), known, 1)
     hint = f" Did you mean '{close[0]}'?" if close else ""

@@ -12,7 +12,7 @@ import warnings
 from collections.abc import Sequence
 from typing import Annotated, Any, ClassVar, Literal
 
-from pydantic import BeforeValidator, Field, model_validator
+from pydantic import Field, model_validator
 
 from keras_compress._keras import keras, serialize
 from keras_compress.algorithms.base import (
@@ -27,6 +27,7 @@ from keras_compress.algorithms.base import (
 from keras_compress.algorithms.scope import matches, matching
 from keras_compress.calibration import (
     BatchNormAdaptation,
+    Measurement,
     RangeInitializer,
     adapt_batch_norm,
     calibrate_activations,
@@ -47,7 +48,7 @@ from keras_compress.graph import (
 from keras_compress.graph.passes.split_separable import split_separable
 from keras_compress.graph.quantization_points import QuantizationPoint, quantization_points
 from keras_compress.layers import AsymmetricFakeQuantize, FakeQuantize, SymmetricFakeQuantize
-from keras_compress.settings import Settings, one_or_more
+from keras_compress.settings import OneOrMore, Settings
 
 __all__ = ["Quantization", "QuantizerInit", "QuantizerSettings", "ScopeOverrides"]
 
@@ -87,7 +88,7 @@ class ScopedRangeInitializer(RangeInitializer):
     target_quantizer_group: Literal["activations", "weights"] | None = None
 
 
-RangeList = Annotated[tuple[ScopedRangeInitializer, ...], BeforeValidator(one_or_more)]
+RangeList = Annotated[tuple[ScopedRangeInitializer, ...], OneOrMore()]
 
 
 class OverrideInit(Settings):
@@ -180,13 +181,23 @@ class Quantization(CompressionAlgorithm):
         scope = self.scope(context)
         paths = [path for path, _, _ in graph.layers()]
         scope.check(paths)
-        for key in ("weights", "activations"):
-            group, overrides = getattr(self, key), getattr(self.scope_overrides, key)
-            if self.validate_scopes:
-                Scope(group.ignored_scopes, group.target_scopes).check(paths)
-                matching(overrides, paths, f"scope_overrides.{key}")
+        if self.validate_scopes:
+            self._check_scopes(paths)
         weight_edits, skipped = self._plan_weights(graph, scope, context)
         return Plan((*weight_edits, *self._plan_activations(graph, scope)), tuple(skipped))
+
+    def _check_scopes(self, paths: Sequence[str]) -> None:
+        """Raise a ConfigError for a scope anywhere in the sections that names no layer."""
+        for key in ("weights", "activations"):
+            group = getattr(self, key)
+            Scope(group.ignored_scopes, group.target_scopes).check(paths)
+            matching(getattr(self.scope_overrides, key), paths, f"scope_overrides.{key}")
+        for initializer in self.initializer.range:
+            Scope(initializer.ignored_scopes, initializer.target_scopes).check(paths)
+        bitwidths = self.initializer.precision.bitwidth_per_scope
+        matching((scope for _, scope in bitwidths), paths, "initializer.precision.bitwidth_per_scope")
+        unified = (scope for names in self.activations.unified_scale_ops for scope in names)
+        matching(unified, paths, "activations.unified_scale_ops")
 
     def _plan_weights(self, graph: ModelGraph, scope: Scope, context: PlanContext):
         group = Scope(self.weights.ignored_scopes, self.weights.target_scopes)
@@ -243,7 +254,7 @@ class Quantization(CompressionAlgorithm):
             if producer.class_name != "InputLayer":
                 return True
             is_float = str(producer.config.get("dtype", "float32")).startswith(("float", "bfloat"))
-            return is_float and (self.quantize_inputs or tensor.layer not in graph.model_inputs)
+            return is_float and (self.quantize_inputs or not graph.is_model_input(tensor))
 
         sources = tuple(source for source in point.sources if allowed(source))
         return [QuantizationPoint(sources, point.consumers)] if sources else []
@@ -275,13 +286,14 @@ class Quantization(CompressionAlgorithm):
         return RangeInitializer()
 
     def initialize(self, ops: Sequence[BoundOp], model: keras.Model, data: Dataset | None) -> None:
-        activations: dict[FakeQuantize, RangeInitializer] = {}
+        activations: dict[FakeQuantize, Measurement] = {}
         for bound in ops:
             if bound.variable is not None:
                 initializer = self._range_initializer("weights", bound.layer)
                 calibrate_weight(bound.op, bound.variable.numpy(), initializer)
             else:
-                activations[bound.op] = self._range_initializer("activations", bound.layer.removesuffix("_quantizer"))
+                initializer = self._range_initializer("activations", bound.sources[0])
+                activations[bound.op] = Measurement(initializer, len(bound.sources))
         if data is None:
             if activations:
                 warnings.warn(
@@ -290,7 +302,7 @@ class Quantization(CompressionAlgorithm):
                     stacklevel=2,
                 )
             return
-        measured = {op: initializer for op, initializer in activations.items() if initializer.num_init_samples}
+        measured = {op: how for op, how in activations.items() if how.initializer.num_init_samples}
         if measured:
             calibrate_activations(model, measured, [bound.op for bound in ops], data)
         adapt_batch_norm(model, data, self.initializer.batchnorm_adaptation.num_bn_adaptation_samples)
@@ -354,8 +366,9 @@ def _first_compute_layers(graph: ModelGraph) -> set[str]:
             if node.spec.role is LayerRole.COMPUTE:
                 found.add(ref.layer)
                 continue
-            output = TensorRef(ref.layer, ref.node, 0)
-            if output not in seen:
-                seen.add(output)
-                reached.append(output)
+            inside = graph.nested_inputs.get(ref.layer, ())
+            for tensor in [TensorRef(name, 0, 0) for name in inside] or [TensorRef(ref.layer, ref.node, 0)]:
+                if tensor not in seen:
+                    seen.add(tensor)
+                    reached.append(tensor)
     return found

@@ -20,13 +20,7 @@ def matches(pattern: str, path: str) -> bool:
     with ``{re}`` in front a regular expression searched in the path.
     """
     if pattern.startswith(_REGEX):
-        try:
-            return re.search(pattern[len(_REGEX) :], path) is not None
-        except re.error as error:
-            raise ConfigError(
-                f"A scope is not a regular expression: {error}. Expected: '{{re}}' and an expression of Python's re. "
-                f"Received: {pattern!r}. Leave '{{re}}' out for a plain name."
-            ) from None
+        return re.search(pattern[len(_REGEX) :], path) is not None
     return path == pattern or path.startswith(pattern + "/")
 
 
@@ -39,6 +33,7 @@ def matching(patterns: Iterable[str], paths: Iterable[str], key: str) -> set[str
     paths = list(paths)
     found: set[str] = set()
     for pattern in patterns:
+        _require_regular_expression(pattern, key)
         named = [path for path in paths if matches(pattern, path)]
         if not named:
             close = nearest(pattern.removeprefix(_REGEX), paths)
@@ -49,6 +44,19 @@ def matching(patterns: Iterable[str], paths: Iterable[str], key: str) -> set[str
             )
         found.update(named)
     return found
+
+
+def _require_regular_expression(pattern: str, key: str) -> None:
+    """Raise a ConfigError if a pattern with ``{re}`` is not a regular expression."""
+    if not pattern.startswith(_REGEX):
+        return
+    try:
+        re.compile(pattern[len(_REGEX) :])
+    except re.error as error:
+        raise ConfigError(
+            f"'{key}' holds something that is not a regular expression: {error}. Expected: '{{re}}' and an expression of "
+            f"Python's re. Received: {pattern!r}. Leave '{{re}}' out for a plain name."
+        ) from None
 
 
 @dataclass(frozen=True)
@@ -63,6 +71,12 @@ class Scope:
     ignored: tuple[str, ...] = ()
     target: tuple[str, ...] | None = None
     validate: bool = True
+
+    def __post_init__(self) -> None:
+        for pattern in self.ignored:
+            _require_regular_expression(pattern, "ignored_scopes")
+        for pattern in self.target or ():
+            _require_regular_expression(pattern, "target_scopes")
 
     def __contains__(self, path: str) -> bool:
         if any(matches(pattern, path) for pattern in self.ignored):

@@ -180,6 +180,7 @@ class ThreeSigma(_Histogram):
         edges, counts = self.ordered()
         median = _quantile(edges, counts, 0.5)
         centers = (edges[:-1] + edges[1:]) / 2
+        centers[(edges[:-1] == 0) | (edges[1:] == 0)] = 0.0
         low, high = [], []
         for channel, middle in enumerate(median):
             deviations = np.abs(centers - middle)
@@ -197,7 +198,7 @@ def _quantile(edges: np.ndarray, counts: np.ndarray, share: float) -> np.ndarray
     for channel in counts:
         cumulated = np.cumsum(channel)
         target = share * cumulated[-1]
-        position = min(int(np.searchsorted(cumulated, target)), len(channel) - 1)
+        position = min(int(np.searchsorted(cumulated, max(target, 1e-9))), len(channel) - 1)
         before = cumulated[position] - channel[position]
         inside = (target - before) / channel[position] if channel[position] else 0.0
         zero_bin = edges[position] == 0.0 or edges[position + 1] == 0.0

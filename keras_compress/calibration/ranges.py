@@ -8,11 +8,12 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
 from typing import Literal
 
 import numpy as np
 import tensorflow as tf
-from pydantic import Field
+from pydantic import Field, model_validator
 from tqdm import tqdm
 
 from keras_compress._keras import keras
@@ -21,7 +22,7 @@ from keras_compress.data import Dataset, input_specs, pack_inputs
 from keras_compress.layers import FakeQuantize, observing
 from keras_compress.settings import Settings
 
-__all__ = ["RangeInitializer", "RangeParams", "calibrate_activations", "calibrate_weight"]
+__all__ = ["Measurement", "RangeInitializer", "RangeParams", "calibrate_activations", "calibrate_weight"]
 
 CALIBRATION_BATCH = 32
 
@@ -33,6 +34,14 @@ class RangeParams(Settings):
 
     min_percentile: float = Field(0.1, ge=0, le=100)
     max_percentile: float = Field(99.9, ge=0, le=100)
+
+    @model_validator(mode="after")
+    def _in_order(self) -> RangeParams:
+        if self.min_percentile >= self.max_percentile:
+            raise ValueError(
+                f"Expected: min_percentile below max_percentile. Received: {self.min_percentile} and {self.max_percentile}."
+            )
+        return self
 
 
 class RangeInitializer(Settings):
@@ -70,28 +79,32 @@ def calibrate_weight(quantizer: FakeQuantize, weight: np.ndarray, initializer: R
     quantizer.set_range(low.reshape(shape), high.reshape(shape))
 
 
+@dataclass(frozen=True)
+class Measurement:
+    """How the range of an activation quantizer is measured: by what initializer, and on how many tensors at once."""
+
+    initializer: RangeInitializer
+    tensors: int = 1
+
+
 def calibrate_activations(
     model: keras.Model,
-    initializers: Mapping[FakeQuantize, RangeInitializer],
+    measurements: Mapping[FakeQuantize, Measurement],
     all_quantizers: Iterable[FakeQuantize],
     data: Dataset,
 ) -> None:
     """Set the ranges of activation quantizers in one pass over the data.
 
+    A quantizer that several tensors share gets a range that holds the ranges of all of them.
+
     Args:
         model: the model the quantizers lie in.
-        initializers: for each quantizer to calibrate, how.
+        measurements: for each quantizer to calibrate, how.
         all_quantizers: every quantizer of the model; all are switched off during the pass.
         data: at least as many samples as the initializers ask for are read, if there are as many.
     """
-    estimators = {}
-    observers = {}
-    for quantizer, initializer in initializers.items():
-        shape = quantizer.range_variable_shape
-        estimator = initializer.estimator(math.prod(shape), of_weights=False)
-        estimators[quantizer] = estimator, shape
-        observers[quantizer] = _Observer(estimator, shape, initializer.num_init_samples)
-    limit = max(initializer.num_init_samples for initializer in initializers.values())
+    observers = {quantizer: _Observer(quantizer, measurement) for quantizer, measurement in measurements.items()}
+    limit = max(measurement.initializer.num_init_samples for measurement in measurements.values())
     specs = input_specs(model)
     with observing(observers, all_quantizers), tqdm(total=limit, desc="calibration", unit="sample", leave=False) as bar:
 
@@ -106,29 +119,42 @@ def calibrate_activations(
             observe(tuple(tf.constant(array) for array in batch.inputs), tf.constant(batch.samples), tf.constant(seen))
             seen += batch.samples
             bar.update(batch.samples)
-    for quantizer, (estimator, shape) in estimators.items():
-        low, high = estimator.range()
-        quantizer.set_range(low.reshape(shape), high.reshape(shape))
+    for quantizer, observer in observers.items():
+        quantizer.set_range(*observer.range())
 
 
 class _Observer:
-    """Shows the rows of a tensor that hold data, and no more samples than were asked for, to an estimator."""
+    """Shows the rows of tensors that hold data, and no more samples than were asked for, to estimators.
 
-    def __init__(self, estimator: RangeEstimator, shape: tuple[int, ...], limit: int):
-        self._estimator = estimator
-        self._shape = shape
-        self._limit = limit
+    Each tensor that the quantizer is called on has an estimator of its own.
+    """
+
+    def __init__(self, quantizer: FakeQuantize, measurement: Measurement):
+        self._shape = quantizer.range_variable_shape
+        self._limit = measurement.initializer.num_init_samples
+        self._estimators = [
+            measurement.initializer.estimator(math.prod(self._shape), of_weights=False)
+            for _ in range(measurement.tensors)
+        ]
 
     def begin(self, batch_size: tf.Tensor, samples: tf.Tensor, seen: tf.Tensor) -> None:
         """Note the size of the batch that is traced, how many of its rows count, and how many came before."""
         self._batch_size = batch_size
         self._samples = tf.maximum(tf.minimum(samples, self._limit - seen), 0)
+        self._calls = 0
 
     @tf.autograph.experimental.do_not_convert
     def __call__(self, tensor: tf.Tensor) -> None:
+        estimator = self._estimators[self._calls % len(self._estimators)]
+        self._calls += 1
         rows = tf.shape(tensor)[0] // self._batch_size * self._samples
         values = _arranged(tf.cast(tensor, tf.float32), self._shape)
-        self._estimator.update(values[:rows])
+        estimator.update(values[:rows])
+
+    def range(self) -> tuple[np.ndarray, np.ndarray]:
+        """Return the ends of the range that holds what every estimator found."""
+        lows, highs = zip(*(estimator.range() for estimator in self._estimators), strict=True)
+        return np.min(lows, axis=0).reshape(self._shape), np.max(highs, axis=0).reshape(self._shape)
 
 
 def _arranged(tensor: tf.Tensor, shape: tuple[int, ...]) -> tf.Tensor:

@@ -29,7 +29,7 @@ class CheckpointManagerCallback(keras.callbacks.Callback):
         max_to_keep: int | None = None,
     ):
         super().__init__()
-        if save_freq != "epoch" and not (isinstance(save_freq, int) and save_freq > 0):
+        if save_freq != "epoch" and (type(save_freq) is not int or save_freq < 1):
             raise ValueError(
                 f"save_freq takes 'epoch' or a number of batches above 0. Received: save_freq={save_freq!r}."
             )

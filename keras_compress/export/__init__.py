@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import inspect
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -37,4 +38,13 @@ def export_model(model: keras.Model, path: str | Path, save_format: str | None =
         raise ExportError(
             f"Unknown export format. Expected: one of {sorted(EXPORTERS)}. Received: save_format={save_format!r}."
         )
-    return EXPORTERS[name](model, path, **options)
+    exporter = EXPORTERS[name]
+    allowed = [
+        key
+        for key, parameter in inspect.signature(exporter).parameters.items()
+        if parameter.kind is parameter.KEYWORD_ONLY
+    ]
+    unknown = [key for key in options if key not in allowed]
+    if unknown:
+        raise ExportError(f"The format '{name}' has no option '{unknown[0]}'. Expected: one of {allowed}.")
+    return exporter(model, path, **options)

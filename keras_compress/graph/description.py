@@ -9,10 +9,11 @@ from __future__ import annotations
 
 import copy
 import inspect
+from collections import Counter
 from collections.abc import Callable
 from typing import Any
 
-from keras_compress._keras import Functional, functional_config, is_graph_model, keras, serialize
+from keras_compress._keras import Functional, deserialize, functional_config, is_graph_model, keras, serialize
 from keras_compress.graph.variables import sublayers
 from keras_compress.layers import CompressedLayer
 from keras_compress.layers.compressed_layer import REGISTERED_NAME
@@ -32,16 +33,59 @@ class _Maker:
         return self._make(config)
 
 
+class _SharedMaker:
+    """Stands for the class of a layer that several models share: every build gets one layer, as often as it is used."""
+
+    def __init__(self, described: dict, uses: int):
+        self._described = described
+        self._uses = uses
+        self._left = 0
+        self._layer: Any = None
+
+    def from_config(self, config: dict, custom_objects: dict | None = None) -> Any:
+        if self._left == 0:
+            self._layer = deserialize({**self._described, "config": config}, custom_objects)
+            self._left = self._uses
+        self._left -= 1
+        layer = self._layer
+        if self._left == 0:
+            self._layer = None
+        return layer
+
+
+def _describe_shared(layer: keras.layers.Layer, described: dict, uses: int, custom_objects: dict[str, Any]) -> dict:
+    key = f"shared {layer.name} {id(layer)}"
+    custom_objects.setdefault(key, _SharedMaker(described, uses))
+    return {**described, "registered_name": key}
+
+
 def describe(model: keras.Model) -> tuple[dict, dict[str, Any]]:
     """Return the serialized form of a model and the custom objects that its deserialization needs."""
     custom_objects: dict[str, Any] = {}
-    return _describe_model(model, custom_objects), custom_objects
+    return _describe_model(model, custom_objects, _models_by_layer(model)), custom_objects
 
 
-def _describe_model(model: keras.Model, custom_objects: dict[str, Any]) -> dict:
+def _models_by_layer(model: keras.Model) -> Counter[int]:
+    """Count, for every layer and nested model by its identity, the models it belongs to directly."""
+    counts: Counter[int] = Counter()
+    waiting, seen = [model], {id(model)}
+    while waiting:
+        for layer in waiting.pop().layers:
+            counts[id(layer)] += 1
+            if is_graph_model(layer) and id(layer) not in seen:
+                seen.add(id(layer))
+                waiting.append(layer)
+    return counts
+
+
+def _describe_model(model: keras.Model, custom_objects: dict[str, Any], models_by_layer: Counter[int]) -> dict:
     def describe_layer(layer: keras.layers.Layer) -> dict:
-        describe = _describe_model if is_graph_model(layer) else _describe_layer
-        return describe(layer, custom_objects)
+        if is_graph_model(layer):
+            described = _describe_model(layer, custom_objects, models_by_layer)
+        else:
+            described = _describe_layer(layer, custom_objects)
+        uses = models_by_layer[id(layer)]
+        return described if uses < 2 else _describe_shared(layer, described, uses, custom_objects)
 
     if isinstance(model, keras.Sequential):
         base: Any = keras.Sequential

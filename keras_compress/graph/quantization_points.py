@@ -65,7 +65,7 @@ class _Placement:
                     wishes.setdefault(tensor, []).append(node.ref)
         if self._outputs:
             for ref in self._graph.nodes:
-                for tensor in self._tensors_of(ref):
+                for tensor in sorted(self._tensors_of(ref)):
                     sinks = [sink for sink in self._graph.consumers(tensor) if sink.layer == OUTPUT]
                     if sinks and not self._hands_on(tensor):
                         wishes.setdefault(tensor, []).extend(sinks)

@@ -7,7 +7,7 @@ nested, is a graph of its own whose inputs and outputs are the borders that edge
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any, NamedTuple
 
@@ -66,7 +66,9 @@ class ModelGraph:
         self.snapshot = snapshot
         self.nodes: dict[NodeRef, GraphNode] = {}
         self._consumers: dict[TensorRef, list[NodeRef]] = defaultdict(list)
+        #: Paths of the input layers of the model, and of each nested model by its path.
         self.model_inputs: tuple[str, ...] = ()
+        self.nested_inputs: dict[str, tuple[str, ...]] = {}
         self._read(snapshot.config["config"], "")
 
     def _read(self, config: dict, prefix: str) -> None:
@@ -89,8 +91,7 @@ class ModelGraph:
                 self._read(entry["config"], path + "/")
         for name, node, index in _tensors(config["output_layers"], names):
             self._consumers[TensorRef(prefix + name, node, index)].append(NodeRef(prefix + OUTPUT, 0))
-        if not prefix:
-            self.model_inputs = tuple(name for name, _, _ in _tensors(config["input_layers"], names))
+        self._note_inputs(prefix, [name for name, _, _ in _tensors(config["input_layers"], names)])
 
     def _read_sequential(self, config: dict, prefix: str) -> None:
         previous: tuple[TensorRef, ...] = ()
@@ -102,14 +103,32 @@ class ModelGraph:
             previous = (TensorRef(path, 0, 0),)
         if previous:
             self._consumers[previous[0]].append(NodeRef(prefix + OUTPUT, 0))
-        if not prefix and config["layers"]:
-            self.model_inputs = (config["layers"][0]["config"]["name"],)
+        self._note_inputs(prefix, [entry["config"]["name"] for entry in config["layers"][:1]])
 
     def _add(self, node: GraphNode) -> None:
         self.nodes[node.ref] = node
         for tensor in node.inputs:
             if node.ref not in self._consumers[tensor]:
                 self._consumers[tensor].append(node.ref)
+
+    def _note_inputs(self, prefix: str, names: Sequence[str]) -> None:
+        paths = tuple(prefix + name for name in names)
+        if prefix:
+            self.nested_inputs[prefix[:-1]] = paths
+        else:
+            self.model_inputs = paths
+
+    def is_model_input(self, tensor: TensorRef) -> bool:
+        """Whether ``tensor`` is an input of the outer model, or of a nested one that is called on such an input."""
+        if tensor.layer in self.model_inputs:
+            return True
+        producer = self.producer(tensor)
+        inside = self.nested_inputs.get(producer.scope[:-1], ())
+        if tensor.layer not in inside:
+            return False
+        position = inside.index(tensor.layer)
+        calls = (node for node in self.nodes.values() if node.ref.layer == producer.scope[:-1])
+        return any(self.is_model_input(call.inputs[position]) for call in calls if position < len(call.inputs))
 
     def consumers(self, tensor: TensorRef) -> tuple[NodeRef, ...]:
         """Return the nodes that read ``tensor``; the outputs of a model appear as a node whose layer ends in OUTPUT."""

@@ -13,7 +13,7 @@ import numpy as np
 
 from keras_compress._keras import keras
 
-__all__ = ["IntegerWeight", "Stage", "WeightOp"]
+__all__ = ["IntegerWeight", "Stage", "WeightOp", "op_stage"]
 
 
 class Stage(enum.IntEnum):
@@ -71,3 +71,8 @@ class WeightOp(keras.layers.Layer):
         config = super().get_config()
         config.pop("autocast", None)
         return config
+
+
+def op_stage(description: dict) -> Stage:
+    """Return the stage of a serialized operation."""
+    return keras.saving.get_registered_object(description["registered_name"]).stage

@@ -6,7 +6,7 @@ It is computed from the graph and the edits alone, without building the compress
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import asdict, dataclass
 
 from keras_compress.algorithms import SkippedWeight
@@ -14,6 +14,9 @@ from keras_compress.graph import Edit, GraphNode, InsertLayer, LayerRole, ModelG
 from keras_compress.report.table import format_table
 
 __all__ = ["Coverage", "CoverageRow", "coverage_of"]
+
+
+OUTSIDE = "outside the scope of the configuration"
 
 
 @dataclass(frozen=True)
@@ -76,23 +79,28 @@ class Coverage:
 
 
 def coverage_of(
-    graph: ModelGraph, edits: Mapping[str, Sequence[Edit]], skipped: Iterable[SkippedWeight] = ()
+    graph: ModelGraph,
+    edits: Sequence[tuple[str, Sequence[Edit]]],
+    skipped: Iterable[SkippedWeight] = (),
+    outside: Iterable[str] = (),
 ) -> Coverage:
     """Return the coverage of a model.
 
     Args:
         graph: the uncompressed model.
-        edits: the edits of each algorithm, by its name.
+        edits: for each algorithm its name and its edits.
         skipped: weights that an algorithm could have compressed and left alone, with the reason.
+        outside: paths of layers that no algorithm may touch.
     """
     by: dict[tuple[str, str], list[str]] = {}
-    for name, part in edits.items():
+    for name, part in edits:
         for edit in part:
             if isinstance(edit, WrapWeight):
                 bits = edit.op["config"].get("num_bits")
                 by.setdefault((edit.layer, edit.weight), []).append(name + (f": {bits} bits" if bits else ""))
-    inserts = [edit for part in edits.values() for edit in part if isinstance(edit, InsertLayer)]
+    inserts = [edit for _, part in edits for edit in part if isinstance(edit, InsertLayer)]
     float_inputs = _layers_with_float_inputs(graph, inserts)
+    untouchable = set(outside)
     reasons = {(weight.layer, weight.weight): weight.reason for weight in skipped}
     rows = []
     for path, class_name, _ in graph.layers():
@@ -100,6 +108,8 @@ def coverage_of(
             if array.ndim < 2 or array.dtype.kind not in "fV" or weight.endswith("bias"):
                 continue
             compressed_by, reason = ", ".join(by.get((path, weight), [])), reasons.get((path, weight), "")
+            if not reason and path in untouchable:
+                reason = OUTSIDE
             explained = bool(compressed_by or reason)
             if compressed_by and inserts and path in float_inputs:
                 reason = "its input is not quantized, so it computes in floating point"

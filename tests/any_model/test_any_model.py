@@ -1,7 +1,6 @@
 """Every model is compressed, trained, saved, loaded and exported, and computes the same at each place. None is refused."""
 
 import numpy as np
-import openvino as ov
 import pytest
 import tensorflow as tf
 
