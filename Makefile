@@ -4,7 +4,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 export TF_CPP_MIN_LOG_LEVEL ?= 2
 
-.PHONY: demo test lint format accuracy latency parity clean help
+.PHONY: demo test lint format accuracy latency parity creation zoo clean help
 
 help:  ## list the commands
 	@grep -E '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed 's/:.*##/\t/'
@@ -37,3 +37,19 @@ format: $(VENV)/dev  ## bring the code into the house style
 
 clean:
 	rm -rf $(VENV) build dist *.egg-info
+
+# Figures. DATA is a zip file or folder of CIFAR-10 images by class.
+accuracy: $(VENV)/benchmarks  ## accuracy of W8A8, W4A8, W4A4 beside float on CIFAR-10 (DATA=…)
+	$(BIN)/python benchmarks/accuracy_cifar10.py --data $(DATA)
+
+parity: $(VENV)/benchmarks  ## exported graphs beside Keras, in TensorFlow and OpenVINO
+	$(BIN)/python benchmarks/export_parity.py
+
+latency: $(VENV)/benchmarks  ## INT8 over float in OpenVINO, beside NNCF
+	$(BIN)/python benchmarks/openvino_latency.py
+
+creation: $(VENV)/benchmarks  ## seconds and memory of creating compressed models
+	$(BIN)/python benchmarks/creation.py
+
+zoo: $(VENV)/benchmarks  ## every model of tf_keras.applications through everything
+	$(BIN)/python benchmarks/zoo.py

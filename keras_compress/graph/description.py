@@ -195,7 +195,8 @@ def _collect_custom_objects(layer: Any, custom_objects: dict[str, Any]) -> None:
 def _is_known(thing: Any) -> bool:
     """Whether a class or function belongs to a module whose names Keras resolves by itself."""
     modules = _KNOWN_MODULES[:1] if inspect.isfunction(thing) else _KNOWN_MODULES
-    return (getattr(thing, "__module__", None) or "").startswith(modules)
+    module = getattr(thing, "__module__", None) or ""
+    return module.startswith(modules) and ".applications." not in module  # whose layers Keras does not list
 
 
 def _is_lambda(value: Any) -> bool:
