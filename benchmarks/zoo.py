@@ -20,6 +20,7 @@ import tensorflow as tf
 import tf_keras as keras
 
 import keras_compress as kc
+from keras_compress.calibration import adapt_batch_norm
 from keras_compress.export.openvino_audit import executed_layers
 from keras_compress.report.table import format_table
 
@@ -89,6 +90,7 @@ def try_model(name):
     model = getattr(keras.applications, name)(weights=None, input_shape=(size, size, 3), classes=10)
     images = np.random.RandomState(0).uniform(0, 255, (4, size, size, 3)).astype(np.float32)
     labels = np.zeros(4, np.int64)
+    adapt_batch_norm(model, kc.Dataset(images), len(images))  # or random weights would let the signal die away
 
     controller, compressed = kc.create_compressed_model(model, kc.register_default_init_args(CONFIG, images))
     # Eagerly: tracing a training step of a large network takes longer than the step itself.

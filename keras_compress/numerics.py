@@ -8,7 +8,10 @@ from __future__ import annotations
 
 import tensorflow as tf
 
-__all__ = ["fake_quantize", "symmetric_bounds", "tune_range"]
+#: Ranges below this vanish. It guards the arithmetic of float32 and is no floor: real ranges are far above it.
+SMALLEST_RANGE = 1e-30
+
+__all__ = ["SMALLEST_RANGE", "fake_quantize", "symmetric_bounds", "tune_range"]
 
 
 def symmetric_bounds(num_bits: int, *, signed: bool, narrow_range: bool) -> tuple[int, int]:
@@ -68,7 +71,8 @@ def fake_quantize(x, low, high, num_bits: int = 8, narrow_range: bool = False):
         narrow_range: use ``2**num_bits - 1`` levels instead of ``2**num_bits``.
 
     Returns:
-        A float32 tensor of the shape of ``x``. A range of zero width gives zeros.
+        A float32 tensor of the shape of ``x``. A range of zero width gives zeros, and so does one below 1e-30, whose steps
+        have no finite reciprocal in float32.
 
     Example:
         >>> fake_quantize([0.1, 0.52, 2.0], 0.0, 1.0, num_bits=2).numpy().round(3).tolist()
@@ -79,6 +83,8 @@ def fake_quantize(x, low, high, num_bits: int = 8, narrow_range: bool = False):
     """
     x, low, high = (tf.convert_to_tensor(value, tf.float32) for value in (x, low, high))
     steps = 2**num_bits - (2 if narrow_range else 1)
+    vanishing = high - low < SMALLEST_RANGE
+    low, high = tf.where(vanishing, 0.0, low), tf.where(vanishing, 0.0, high)
     if low.shape.rank == 0:
         return _fake_quantize_tensor(x, low, high, num_bits, narrow_range)
     if low.shape.rank < x.shape.rank:
