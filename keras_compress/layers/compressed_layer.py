@@ -64,6 +64,7 @@ class CompressedLayer(keras.layers.Wrapper):
         self.weight_paths = tuple(path for path, _ in ordered)
         self.weight_ops = [op for _, op in ordered]
         self.supports_masking = layer.supports_masking
+        self._input_shape: Any = None
 
     @property
     def operations(self) -> list[tuple[str, WeightOp]]:
@@ -71,15 +72,25 @@ class CompressedLayer(keras.layers.Wrapper):
         return list(zip(self.weight_paths, self.weight_ops, strict=True))
 
     def build(self, input_shape=None):
+        self._input_shape = input_shape
         if not self.layer.built:
             self.layer.build(input_shape)
             self.layer.built = True
         self._build_operations()
         self.built = True
 
+    def get_build_config(self) -> dict | None:
+        """Return the shape of the input, if there is one input of known rank; else the graph will build the layer."""
+        shape = self._input_shape
+        if isinstance(shape, (tuple, list)) and all(size is None or isinstance(size, int) for size in shape):
+            shape = tf.TensorShape(shape)
+        if not isinstance(shape, tf.TensorShape) or shape.rank is None:
+            return None
+        return {"input_shape": shape.as_list()}
+
     def build_from_config(self, config: dict) -> None:
         with tf.name_scope(self.name):
-            super().build_from_config(config)
+            self.build(tf.TensorShape(config["input_shape"]))
 
     def _build_operations(self) -> bool:
         """Build the operations of the weights that exist; return whether all do.
