@@ -6,11 +6,13 @@ that the package depends on are collected here, so that another Keras can be sup
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Callable
 from typing import Any
 
 import tensorflow as tf
 import tf_keras as keras
+from tf_keras.src.engine.base_preprocessing_layer import PreprocessingLayer
 from tf_keras.src.engine.functional import Functional, get_network_config
 from tf_keras.src.layers.core.tf_op_layer import (
     ClassMethod,
@@ -24,6 +26,7 @@ from tf_keras.src.saving import serialization_lib
 __all__ = [
     "OPERATOR_LAYERS",
     "Functional",
+    "PreprocessingLayer",
     "deserialize",
     "functional_config",
     "inferring_shapes",
@@ -41,8 +44,13 @@ register = keras.saving.register_keras_serializable(package="keras_compress")
 
 
 def serialize(thing: Any) -> dict:
-    """Return the JSON-able description of a Keras object (layer, model, optimizer)."""
-    return keras.saving.serialize_keras_object(thing)
+    """Return the JSON-able description of a Keras object (layer, model, optimizer).
+
+    Keras warns about initializers of TensorFlow, which some of its own applications use; the user can do nothing about it.
+    """
+    with warnings.catch_warnings():
+        warnings.filterwarnings("ignore", message=r"The `keras\.initializers\.serialize\(\)` API", category=UserWarning)
+        return keras.saving.serialize_keras_object(thing)
 
 
 def deserialize(description: dict, custom_objects: dict | None = None) -> Any:

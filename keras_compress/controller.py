@@ -68,8 +68,8 @@ def create_compressed_model(
     if state is None:
         edits, skipped = _plan(snapshot, config)
     else:
+        state.check_config(config.to_dict())
         state.check_model(snapshot)
-        state.check_algorithms([algorithm.name for algorithm in config.compression])
         edits, skipped = state.edits, list(state.skipped)
     coverage = _coverage(snapshot, config, edits, skipped)
     compressed = build(apply_edits(snapshot, [edit for part in edits for edit in part]))
@@ -225,7 +225,11 @@ class CompressionController:
         return max(rates) if rates else None
 
     def strip(self) -> keras.Model:
-        """Return a plain Keras model: stock layers with the names they had, weights on their grids, float activations."""
+        """Return a plain Keras model: layers with the names they had, weights on their grids, activations in float.
+
+        A separable convolution stays the depthwise and the pointwise convolution it was split into. The model is not
+        compiled.
+        """
         return build(strip(take(self.model)))
 
     def export_model(self, path: str | Path, save_format: str | None = None, **options: Any) -> Path:

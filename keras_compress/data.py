@@ -16,7 +16,7 @@ import tensorflow as tf
 from keras_compress._keras import keras
 from keras_compress.errors import DataError
 
-__all__ = ["Batch", "Dataset", "InputSpec", "input_specs", "pack_inputs"]
+__all__ = ["Batch", "Dataset", "InputSpec", "input_specs", "pack_inputs", "tensor_specs"]
 
 
 @dataclass(frozen=True)
@@ -43,6 +43,11 @@ def input_specs(model: keras.Model) -> list[InputSpec]:
         InputSpec(name, tuple(tensor.shape.as_list()[1:]), tensor.dtype.name)
         for name, tensor in zip(names, model.inputs, strict=True)
     ]
+
+
+def tensor_specs(specs: Sequence[InputSpec]) -> tuple[tf.TensorSpec, ...]:
+    """Return the inputs as TensorFlow's specs, with an open batch."""
+    return tuple(tf.TensorSpec([None, *spec.shape], spec.dtype) for spec in specs)
 
 
 class Dataset:

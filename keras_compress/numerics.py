@@ -75,8 +75,8 @@ def fake_quantize(x, low, high, num_bits: int = 8, narrow_range: bool = False):
         have no finite reciprocal in float32.
 
     Example:
-        >>> fake_quantize([0.1, 0.52, 2.0], 0.0, 1.0, num_bits=2).numpy().round(3).tolist()
-        [0.0, 0.667, 1.0]
+        >>> fake_quantize([1.1, 1.6, 9.0], 0.0, 3.0, num_bits=2).numpy().tolist()
+        [1.0, 2.0, 3.0]
 
     Source: Jacob et al. 2018, arXiv:1712.05877; gradient to the range as in Esser et al. 2019, arXiv:1902.08153, and
     Jain et al. 2019, arXiv:1903.08066.

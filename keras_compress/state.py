@@ -76,7 +76,7 @@ class CompressionState:
     def check_model(self, snapshot: ModelSnapshot) -> None:
         """Raise a StateError that names the first layer of the state that the model does not have."""
         graph = ModelGraph(snapshot)
-        layers = {path for path, _, _ in graph.layers()}
+        layers = {path for path, _ in graph.layers()}
         for edit in (edit for part in self.edits for edit in part):
             wanted = [edit.layer] if isinstance(edit, WrapWeight) else [source.layer for source in edit.sources]
             for path in wanted:
@@ -90,13 +90,15 @@ class CompressionState:
                     f"The compression state belongs to another model: no weight '{edit.weight}' in '{edit.layer}'."
                 )
 
-    def check_algorithms(self, names: Sequence[str]) -> None:
-        """Raise a StateError unless the state was made with the algorithms called ``names``, in that order."""
-        mine = [algorithm.get("algorithm") for algorithm in self.config.get("compression", [])]
-        if mine != list(names) or len(self.edits) != len(mine):
+    def check_config(self, config: dict) -> None:
+        """Raise a StateError that names the first key in which ``config`` differs from that of the state."""
+        mine = {key: value for key, value in self.config.items() if key != "log_dir"}
+        other = {key: value for key, value in json.loads(json.dumps(config)).items() if key != "log_dir"}
+        difference = _first_difference(mine, other, "")
+        if difference or len(self.edits) != len(mine.get("compression", [])):
             raise StateError(
-                f"The compression state belongs to another configuration. Expected: the algorithms {mine}. "
-                f"Received: {list(names)}. Use the configuration of the checkpoint."
+                f"The compression state belongs to another configuration{difference}. Its decisions cannot be changed. Use "
+                "the configuration of the checkpoint, or leave the state out to compress anew."
             )
 
     def check_edits(self, edits: Sequence[Sequence[Edit]]) -> None:
@@ -110,6 +112,20 @@ class CompressionState:
                 )
         if len(mine) != len(others):
             raise StateError(f"The state has {len(mine)} decisions. Expected: {len(others)}.")
+
+
+def _first_difference(mine: Any, other: Any, path: str) -> str:
+    """Return where two JSON values differ first, as words, or nothing."""
+    if isinstance(mine, dict) and isinstance(other, dict):
+        for key in sorted({*mine, *other}):
+            found = _first_difference(mine.get(key), other.get(key), f"{path}.{key}" if path else key)
+            if found:
+                return found
+        return ""
+    if isinstance(mine, list) and isinstance(other, list) and len(mine) == len(other):
+        pairs = enumerate(zip(mine, other, strict=True))
+        return next(filter(None, (_first_difference(a, b, f"{path}[{i}]") for i, (a, b) in pairs)), "")
+    return "" if mine == other else f" at '{path}'. Expected: {mine!r}. Received: {other!r}"
 
 
 class _HasState(Protocol):
@@ -140,17 +156,27 @@ class TFCompressionStateLoader(tf.train.experimental.PythonState):
     """Reads the state out of a checkpoint before there is a controller.
 
     Attributes:
-        state: the state to pass to ``create_compressed_model``; None until a checkpoint was restored.
+        state: the state to pass to ``create_compressed_model``; a StateError until a checkpoint was restored.
     """
 
     def __init__(self) -> None:
-        self.state: dict | None = None
+        self._state: dict | None = None
+
+    @property
+    def state(self) -> dict:
+        if self._state is None:
+            raise StateError(
+                "No checkpoint with a compression state was restored. Expected: "
+                "tf.train.Checkpoint(compression_state=loader).restore(path).expect_partial() before this. Check that path "
+                "is a checkpoint: tf.train.latest_checkpoint gives None for a folder without one."
+            )
+        return self._state
 
     def serialize(self) -> str:
-        return json.dumps(self.state)
+        return json.dumps(self._state)
 
     def deserialize(self, string_value: str) -> None:
-        self.state = _parsed(string_value)
+        self._state = _parsed(string_value)
 
 
 def _parsed(text: str | bytes) -> dict:

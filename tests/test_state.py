@@ -77,10 +77,22 @@ def test_resuming_neither_plans_nor_measures():
     def no_data():
         raise AssertionError("the data were read")
 
-    config = controller.config.model_copy(update={"ignored_scopes": ("no such layer",)})
-    again, restored = create_compressed_model(zoo.convolution(), register_default_init_args(config, no_data), state)
+    config = register_default_init_args(controller.config, no_data)
+    again, restored = create_compressed_model(zoo.convolution(), config, state)
     assert [v.shape for v in restored.variables] == [v.shape for v in compressed.variables]
     assert again.get_compression_state()["edits"] == state["edits"]
+
+
+def test_another_configuration_is_refused_with_the_first_difference():
+    _, controller, _ = trained(zoo.convolution)
+    other = controller.config.model_copy(update={"target_device": "CPU"})
+    with pytest.raises(StateError, match=r"'target_device'.*Expected: None.*Received: 'CPU'"):
+        create_compressed_model(zoo.convolution(), other, controller.get_compression_state())
+
+
+def test_a_loader_without_a_checkpoint_says_so():
+    with pytest.raises(StateError, match="No checkpoint with a compression state was restored"):
+        _ = TFCompressionStateLoader().state
 
 
 def test_the_state_is_json_and_holds_no_numbers_of_the_model():

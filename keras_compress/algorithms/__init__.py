@@ -4,6 +4,7 @@ import importlib
 import pkgutil
 
 from keras_compress.algorithms.base import (
+    OUTSIDE,
     BoundOp,
     CompressionAlgorithm,
     CompressionStage,
@@ -20,6 +21,7 @@ for _module in pkgutil.iter_modules(__path__):
     importlib.import_module(f"{__name__}.{_module.name}")
 
 __all__ = [
+    "OUTSIDE",
     "BoundOp",
     "CompressionAlgorithm",
     "CompressionStage",

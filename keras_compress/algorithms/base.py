@@ -23,6 +23,7 @@ from keras_compress.layers import WeightOp
 from keras_compress.settings import OneOrMore, Settings
 
 __all__ = [
+    "OUTSIDE",
     "BoundOp",
     "CompressionAlgorithm",
     "CompressionStage",
@@ -34,6 +35,10 @@ __all__ = [
     "algorithm_class",
     "registered_algorithms",
 ]
+
+
+#: Why a weight that a scope excludes stays as it is.
+OUTSIDE = "outside the scope of the configuration"
 
 
 class CompressionStage(enum.IntEnum):
@@ -107,6 +112,7 @@ class CompressionAlgorithm(Settings):
         ignored_scopes: layers left alone; a name, a list, or patterns with ``{re}``. Default: none.
         target_scopes: the only layers touched. Default: all.
         validate_scopes: whether a pattern that names no layer is an error. Default True.
+        compression_lr_multiplier: accepted for other frameworks, without effect.
     """
 
     name: ClassVar[str] = ""
@@ -115,6 +121,7 @@ class CompressionAlgorithm(Settings):
     ignored_scopes: ScopeList = ()
     target_scopes: ScopeList | None = None
     validate_scopes: bool = True
+    compression_lr_multiplier: float | None = None
 
     def __init_subclass__(cls, **kwargs: Any) -> None:
         super().__init_subclass__(**kwargs)
@@ -158,7 +165,9 @@ class CompressionAlgorithm(Settings):
 
     def remarks(self) -> list[str]:
         """Return a sentence for every key that is accepted and has no effect here."""
-        return []
+        if self.compression_lr_multiplier is None:
+            return []
+        return ["'compression_lr_multiplier' has no effect: all variables are trained at the pace of the optimizer."]
 
     def to_dict(self) -> dict:
         return {"algorithm": self.name, **super().to_dict()}

@@ -12,10 +12,11 @@ import warnings
 from collections.abc import Sequence
 from typing import Annotated, Any, ClassVar, Literal
 
-from pydantic import Field, model_validator
+from pydantic import ConfigDict, Field, model_validator
 
 from keras_compress._keras import keras, serialize
 from keras_compress.algorithms.base import (
+    OUTSIDE,
     BoundOp,
     CompressionAlgorithm,
     Plan,
@@ -43,7 +44,6 @@ from keras_compress.graph import (
     ModelSnapshot,
     TensorRef,
     WrapWeight,
-    spec_of,
 )
 from keras_compress.graph.passes.split_separable import split_separable
 from keras_compress.graph.quantization_points import QuantizationPoint, quantization_points
@@ -111,7 +111,9 @@ class ScopeOverrides(Settings):
 
 
 class PrecisionInitializer(Settings):
-    """Bits by scope: ``{"type": "manual", "bitwidth_per_scope": [[4, "conv1"], …]}``."""
+    """Bits by scope: ``{"type": "manual", "bitwidth_per_scope": [[4, "conv1"], …]}``; keys of a search are ignored."""
+
+    model_config = ConfigDict(frozen=True, extra="ignore")
 
     type: str = "manual"
     bitwidth_per_scope: tuple[tuple[Annotated[int, Field(ge=2, le=8)], str], ...] = ()
@@ -179,7 +181,7 @@ class Quantization(CompressionAlgorithm):
                 "Received: preset='mixed'."
             )
         scope = self.scope(context)
-        paths = [path for path, _, _ in graph.layers()]
+        paths = [path for path, _ in graph.layers()]
         scope.check(paths)
         if self.validate_scopes:
             self._check_scopes(paths)
@@ -203,13 +205,14 @@ class Quantization(CompressionAlgorithm):
         group = Scope(self.weights.ignored_scopes, self.weights.target_scopes)
         first = _first_compute_layers(graph) if self.overflow_fix == "first_layer_only" else set()
         edits, skipped = [], []
-        for path, class_name, config in graph.layers():
-            for weight in spec_of(class_name, config).weights:
+        for path, node in graph.layers():
+            for weight in node.spec.weights:
                 shape = graph.weight_shape(path, weight.path)
                 if shape is None:
+                    self._refuse_unknown_weight(graph, path, node, weight.path)
                     continue
                 if path not in scope or path not in group:
-                    skipped.append(SkippedWeight(path, weight.path, "outside the scope of the configuration"))
+                    skipped.append(SkippedWeight(path, weight.path, OUTSIDE))
                     continue
                 settings = self._settings("weights", path)
                 per_channel = settings.per_channel
@@ -226,6 +229,16 @@ class Quantization(CompressionAlgorithm):
                 edits.append(WrapWeight(path, weight.path, serialize(op)))
         return edits, skipped
 
+    @staticmethod
+    def _refuse_unknown_weight(graph: ModelGraph, path: str, node: GraphNode, weight: str) -> None:
+        """Raise a ConfigError for a registered weight that a layer of the user's does not have."""
+        if not node.stock:
+            names = sorted(graph.snapshot.weights.get(path, {}))
+            raise ConfigError(
+                f"Layer '{path}' of class {node.class_name} has no weight '{weight}', which register_layer_spec names. "
+                f"Expected: one of {names}. Received: weights={{{weight!r}: …}}. Correct the registration."
+            )
+
     def _plan_activations(self, graph: ModelGraph, scope: Scope) -> list[InsertLayer]:
         group = Scope(self.activations.ignored_scopes, self.activations.target_scopes)
 
@@ -235,7 +248,7 @@ class Quantization(CompressionAlgorithm):
 
         points = quantization_points(graph, wants, outputs=self.quantize_outputs)
         points = [point for source in [self._allowed(graph, point) for point in points] for point in source]
-        names = {path for path, _, _ in graph.layers()}
+        names = {path for path, _ in graph.layers()}
         edits = []
         for point in _unified(points, self.activations.unified_scale_ops):
             settings = self._settings("activations", point.sources[0].layer)
@@ -294,15 +307,16 @@ class Quantization(CompressionAlgorithm):
             else:
                 initializer = self._range_initializer("activations", bound.sources[0])
                 activations[bound.op] = Measurement(initializer, len(bound.sources))
-        if data is None:
-            if activations:
-                warnings.warn(
-                    f"{len(activations)} activation quantizers have no measured range, because no data were given. Pass "
-                    "some: config = kc.register_default_init_args(config, train_dataset).",
-                    stacklevel=2,
-                )
-            return
         measured = {op: how for op, how in activations.items() if how.initializer.num_init_samples}
+        unmeasured = len(activations) if data is None else len(activations) - len(measured)
+        if unmeasured:
+            warnings.warn(
+                f"{unmeasured} activation quantizers have no measured range, because no data were given. Pass some: "
+                'config = kc.register_default_init_args(config, train_dataset), with "num_init_samples" above 0.',
+                stacklevel=2,
+            )
+        if data is None:
+            return
         if measured:
             calibrate_activations(model, measured, [bound.op for bound in ops], data)
         adapt_batch_norm(model, data, self.initializer.batchnorm_adaptation.num_bn_adaptation_samples)
@@ -312,7 +326,7 @@ class Quantization(CompressionAlgorithm):
         return {"mean_activation_range": sum(ends) / len(ends)} if ends else {}
 
     def remarks(self) -> list[str]:
-        remarks = []
+        remarks = super().remarks()
         if self.params:
             remarks.append(
                 "'quantization.params' (a staged schedule) has no effect: quantizers are active from the start."

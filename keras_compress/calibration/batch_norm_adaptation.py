@@ -15,7 +15,7 @@ from pydantic import Field
 from tqdm import tqdm
 
 from keras_compress._keras import keras
-from keras_compress.data import Dataset, input_specs, pack_inputs
+from keras_compress.data import Dataset, input_specs, pack_inputs, tensor_specs
 from keras_compress.settings import Settings
 
 __all__ = ["BatchNormAdaptation", "adapt_batch_norm"]
@@ -44,16 +44,21 @@ def adapt_batch_norm(model: keras.Model, data: Dataset, samples: int) -> None:
         return
     sums: list[list[np.ndarray]] = []
     specs = input_specs(model)
-    with _measuring(layers), tqdm(total=samples, desc="batch norm adaptation", unit="sample", leave=False) as bar:
+    with (
+        _measuring(layers),
+        tqdm(total=samples, desc="batch norm adaptation", unit="sample", leave=False, disable=None) as bar,
+    ):
 
-        @tf.function(reduce_retracing=True)
-        def run(inputs):
+        def pass_through(inputs):
             model(pack_inputs(model, inputs), training=False)
+
+        run = tf.function(pass_through).get_concrete_function(tensor_specs(specs))
 
         for batch in data.batches(specs, ADAPTATION_BATCH, samples):
             if sums and batch.samples < ADAPTATION_BATCH:
                 break
-            run(tuple(tf.constant(array[: batch.samples]) for array in batch.inputs))
+            arrays = (array[: batch.samples] for array in batch.inputs)
+            run(tuple(tf.constant(array, spec.dtype) for array, spec in zip(arrays, specs, strict=True)))
             sums.append([variable.numpy() for layer in layers for variable in _statistics(layer)])
             bar.update(batch.samples)
     means = [np.mean(values, axis=0) for values in zip(*sums, strict=True)]

@@ -44,6 +44,10 @@ class RangeEstimator(ABC):
     def range(self) -> tuple[np.ndarray, np.ndarray]:
         """Return the low and the high end, each float32 of shape ``(channels,)``."""
 
+    def usable_range(self) -> tuple[np.ndarray, np.ndarray]:
+        """Return :meth:`range`, widened where it would hold nothing but zero."""
+        return self.range()
+
 
 class MinMax(RangeEstimator):
     """The smallest and the largest value of all samples."""
@@ -140,8 +144,10 @@ class _Histogram(RangeEstimator):
         super().__init__(channels, **percentiles)
         self.bits = 16 if channels == 1 else 12
         self.counts = tf.Variable(tf.zeros([channels * 2**self.bits], tf.int64))
+        self.extremes = MinMax(channels)
 
     def update(self, values):
+        self.extremes.update(values)
         patterns = tf.bitcast(tf.cast(values, tf.float32), tf.uint32)
         bins = tf.cast(tf.bitwise.right_shift(patterns, tf.constant(32 - self.bits, tf.uint32)), tf.int32)
         bins += tf.range(self.channels) * 2**self.bits
@@ -158,6 +164,12 @@ class _Histogram(RangeEstimator):
         counts = self.counts.numpy().reshape(self.channels, 2, half)[:, :, :finite]
         edges = np.concatenate([-magnitudes[:0:-1], magnitudes])
         return edges, np.concatenate([counts[:, 1, ::-1], counts[:, 0]], axis=1)
+
+    def usable_range(self):
+        low, high = self.range()
+        smallest, largest = self.extremes.range()
+        only_zero = (low == 0) & (high == 0)  # nearly all values are zero; the few others must fit too
+        return np.where(only_zero, smallest, low), np.where(only_zero, largest, high)
 
     def quantile(self, share: float) -> np.ndarray:
         """Return the value below which ``share`` of the values lie, per channel, as float64."""

@@ -18,7 +18,7 @@ from tqdm import tqdm
 
 from keras_compress._keras import keras
 from keras_compress.calibration.range_estimators import ESTIMATORS, RangeEstimator
-from keras_compress.data import Dataset, input_specs, pack_inputs
+from keras_compress.data import Dataset, input_specs, pack_inputs, tensor_specs
 from keras_compress.layers import FakeQuantize, observing
 from keras_compress.settings import Settings
 
@@ -75,7 +75,7 @@ def calibrate_weight(quantizer: FakeQuantize, weight: np.ndarray, initializer: R
     shape = quantizer.range_shape(weight.shape)
     estimator = initializer.estimator(math.prod(shape), of_weights=True)
     estimator.update(_arranged(tf.constant(weight[np.newaxis], tf.float32), shape))
-    low, high = estimator.range()
+    low, high = estimator.usable_range()
     quantizer.set_range(low.reshape(shape), high.reshape(shape))
 
 
@@ -106,17 +106,23 @@ def calibrate_activations(
     observers = {quantizer: _Observer(quantizer, measurement) for quantizer, measurement in measurements.items()}
     limit = max(measurement.initializer.num_init_samples for measurement in measurements.values())
     specs = input_specs(model)
-    with observing(observers, all_quantizers), tqdm(total=limit, desc="calibration", unit="sample", leave=False) as bar:
+    with (
+        observing(observers, all_quantizers),
+        tqdm(total=limit, desc="calibration", unit="sample", leave=False, disable=None) as bar,
+    ):
 
-        @tf.function(reduce_retracing=True)
-        def observe(inputs, samples, seen):
+        def pass_through(inputs, samples, seen):
             for observer in observers.values():
                 observer.begin(tf.shape(inputs[0])[0], samples, seen)
             model(pack_inputs(model, inputs), training=False)
 
+        number = tf.TensorSpec([], tf.int32)
+        observe = tf.function(pass_through).get_concrete_function(tensor_specs(specs), number, number)
+
         seen = 0
         for batch in data.batches(specs, CALIBRATION_BATCH, limit):
-            observe(tuple(tf.constant(array) for array in batch.inputs), tf.constant(batch.samples), tf.constant(seen))
+            inputs = tuple(tf.constant(array, spec.dtype) for array, spec in zip(batch.inputs, specs, strict=True))
+            observe(inputs, tf.constant(batch.samples), tf.constant(seen))
             seen += batch.samples
             bar.update(batch.samples)
     for quantizer, observer in observers.items():
@@ -147,13 +153,15 @@ class _Observer:
     def __call__(self, tensor: tf.Tensor) -> None:
         estimator = self._estimators[self._calls % len(self._estimators)]
         self._calls += 1
-        rows = tf.shape(tensor)[0] // self._batch_size * self._samples
+        size = tf.shape(tensor)[0]
+        by_sample = size % self._batch_size == 0  # else the first axis is not the batch: take all of it
+        rows = tf.where(by_sample, size // self._batch_size * self._samples, size)
         values = _arranged(tf.cast(tensor, tf.float32), self._shape)
         estimator.update(values[:rows])
 
     def range(self) -> tuple[np.ndarray, np.ndarray]:
         """Return the ends of the range that holds what every estimator found."""
-        lows, highs = zip(*(estimator.range() for estimator in self._estimators), strict=True)
+        lows, highs = zip(*(estimator.usable_range() for estimator in self._estimators), strict=True)
         return np.min(lows, axis=0).reshape(self._shape), np.max(highs, axis=0).reshape(self._shape)
 
 

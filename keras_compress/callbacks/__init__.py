@@ -26,7 +26,7 @@ def create_compression_callbacks(
         controller: from ``create_compressed_model``.
         log_dir: folder for TensorBoard; by default ``log_dir`` of the configuration, and no TensorBoard without either.
         log_tensorboard: write scalars into ``log_dir/compression``.
-        log_text: print the statistics table after the first epoch and the numbers after every epoch.
+        log_text: print the statistics table before training and the numbers after every epoch.
     """
     log_dir = log_dir or controller.config.log_dir
     return [

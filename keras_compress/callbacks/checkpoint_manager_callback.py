@@ -35,6 +35,7 @@ class CheckpointManagerCallback(keras.callbacks.Callback):
             )
         self._every_batches = save_freq if isinstance(save_freq, int) else None
         self._batches = 0
+        self._first_batch = 0
         self._manager = tf.train.CheckpointManager(checkpoint, str(directory), max_to_keep=max_to_keep)
 
     @property
@@ -42,9 +43,13 @@ class CheckpointManagerCallback(keras.callbacks.Callback):
         """Path of the newest checkpoint, for ``checkpoint.restore``; None before the first."""
         return self._manager.latest_checkpoint
 
+    def on_train_batch_begin(self, batch, logs=None):
+        self._first_batch = batch
+
     def on_train_batch_end(self, batch, logs=None):
-        self._batches += 1
-        if self._every_batches is not None and self._batches % self._every_batches == 0:
+        before = self._batches
+        self._batches += batch - self._first_batch + 1  # more than one with steps_per_execution
+        if self._every_batches is not None and self._batches // self._every_batches > before // self._every_batches:
             self._manager.save()
 
     def on_epoch_end(self, epoch, logs=None):

@@ -18,9 +18,15 @@ class SchedulerCallback(keras.callbacks.Callback):
     def __init__(self, scheduler: CompressionScheduler):
         super().__init__()
         self._scheduler = scheduler
+        self._batch = 0
 
     def on_epoch_begin(self, epoch, logs=None):
         self._scheduler.epoch_step(max(epoch, self._scheduler.current_epoch + 1))
 
     def on_train_batch_begin(self, batch, logs=None):
+        self._batch = batch
         self._scheduler.step()
+
+    def on_train_batch_end(self, batch, logs=None):
+        for _ in range(batch - self._batch):  # steps_per_execution: several steps in one call
+            self._scheduler.step()

@@ -23,7 +23,7 @@ def export_model(model: keras.Model, path: str | Path, save_format: str | None =
     Args:
         model: the compressed model; it is only read.
         path: the file to write. Missing folders are made; an existing file is replaced only by a complete new one.
-        save_format: ``"frozen_graph"``; by default the format of the suffix (``.pb``), and ``frozen_graph`` for others.
+        save_format: ``"frozen_graph"``; by default the format of the suffix, ``.pb``.
         options: of the format, see :func:`~keras_compress.export.frozen_graph.export_frozen_graph`.
 
     Returns:
@@ -33,10 +33,12 @@ def export_model(model: keras.Model, path: str | Path, save_format: str | None =
         ExportError: the format is unknown, an option is wrong, or writing failed.
     """
     path = Path(path)
-    name = save_format or SUFFIXES.get(path.suffix.lower(), "frozen_graph")
+    name = save_format or SUFFIXES.get(path.suffix.lower())
     if name not in EXPORTERS:
         raise ExportError(
-            f"Unknown export format. Expected: one of {sorted(EXPORTERS)}. Received: save_format={save_format!r}."
+            f"Unknown export format. Expected: a file ending in {sorted(SUFFIXES)}, or save_format one of {sorted(EXPORTERS)}. "
+            f"Received: '{path.name}', save_format={save_format!r}. For other runtimes, write a .pb file and convert it, as "
+            "with openvino.convert_model."
         )
     exporter = EXPORTERS[name]
     allowed = [

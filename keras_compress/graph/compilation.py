@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import copy
+import warnings
 from typing import Any
 
 import tensorflow as tf
@@ -23,11 +25,29 @@ def copy_compilation(source: keras.Model, target: keras.Model) -> None:
     for key in ("optimizer", "metrics", "weighted_metrics"):
         if key in arguments:
             arguments[key] = tf.nest.map_structure(_fresh, arguments[key])
-    target.compile(**arguments)
+    try:
+        target.compile(**arguments)
+    except Exception as error:  # a compile() of the user's own may raise anything
+        warnings.warn(
+            f"The compressed model is not compiled, because its class compiles in its own way: {error}. Call "
+            "compressed_model.compile(...) yourself.",
+            stacklevel=3,
+        )
 
 
 def _fresh(thing: Any) -> Any:
     """Return a new object of the same settings; names and functions are returned as they are."""
+    if isinstance(thing, keras.metrics.Metric) and not _has_config(thing):
+        return copy.deepcopy(thing)
     if isinstance(thing, (keras.metrics.Metric, keras.optimizers.Optimizer, keras.optimizers.legacy.Optimizer)):
         return type(thing).from_config(thing.get_config())
     return thing
+
+
+def _has_config(metric: keras.metrics.Metric) -> bool:
+    """Whether the same metric can be made from its configuration."""
+    try:
+        type(metric).from_config(metric.get_config())
+    except Exception:  # whatever the user's code raises, the answer is no
+        return False
+    return True

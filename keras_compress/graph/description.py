@@ -13,7 +13,17 @@ from collections import Counter
 from collections.abc import Callable
 from typing import Any
 
-from keras_compress._keras import Functional, deserialize, functional_config, is_graph_model, keras, serialize
+import tensorflow as tf
+
+from keras_compress._keras import (
+    Functional,
+    PreprocessingLayer,
+    deserialize,
+    functional_config,
+    is_graph_model,
+    keras,
+    serialize,
+)
 from keras_compress.graph.variables import sublayers
 from keras_compress.layers import CompressedLayer
 from keras_compress.layers.compressed_layer import REGISTERED_NAME
@@ -122,13 +132,20 @@ def _make_model(original: keras.Model, base: Any, config: dict) -> keras.Model:
         model.__class__ = type(original)
         for name, value in vars(original).items():
             if name not in vars(model) and not name.startswith("_"):
-                setattr(model, name, _own_copy(value))
+                setattr(model, name, _own_copy(value, model))
     return model
 
 
-def _own_copy(value: Any) -> Any:
-    """Metrics keep state, so the copy of a model gets its own; other attributes are shared."""
-    return type(value).from_config(value.get_config()) if isinstance(value, keras.metrics.Metric) else value
+def _own_copy(value: Any, model: keras.Model) -> Any:
+    """Return an attribute for the copy of a model: its own layer of the same name, its own state; the rest is shared."""
+    if isinstance(value, keras.metrics.Metric):
+        return type(value).from_config(value.get_config())
+    if isinstance(value, keras.layers.Layer):
+        own = {layer.name: layer for layer in model.layers}
+        return own[value.name] if value.name in own else _copy_of_living(value)
+    if isinstance(value, tf.Variable):
+        return tf.Variable(value, trainable=value.trainable, name=value.name.partition(":")[0])
+    return value
 
 
 def _describe_layer(layer: keras.layers.Layer, custom_objects: dict[str, Any]) -> dict:
@@ -146,10 +163,24 @@ def _describe_layer(layer: keras.layers.Layer, custom_objects: dict[str, Any]) -
     if not all(_can_be_made_again(inner) for inner in sublayers(layer)):
         return _describe_living(layer, custom_objects)
     described = serialize(layer)
+    described["config"] |= _adapted_state(layer)
     if not _is_known(cls):
         described["registered_name"] = f"{cls.__module__}.{cls.__qualname__}"
         custom_objects[described["registered_name"]] = cls
     return described
+
+
+def _adapted_state(layer: keras.layers.Layer) -> dict:
+    """Return what a preprocessing layer learned from data and keeps outside its variables and its configuration."""
+    if isinstance(layer, PreprocessingLayer) and hasattr(layer, "get_vocabulary") and layer.vocabulary_size() > 0:
+        return {"vocabulary": [_plain(token) for token in layer.get_vocabulary(include_special_tokens=False)]}
+    if isinstance(layer, keras.layers.Discretization):
+        return {"bin_boundaries": [float(edge) for edge in layer.bin_boundaries], "num_bins": None}
+    return {}
+
+
+def _plain(token: Any) -> Any:
+    return token.item() if hasattr(token, "item") else token
 
 
 def _can_be_made_again(layer: keras.layers.Layer) -> bool:

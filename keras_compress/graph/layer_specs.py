@@ -77,7 +77,7 @@ _SPECS: dict[str, LayerSpec] = {
     **_rows(LayerRole.COMPUTE, _DEPTHWISE, "DepthwiseConv1D", "DepthwiseConv2D"),
     **_rows(LayerRole.COMPUTE, (*_DEPTHWISE, WeightSpec("pointwise_kernel")), "SeparableConv1D", "SeparableConv2D"),
     **_rows(LayerRole.COMPUTE, (WeightSpec("kernel", (-2,)),), "Conv1DTranspose", "Conv2DTranspose", "Conv3DTranspose"),
-    **_rows(LayerRole.COMPUTE, _ATTENTION, "MultiHeadAttention"),
+    **_rows(LayerRole.OTHER, _ATTENTION, "MultiHeadAttention"),
     **_rows(LayerRole.OTHER, (WeightSpec("embeddings", (0,)),), "Embedding"),
     **_rows(LayerRole.OTHER, _CELL, *_RNN_LAYERS),
     **_rows(LayerRole.OTHER, _RECURRENT, "SimpleRNNCell", "LSTMCell", "GRUCell"),
@@ -135,14 +135,20 @@ _BINARY = frozenset(
 
 _OTHER = LayerSpec(LayerRole.OTHER)
 
+#: Rows of :func:`register_layer_spec`, by class name. They come first, and alone for classes that are not Keras' own.
+_REGISTERED: dict[str, LayerSpec] = {}
 
-def spec_of(class_name: str, config: dict | None = None) -> LayerSpec:
+
+def spec_of(class_name: str, config: dict | None = None, *, stock: bool = True) -> LayerSpec:
     """Return the row of a layer.
 
     Args:
         class_name: its class; an unknown one is left in floating point.
         config: its Keras configuration; needed for layers whose row depends on it.
+        stock: whether the class is one of Keras; a class of the user's that happens to have the same name is another one.
     """
+    if class_name in _REGISTERED or not stock:
+        return _REGISTERED.get(class_name, _OTHER)
     spec = _SPECS.get(class_name)
     if config is None or (spec is not None and class_name not in _DERIVED):
         return spec or _OTHER
@@ -183,7 +189,7 @@ def register_layer_spec(
         raise ConfigError(f"A layer has one of the roles {roles}. Received: role={role!r}.")
     name = layer_class if isinstance(layer_class, str) else layer_class.__name__
     rows = tuple(WeightSpec(path, (axes,) if isinstance(axes, int) else tuple(axes)) for path, axes in weights.items())
-    _SPECS[name] = LayerSpec(LayerRole(role), rows)
+    _REGISTERED[name] = LayerSpec(LayerRole(role), rows)
 
 
 def _prefixed(spec: LayerSpec, *prefixes: str) -> tuple[WeightSpec, ...]:

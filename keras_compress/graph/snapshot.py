@@ -13,10 +13,10 @@ from typing import Any
 
 import numpy as np
 
-from keras_compress._keras import deserialize, keras, trusted
+from keras_compress._keras import PreprocessingLayer, deserialize, keras, trusted
 from keras_compress.errors import UnsupportedModelError
 from keras_compress.graph.description import describe
-from keras_compress.graph.variables import frozen_array, leaf_layers, named_variables
+from keras_compress.graph.variables import frozen_array, leaf_layers, named_variables, sublayers
 
 __all__ = ["ModelSnapshot", "build", "entries", "is_model_entry", "take"]
 
@@ -63,7 +63,13 @@ def build(snapshot: ModelSnapshot) -> keras.Model:
     for path, layer in leaf_layers(model):
         arrays = snapshot.weights.get(path)
         if arrays:
-            _assign(path, named_variables(layer), arrays)
+            variables = named_variables(layer)
+            if isinstance(layer, PreprocessingLayer):  # what adapt() alone needs is not made again
+                arrays = {name: array for name, array in arrays.items() if name in variables}
+            _assign(path, variables, arrays)
+        for inner in sublayers(layer):
+            if isinstance(inner, PreprocessingLayer):
+                inner.finalize_state()  # constants that Normalization and others derive from their variables
     return model
 
 

@@ -64,10 +64,12 @@ def _collect(layer: Any, prefix: str, found: dict[str, tf.Variable], seen: set[i
     if id(layer) in seen:
         return
     seen.add(id(layer))
+    attributes = {id(value): name for name, value in vars(layer).items()}
     for variable in layer._trainable_weights + layer._non_trainable_weights:
-        if id(variable) not in seen:
+        if id(variable) not in seen and isinstance(variable, tf.Variable):  # tables of lookup layers are none
             seen.add(id(variable))
-            found[_unused(prefix + _own_name(variable), found)] = variable
+            name = attributes.get(id(variable)) or _own_name(variable)
+            found[_unused(prefix + name, found)] = variable
     for path, child in _children(layer):
         _collect(child, f"{prefix}{path}.", found, seen)
 

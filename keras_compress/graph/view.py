@@ -40,7 +40,7 @@ OUTPUT = "<output>"
 class GraphNode:
     """One call of a layer: what it is, and the tensors it reads in order.
 
-    ``scope`` is the path prefix of the model the layer lies in: empty, or as ``"backbone/"``. (It cannot be read off the
+    ``stock`` tells whether the class is one of Keras. ``scope`` is the path prefix of the model the layer lies in: empty, or as ``"backbone/"``. (It cannot be read off the
     path, because names of layers may hold slashes themselves.)
     """
 
@@ -48,6 +48,7 @@ class GraphNode:
     scope: str
     class_name: str
     config: dict
+    stock: bool
     inputs: tuple[TensorRef, ...]
 
     @property
@@ -56,7 +57,7 @@ class GraphNode:
         function = self.config.get("function")
         if self.class_name in ("TFOpLambda", "SlicingOpLambda") and isinstance(function, str):
             return LayerSpec(operator_role(function, len(self.inputs)))
-        return spec_of(self.class_name, self.config)
+        return spec_of(self.class_name, self.config, stock=self.stock)
 
 
 class ModelGraph:
@@ -85,7 +86,14 @@ class ModelGraph:
             for number, call in enumerate(calls, first_call(entry)):
                 tensors = [TensorRef(prefix + name, node, index) for name, node, index in _tensors(call, names)]
                 self._add(
-                    GraphNode(NodeRef(path, number), prefix, entry["class_name"], entry["config"], tuple(tensors))
+                    GraphNode(
+                        NodeRef(path, number),
+                        prefix,
+                        entry["class_name"],
+                        entry["config"],
+                        _is_stock(entry),
+                        tuple(tensors),
+                    )
                 )
             if is_model_entry(entry):
                 self._read(entry["config"], path + "/")
@@ -97,7 +105,9 @@ class ModelGraph:
         previous: tuple[TensorRef, ...] = ()
         for entry in config["layers"]:
             path = prefix + entry["config"]["name"]
-            self._add(GraphNode(NodeRef(path, 0), prefix, entry["class_name"], entry["config"], previous))
+            self._add(
+                GraphNode(NodeRef(path, 0), prefix, entry["class_name"], entry["config"], _is_stock(entry), previous)
+            )
             if is_model_entry(entry):
                 self._read(entry["config"], path + "/")
             previous = (TensorRef(path, 0, 0),)
@@ -138,18 +148,22 @@ class ModelGraph:
         """Return the node that makes ``tensor``."""
         return self.nodes[NodeRef(tensor.layer, tensor.node)]
 
-    def layers(self) -> Iterator[tuple[str, str, dict]]:
-        """Yield ``(path, class name, config)`` of every layer once, nested models and their layers included."""
+    def layers(self) -> Iterator[tuple[str, GraphNode]]:
+        """Yield the path and the first call of every layer, nested models and their layers included."""
         seen: set[str] = set()
         for ref, node in self.nodes.items():
             if ref.layer not in seen:
                 seen.add(ref.layer)
-                yield ref.layer, node.class_name, node.config
+                yield ref.layer, node
 
     def weight_shape(self, layer: str, weight: str) -> tuple[int, ...] | None:
         """Return the shape of a weight, or None if the layer has no such weight."""
         array = self.snapshot.weights.get(layer, {}).get(weight)
         return None if array is None else array.shape
+
+
+def _is_stock(entry: dict) -> bool:
+    return (entry.get("module") or "").split(".")[0] in ("keras", "tf_keras", "tensorflow")
 
 
 def first_call(entry: dict) -> int:

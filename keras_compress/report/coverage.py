@@ -9,14 +9,11 @@ import math
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import asdict, dataclass
 
-from keras_compress.algorithms import SkippedWeight
+from keras_compress.algorithms import OUTSIDE, SkippedWeight
 from keras_compress.graph import Edit, GraphNode, InsertLayer, LayerRole, ModelGraph, NodeRef, TensorRef, WrapWeight
 from keras_compress.report.table import format_table
 
 __all__ = ["Coverage", "CoverageRow", "coverage_of"]
-
-
-OUTSIDE = "outside the scope of the configuration"
 
 
 @dataclass(frozen=True)
@@ -99,11 +96,17 @@ def coverage_of(
                 bits = edit.op["config"].get("num_bits")
                 by.setdefault((edit.layer, edit.weight), []).append(name + (f": {bits} bits" if bits else ""))
     inserts = [edit for _, part in edits for edit in part if isinstance(edit, InsertLayer)]
-    float_inputs = _layers_with_float_inputs(graph, inserts)
+    asymmetric = {
+        (edit.layer, edit.weight)
+        for _, part in edits
+        for edit in part
+        if isinstance(edit, WrapWeight) and edit.op["class_name"] == "AsymmetricFakeQuantize"
+    }
+    computing_in_float = _layers_computing_in_float(graph, inserts)
     untouchable = set(outside)
     reasons = {(weight.layer, weight.weight): weight.reason for weight in skipped}
     rows = []
-    for path, class_name, _ in graph.layers():
+    for path, node in graph.layers():
         for weight, array in graph.snapshot.weights.get(path, {}).items():
             if array.ndim < 2 or array.dtype.kind not in "fV" or weight.endswith("bias"):
                 continue
@@ -111,16 +114,22 @@ def coverage_of(
             if not reason and path in untouchable:
                 reason = OUTSIDE
             explained = bool(compressed_by or reason)
-            if compressed_by and inserts and path in float_inputs:
-                reason = "its input is not quantized, so it computes in floating point"
+            if compressed_by and path in computing_in_float:
+                reason = computing_in_float[path]
+            elif (path, weight) in asymmetric:
+                reason = "stored as integers, but OpenVINO computes with asymmetric weights in floating point"
             elif not explained:
-                reason = f"no rule for this weight of layers of class {class_name}; add one with register_layer_spec"
-            rows.append(CoverageRow(path, class_name, weight, math.prod(array.shape), compressed_by, reason, explained))
+                reason = (
+                    f"no rule for this weight of layers of class {node.class_name}; add one with register_layer_spec"
+                )
+            rows.append(
+                CoverageRow(path, node.class_name, weight, math.prod(array.shape), compressed_by, reason, explained)
+            )
     return Coverage(tuple(rows))
 
 
-def _layers_with_float_inputs(graph: ModelGraph, inserts: Sequence[InsertLayer]) -> set[str]:
-    """Return the layers that could compute in integers and get an input that no quantizer stands before."""
+def _layers_computing_in_float(graph: ModelGraph, inserts: Sequence[InsertLayer]) -> dict[str, str]:
+    """Return the layers that compute in floating point although their weights may be compressed, and why."""
     quantized = {(source, consumer) for edit in inserts for source in edit.sources for consumer in edit.consumers}
 
     def carries_integers(tensor: TensorRef, consumer: NodeRef) -> bool:
@@ -130,8 +139,13 @@ def _layers_with_float_inputs(graph: ModelGraph, inserts: Sequence[InsertLayer])
         passing = producer.spec.role in (LayerRole.TRANSPARENT, LayerRole.CONCAT) and bool(producer.inputs)
         return passing and all(carries_integers(inner, producer.ref) for inner in producer.inputs)
 
-    return {
-        node.ref.layer
-        for node in graph.nodes.values()
-        if node.spec.role is LayerRole.COMPUTE and not all(carries_integers(tensor, node.ref) for tensor in node.inputs)
-    }
+    reasons: dict[str, str] = {}
+    for node in graph.nodes.values():
+        path = node.ref.layer
+        if node.spec.role is not LayerRole.COMPUTE:
+            reasons[path] = "its weights are compressed, its arithmetic stays in floating point"
+        elif node.class_name in ("SeparableConv1D", "SeparableConv2D"):
+            reasons[path] = "it cannot be split, and between its two convolutions values are in floating point"
+        elif inserts and not all(carries_integers(tensor, node.ref) for tensor in node.inputs):
+            reasons[path] = "its input is not quantized, so it computes in floating point"
+    return reasons

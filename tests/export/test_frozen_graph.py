@@ -101,7 +101,7 @@ def test_the_batch_is_open_or_fixed(controller, tmp_path, batch_size, expected):
         ({"input_names": ["a", "b"]}, r"'input_names' takes 1 different names.*\['a', 'b'\]"),
         ({"output_names": []}, r"'output_names' takes 1 different names"),
         ({"input_names": ["same"], "output_names": ["same"]}, r"same"),
-        ({"save_format": "caffe"}, r"Expected: one of .*frozen_graph.*'caffe'"),
+        ({"save_format": "caffe"}, r"save_format one of \['frozen_graph'\].*'caffe'"),
         ({"batchsize": 3}, r"batchsize"),
     ],
 )
@@ -149,8 +149,14 @@ def test_a_failed_export_leaves_the_old_file(controller, tmp_path, monkeypatch):
 
 
 def test_a_folder_is_refused(controller, tmp_path):
+    (tmp_path / "folder.pb").mkdir()
     with pytest.raises(ExportError, match="is a folder"):
-        controller.export_model(tmp_path)
+        controller.export_model(tmp_path / "folder.pb")
+
+
+def test_an_unknown_suffix_is_refused(controller, tmp_path):
+    with pytest.raises(ExportError, match=r"ending in \['\.pb'\].*model\.tfjs.*convert"):
+        controller.export_model(tmp_path / "model.tfjs")
 
 
 def test_a_path_below_a_file_is_refused(controller, tmp_path):

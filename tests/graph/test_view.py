@@ -67,7 +67,7 @@ def test_consumers_of_a_tensor_are_all_its_readers(make, tensor, consumers):
 
 def test_a_slashed_layer_name_is_a_layer_and_not_a_nested_model():
     view = graph(zoo.slashed_names)
-    assert [path for path, _, _ in view.layers()] == ["x", "block/expand", "block/project"]
+    assert [path for path, _ in view.layers()] == ["x", "block/expand", "block/project"]
     assert view.weight_shape("block/expand", "kernel") == (4, 6)
 
 
@@ -85,9 +85,9 @@ def test_model_inputs_are_those_of_the_outer_model(make, names):
 
 
 def test_every_layer_is_listed_once_with_its_path():
-    paths = [path for path, _, _ in graph(zoo.shared_layer).layers()]
+    paths = [path for path, _ in graph(zoo.shared_layer).layers()]
     assert sorted(paths) == sorted(set(paths))
-    nested = [path for path, _, _ in graph(zoo.nested).layers()]
+    nested = [path for path, _ in graph(zoo.nested).layers()]
     assert {"backbone", "backbone/conv", "head", "head/dense"} <= set(nested)
 
 

@@ -6,14 +6,16 @@ from collections.abc import Mapping
 
 import numpy as np
 
-from keras_compress._keras import serialize
+from keras_compress._keras import keras, serialize
 from keras_compress.graph.passes.strip import compressed_arrays, load_op, unwrap
 from keras_compress.graph.snapshot import ModelSnapshot, entries
-from keras_compress.layers import FakeQuantize, FixedFakeQuantize
+from keras_compress.layers import AsymmetricFakeQuantize, FakeQuantize, FixedFakeQuantize, SymmetricFakeQuantize
+from keras_compress.layers.compressed_layer import REGISTERED_NAME
 
 __all__ = ["fix_quantizers"]
 
 WEIGHT_BITS = 8
+_QUANTIZERS = {keras.saving.get_registered_name(cls) for cls in (SymmetricFakeQuantize, AsymmetricFakeQuantize)}
 
 
 def fix_quantizers(snapshot: ModelSnapshot) -> ModelSnapshot:
@@ -26,9 +28,9 @@ def fix_quantizers(snapshot: ModelSnapshot) -> ModelSnapshot:
     edited = snapshot.edited()
     weights = dict(edited.weights)
     for path, entry in list(entries(edited.config)):
-        if entry["class_name"] == "CompressedLayer":
+        if entry.get("registered_name") == REGISTERED_NAME:
             _fix_layer(path, entry, weights)
-        elif str(entry.get("registered_name")).endswith("FakeQuantize"):
+        elif entry.get("registered_name") in _QUANTIZERS:
             arrays = weights[path]
             op = _living_quantizer(entry, arrays)
             fixed, low, high = _fixed(op, op.num_bits)

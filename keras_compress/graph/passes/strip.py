@@ -11,6 +11,7 @@ from keras_compress.graph.snapshot import ModelSnapshot, entries, is_model_entry
 from keras_compress.graph.variables import named_variables
 from keras_compress.graph.view import replace_tensors
 from keras_compress.layers import WeightOp
+from keras_compress.layers.compressed_layer import REGISTERED_NAME
 
 __all__ = ["compressed_arrays", "strip", "unwrap"]
 
@@ -20,7 +21,7 @@ def strip(snapshot: ModelSnapshot) -> ModelSnapshot:
     edited = snapshot.edited()
     weights = dict(edited.weights)
     for path, entry in list(entries(edited.config)):
-        if entry["class_name"] == "CompressedLayer":
+        if entry.get("registered_name") == REGISTERED_NAME:
             weights[path] = compressed_arrays(entry["config"], weights[path])
             unwrap(entry)
     _remove_quantizers(edited.config["config"], "", weights)
