@@ -14,7 +14,7 @@ import numpy as np
 import openvino as ov
 import tf_keras as keras
 from cifar10 import load_cifar10, training_pipeline
-from export_parity import in_batches, run_frozen_graph
+from export_parity import frozen_graph_of, in_batches
 from resnet8 import build_resnet8
 
 import keras_compress as kc
@@ -99,7 +99,8 @@ def compare_with_openvino(model, controller, images, labels):
     expected = model.predict(images, batch_size=500, verbose=0)
     received = np.concatenate([compiled(images[start : start + 500])[0] for start in range(0, len(images), 500)])
     eagerly = in_batches(lambda batch: model(batch, training=False).numpy(), images, 500)
-    difference = np.abs(run_frozen_graph(path, model, images, 500) - eagerly).max() / np.abs(eagerly).max()
+    in_tensorflow = in_batches(frozen_graph_of(path, model), images, 500)
+    difference = np.abs(in_tensorflow - eagerly).max() / np.abs(eagerly).max()
     same = np.mean(received.argmax(-1) == expected.argmax(-1))
     layers = executed_layers(compiled)
     return [

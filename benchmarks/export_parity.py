@@ -18,6 +18,7 @@ import tf_keras as keras
 from sklearn.datasets import load_digits
 
 import keras_compress as kc
+from keras_compress.export.frozen_graph import run_frozen_graph
 from keras_compress.export.openvino_audit import executed_layers
 from keras_compress.report.table import format_table
 
@@ -70,7 +71,8 @@ def compare(name, train, test, epochs):
         path = controller.export_model(Path(folder) / "model.pb")
         expected = compressed.predict(images, batch_size=100, verbose=0)
         eagerly = in_batches(lambda batch: compressed(batch, training=False).numpy(), images)
-        difference = np.abs(run_frozen_graph(path, compressed, images) - eagerly).max() / np.abs(eagerly).max()
+        in_tensorflow = in_batches(frozen_graph_of(path, compressed), images)
+        difference = np.abs(in_tensorflow - eagerly).max() / np.abs(eagerly).max()
         core = ov.Core()
         compiled = core.compile_model(core.read_model(path), "CPU", {"INFERENCE_PRECISION_HINT": "f32"})
     in_openvino = np.concatenate([compiled(images[start : start + 100])[0] for start in range(0, len(images), 100)])
@@ -87,21 +89,9 @@ def compare(name, train, test, epochs):
     ]
 
 
-def run_frozen_graph(path, model, images, batch_size=100):
-    """Run a frozen graph with TensorFlow, operation by operation, and return its first output.
-
-    TensorFlow's graph optimizer is off: it fuses and folds constants, which changes the last bits of a sum; behind a
-    quantizer such a bit can become a whole step.
-    """
-    graph_def = tf.compat.v1.GraphDef()
-    graph_def.ParseFromString(path.read_bytes())
-    tf.config.optimizer.set_experimental_options({"disable_meta_optimizer": True})
-    try:
-        imported = tf.compat.v1.wrap_function(lambda: tf.import_graph_def(graph_def, name=""), [])
-        function = imported.prune(f"{model.input_names[0]}:0", f"{model.output_names[0]}:0")
-        return in_batches(lambda batch: function(batch).numpy(), images, batch_size)
-    finally:
-        tf.config.optimizer.set_experimental_options({"disable_meta_optimizer": False})
+def frozen_graph_of(path, model):
+    """Return a function that runs a frozen graph on a batch with TensorFlow and returns its first output."""
+    return lambda batch: run_frozen_graph(path, {model.input_names[0]: batch}, model.output_names)[0]
 
 
 def in_batches(function, images, batch_size=100):

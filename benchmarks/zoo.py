@@ -16,11 +16,11 @@ from pathlib import Path
 
 import numpy as np
 import openvino as ov
-import tensorflow as tf
 import tf_keras as keras
 
 import keras_compress as kc
 from keras_compress.calibration import adapt_batch_norm
+from keras_compress.export.frozen_graph import run_frozen_graph
 from keras_compress.export.openvino_audit import executed_layers
 from keras_compress.report.table import format_table
 
@@ -107,7 +107,7 @@ def try_model(name):
         reloaded = np.array_equal(restored(images, training=False).numpy(), expected)
         del restored
         path = controller.export_model(Path(folder) / "model.pb")
-        in_tensorflow = run_frozen_graph(path, compressed, images)
+        in_tensorflow = run_frozen_graph(path, {compressed.input_names[0]: images}, compressed.output_names)[0]
         core = ov.Core()
         compiled = core.compile_model(core.read_model(path), "CPU", {"INFERENCE_PRECISION_HINT": "f32"})
     in_openvino = compiled(images)[0]
@@ -124,19 +124,6 @@ def try_model(name):
         round(integer / work, 4),
         round(time.perf_counter() - start, 1),
     )
-
-
-def run_frozen_graph(path, model, images):
-    """Run a frozen graph in TensorFlow, operation by operation, without the optimizer that rearranges sums."""
-    graph_def = tf.compat.v1.GraphDef()
-    graph_def.ParseFromString(path.read_bytes())
-    tf.config.optimizer.set_experimental_options({"disable_meta_optimizer": True})
-    try:
-        imported = tf.compat.v1.wrap_function(lambda: tf.import_graph_def(graph_def, name=""), [])
-        function = imported.prune(f"{model.input_names[0]}:0", f"{model.output_names[0]}:0")
-        return function(tf.constant(images)).numpy()
-    finally:
-        tf.config.optimizer.set_experimental_options({"disable_meta_optimizer": False})
 
 
 def main():

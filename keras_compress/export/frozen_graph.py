@@ -6,9 +6,10 @@ file gets small when a runtime converts it.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
+import numpy as np
 import tensorflow as tf
 from tensorflow.python.framework.convert_to_constants import convert_variables_to_constants_v2
 
@@ -20,7 +21,7 @@ from keras_compress.graph import build, take
 from keras_compress.graph.passes.fix_quantizers import fix_quantizers
 from keras_compress.graph.passes.to_float32 import to_float32
 
-__all__ = ["export_frozen_graph"]
+__all__ = ["export_frozen_graph", "run_frozen_graph"]
 
 
 def export_frozen_graph(
@@ -67,6 +68,34 @@ def export_frozen_graph(
     _rename(graph_def, renamed)
     write_atomically(path, graph_def.SerializeToString())
     return path
+
+
+def run_frozen_graph(
+    path: str | Path, inputs: Mapping[str, np.ndarray], outputs: Sequence[str], *, optimize: bool = False
+) -> list[np.ndarray]:
+    """Run a frozen graph with TensorFlow, to see what the file computes.
+
+    Args:
+        path: the file.
+        inputs: an array by the name of each input node.
+        outputs: names of the output nodes.
+        optimize: let TensorFlow's graph optimizer rearrange the graph. It changes the last bits of sums, and behind a
+            quantizer such a bit can become a whole step. Default False: operation by operation.
+
+    Returns:
+        One array per output.
+    """
+    graph_def = tf.compat.v1.GraphDef()
+    graph_def.ParseFromString(Path(path).read_bytes())
+    before = tf.config.optimizer.get_experimental_options().get("disable_meta_optimizer", False)
+    tf.config.optimizer.set_experimental_options({"disable_meta_optimizer": not optimize})
+    try:
+        imported = tf.compat.v1.wrap_function(lambda: tf.import_graph_def(graph_def, name=""), [])
+        tensors = [imported.graph.get_tensor_by_name(f"{name}:0") for name in (*inputs, *outputs)]
+        function = imported.prune(tensors[: len(inputs)], tensors[len(inputs) :])
+        return [tensor.numpy() for tensor in function(*map(tf.constant, inputs.values()))]
+    finally:
+        tf.config.optimizer.set_experimental_options({"disable_meta_optimizer": before})
 
 
 def _names(wanted: Sequence[str] | None, default: Sequence[str], key: str) -> list[str]:

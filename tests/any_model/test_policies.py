@@ -6,9 +6,8 @@ import tensorflow as tf
 
 import keras_compress as kc
 from keras_compress._keras import keras
+from keras_compress.export.frozen_graph import run_frozen_graph
 from keras_compress.layers import CompressedLayer, FakeQuantize
-
-from .test_any_model import run_frozen_graph
 
 layers = keras.layers
 IMAGES = np.random.RandomState(0).normal(size=(16, 8, 8, 3)).astype(np.float32)
@@ -50,7 +49,8 @@ def test_a_policy_is_kept_and_quantizers_compute_in_float32(policy, tmp_path):
     compressed.compile(keras.optimizers.SGD(1e-3), loss)
     assert np.isfinite(compressed.fit(IMAGES, LABELS, verbose=0).history["loss"]).all()
     expected = compressed(IMAGES, training=False).numpy().astype(np.float32)
-    [received] = run_frozen_graph(controller.export_model(tmp_path / "m.pb"), compressed, [IMAGES.astype(np.float32)])
+    path = controller.export_model(tmp_path / "model.pb")
+    [received] = run_frozen_graph(path, {"x": IMAGES}, compressed.output_names)
     assert received.dtype == np.float32
     np.testing.assert_allclose(received, expected, atol=0.05 * np.abs(expected).max())
 
