@@ -4,13 +4,22 @@ from __future__ import annotations
 
 import copy
 from collections.abc import Sequence
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 import tensorflow as tf
 
 from keras_compress._keras import keras
-from keras_compress.algorithms import BoundOp, CompressionAlgorithm, CompressionStage, SkippedWeight
+from keras_compress.algorithms import (
+    BoundOp,
+    CompressionAlgorithm,
+    CompressionStage,
+    Position,
+    SkippedWeight,
+    registered_algorithms,
+)
+from keras_compress.calibration import adapt_batch_norm
 from keras_compress.config import CompressionConfig
 from keras_compress.errors import ConfigError, UnsupportedModelError
 from keras_compress.export import export_model
@@ -184,19 +193,72 @@ class CompressionController:
         self._skipped = list(skipped)
         self._coverage = coverage
         self._ops = [_bind(model, part) for part in self._edits]
-        self.scheduler = CompressionScheduler(self._update)
+        self.scheduler = CompressionScheduler(self._update, _final_epoch(config), _steps_per_epoch(config))
+        for algorithm, ops in self._parts:
+            if type(algorithm).loss is not CompressionAlgorithm.loss:
+                model.add_loss(partial(algorithm.loss, ops))
 
     @property
     def _parts(self) -> list[tuple[CompressionAlgorithm, list[BoundOp]]]:
         return list(zip(self.config.compression, self._ops, strict=True))
 
     def _initialize(self) -> None:
-        for algorithm, ops in self._parts:
-            algorithm.initialize(ops, self.model, self.config.init_data)
+        """Give all operations their first numbers: masks first, quantizers last, as they are applied to a weight."""
+        parts = sorted(self._parts, key=lambda part: min((bound.op.stage for bound in part[1]), default=0))
+        changed = [part[0] for part in parts if part[0].initialize(part[1], self.model, self.config.init_data)]
+        self._adapt_batch_norm(changed)
 
-    def _update(self, position) -> None:
-        for algorithm, ops in self._parts:
-            algorithm.update(ops, position)
+    def _update(self, position: Position) -> None:
+        changed = [algorithm for algorithm, ops in self._parts if algorithm.update(ops, position)]
+        self._adapt_batch_norm([algorithm for algorithm in changed if algorithm.batch_norm_adaptation.on_level_change])
+
+    def _adapt_batch_norm(self, algorithms: Sequence[CompressionAlgorithm]) -> None:
+        """Adapt batch normalization once, on as many samples as any of ``algorithms`` asks for."""
+        samples = max((a.batch_norm_adaptation.num_bn_adaptation_samples for a in algorithms), default=0)
+        if samples and self.config.init_data is not None:
+            adapt_batch_norm(self.model, self.config.init_data, samples)
+
+    def set_sparsity_level(self, level: float, run_batchnorm_adaptation: bool = False) -> None:
+        """Set the level of every algorithm that has one; the schedule takes over again at its next step unless frozen.
+
+        Args:
+            level: share of zeros, in [0, 1).
+            run_batchnorm_adaptation: adapt batch normalization to it on the registered data. Default False.
+
+        Raises:
+            ConfigError: the level is out of range, no algorithm has a level, or there are no data to adapt on.
+        """
+        if not 0.0 <= level < 1.0:
+            raise ConfigError(f"A sparsity level lies in [0, 1). Received: level={level!r}.")
+        if run_batchnorm_adaptation and self.config.init_data is None:
+            raise ConfigError(
+                "Batch normalization cannot be adapted without data. Expected: a configuration with registered data. "
+                "Received: none. Use kc.register_default_init_args(config, train_dataset) before compressing."
+            )
+        parts = self._parts_with_level()
+        for algorithm, ops in parts:
+            algorithm.set_level(ops, level)
+        if run_batchnorm_adaptation:
+            self._adapt_batch_norm([algorithm for algorithm, _ in parts])
+
+    def freeze(self, freeze: bool = True) -> None:
+        """Fix the masks or gates of every algorithm that has a level, or let them change again.
+
+        Raises:
+            ConfigError: no algorithm has a level.
+        """
+        for algorithm, ops in self._parts_with_level():
+            algorithm.freeze(ops, freeze)
+
+    def _parts_with_level(self) -> list[tuple[CompressionAlgorithm, list[BoundOp]]]:
+        parts = [(algorithm, ops) for algorithm, ops in self._parts if algorithm.has_level]
+        if not parts:
+            able = sorted(name for name, algorithm in registered_algorithms().items() if algorithm.has_level)
+            raise ConfigError(
+                f"No algorithm of this compression has a level. Expected: one of {able} in the configuration. "
+                f"Received: {[algorithm.name for algorithm in self.config.compression]}."
+            )
+        return parts
 
     def loss(self) -> tf.Tensor:
         """Return the sum of what the algorithms add to the loss, a float32 scalar; for training loops of one's own."""
@@ -215,7 +277,7 @@ class CompressionController:
 
     def compression_stage(self) -> CompressionStage:
         """Return how far compression has come over all algorithms."""
-        stages = {algorithm.stage(self.scheduler.position) for algorithm in self.config.compression}
+        stages = {algorithm.stage(ops, self.scheduler.position) for algorithm, ops in self._parts}
         return stages.pop() if len(stages) == 1 else CompressionStage.PARTIALLY_COMPRESSED
 
     @property
@@ -223,6 +285,10 @@ class CompressionController:
         """The share of weights removed, in [0, 1]; None if no algorithm removes any."""
         rates = [rate for algorithm, ops in self._parts if (rate := algorithm.compression_rate(ops)) is not None]
         return max(rates) if rates else None
+
+    @compression_rate.setter
+    def compression_rate(self, level: float) -> None:
+        self.set_sparsity_level(level)
 
     def strip(self) -> keras.Model:
         """Return a plain Keras model: layers with the names they had, weights on their grids, activations in float.
@@ -257,6 +323,16 @@ class CompressionController:
         loaded = CompressionState.from_dict(state)
         loaded.check_edits(self._edits)
         self.scheduler.load_state(loaded.scheduler)
+
+
+def _final_epoch(config: CompressionConfig) -> int | None:
+    """Return the epoch from whose start on all algorithms are complete; None if training decides it for one of them."""
+    epochs = [algorithm.final_epoch() for algorithm in config.compression]
+    return None if None in epochs else max(epoch for epoch in epochs if epoch is not None)
+
+
+def _steps_per_epoch(config: CompressionConfig) -> int | None:
+    return None if config.init_data is None else config.init_data.number_of_batches()
 
 
 def _bind(model: keras.Model, edits: Sequence[Edit]) -> list[BoundOp]:

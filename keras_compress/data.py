@@ -106,6 +106,15 @@ class Dataset:
         if rows:
             yield _filled(_cut(waiting, rows)[0], rows, batch_size)
 
+    def number_of_batches(self) -> int | None:
+        """Return how many batches the source itself has, where it knows: a tf.data.Dataset or a Sequence."""
+        if isinstance(self._source, tf.data.Dataset):
+            count = int(self._source.cardinality().numpy())
+            return count if count > 0 else None
+        if isinstance(self._source, keras.utils.Sequence):
+            return len(self._source)
+        return None
+
     def _inputs(self, specs: Sequence[InputSpec]) -> Iterator[list[np.ndarray]]:
         for element in self._elements(specs):
             if self._transform is not None:

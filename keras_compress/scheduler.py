@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from typing import Any
 
 from keras_compress.algorithms import Position
 
@@ -14,38 +15,53 @@ class CompressionScheduler:
 
     Args:
         on_change: called with the new :class:`~keras_compress.algorithms.Position` after every step.
+        final_epoch: the epoch from whose start on every algorithm is complete, -1 for before training; None if training
+            decides it.
+        steps_per_epoch: for levels that follow the steps; ``fit`` sets it. Default None: unknown.
     """
 
-    def __init__(self, on_change: Callable[[Position], None]):
+    def __init__(
+        self,
+        on_change: Callable[[Position], None],
+        final_epoch: int | None = -1,
+        steps_per_epoch: int | None = None,
+    ):
         self._on_change = on_change
-        self.position = Position()
+        self._first_step = 0
+        self.final_epoch = final_epoch
+        self.steps_per_epoch = steps_per_epoch
+        self.current_epoch = -1
+        self.current_step = -1
 
     @property
-    def current_epoch(self) -> int:
-        return self.position.epoch
-
-    @property
-    def current_step(self) -> int:
-        return self.position.step
+    def position(self) -> Position:
+        """Where the training stands."""
+        return Position(
+            self.current_epoch, self.current_step, self.current_step - self._first_step, self.steps_per_epoch
+        )
 
     def epoch_step(self, next_epoch: int | None = None) -> None:
         """Go to the next epoch, or to epoch ``next_epoch``; call it before each epoch."""
-        epoch = self.position.epoch + 1 if next_epoch is None else next_epoch
-        self._move(Position(epoch, self.position.step))
+        self.current_epoch = self.current_epoch + 1 if next_epoch is None else next_epoch
+        self._first_step = self.current_step + 1
+        self._on_change(self.position)
 
     def step(self, next_step: int | None = None) -> None:
         """Go to the next optimizer step, or to step ``next_step``; call it before each batch."""
-        step = self.position.step + 1 if next_step is None else next_step
-        self._move(Position(self.position.epoch, step))
+        self.current_step = self.current_step + 1 if next_step is None else next_step
+        self._on_change(self.position)
 
-    def _move(self, position: Position) -> None:
-        self.position = position
-        self._on_change(position)
-
-    def get_state(self) -> dict[str, int]:
+    def get_state(self) -> dict[str, Any]:
         """Return the position as JSON-able values."""
-        return {"current_epoch": self.current_epoch, "current_step": self.current_step}
+        return {
+            "current_epoch": self.current_epoch,
+            "current_step": self.current_step,
+            "first_step": self._first_step,
+            "steps_per_epoch": self.steps_per_epoch,
+        }
 
-    def load_state(self, state: dict[str, int]) -> None:
+    def load_state(self, state: dict[str, Any]) -> None:
         """Go to a saved position. The operations are not touched: their numbers come from the checkpoint."""
-        self.position = Position(state["current_epoch"], state["current_step"])
+        self.current_epoch, self.current_step = state["current_epoch"], state["current_step"]
+        self._first_step = state.get("first_step", self.current_step + 1)
+        self.steps_per_epoch = state.get("steps_per_epoch", self.steps_per_epoch)

@@ -16,6 +16,7 @@ import tensorflow as tf
 
 from keras_compress._keras import keras
 from keras_compress.algorithms.scope import Scope
+from keras_compress.calibration import BatchNormAdaptation
 from keras_compress.data import Dataset
 from keras_compress.errors import ConfigError, nearest
 from keras_compress.graph import Edit, ModelGraph, ModelSnapshot
@@ -51,10 +52,18 @@ class CompressionStage(enum.IntEnum):
 
 @dataclass(frozen=True)
 class Position:
-    """A place in the training: number of the epoch and of the optimizer step, both -1 before the start."""
+    """A place in the training.
+
+    Attributes:
+        epoch, step: numbers of the epoch and of the optimizer step, -1 before the start.
+        step_in_epoch: number of the step in its epoch, -1 between the start of an epoch and its first step.
+        steps_per_epoch: how many there are, None where nobody knows.
+    """
 
     epoch: int = -1
     step: int = -1
+    step_in_epoch: int = field(default=-1, compare=False)
+    steps_per_epoch: int | None = field(default=None, compare=False)
 
 
 @dataclass(frozen=True)
@@ -113,9 +122,11 @@ class CompressionAlgorithm(Settings):
         target_scopes: the only layers touched. Default: all.
         validate_scopes: whether a pattern that names no layer is an error. Default True.
         compression_lr_multiplier: accepted for other frameworks, without effect.
+        has_level: whether a level can be set and frozen. Default False.
     """
 
     name: ClassVar[str] = ""
+    has_level: ClassVar[bool] = False
     _registry: ClassVar[dict[str, type[CompressionAlgorithm]]] = {}
 
     ignored_scopes: ScopeList = ()
@@ -141,17 +152,44 @@ class CompressionAlgorithm(Settings):
         """Return the edits for a model. Pure: the same graph gives the same plan."""
         raise NotImplementedError(f"{type(self).__name__} must define plan(graph, context).")
 
-    def initialize(self, ops: Sequence[BoundOp], model: keras.Model, data: Dataset | None) -> None:
-        """Give the operations their first numbers, from the weights and from data where there are any."""
+    def initialize(self, ops: Sequence[BoundOp], model: keras.Model, data: Dataset | None) -> bool:
+        """Give the operations their first numbers, from the weights and from data where there are any.
 
-    def update(self, ops: Sequence[BoundOp], position: Position) -> None:
-        """Bring the operations to what they should be at ``position``; called when the position changes."""
+        Returns:
+            Whether the model computes something else now, so that batch normalization is worth adapting.
+        """
+        return False
+
+    @property
+    def batch_norm_adaptation(self) -> BatchNormAdaptation:
+        """How batch normalization is adapted when the operations have changed. Default: not at all."""
+        return BatchNormAdaptation(num_bn_adaptation_samples=0)
+
+    def update(self, ops: Sequence[BoundOp], position: Position) -> bool:
+        """Bring the operations to what they should be at ``position``; called when the position changes.
+
+        Returns:
+            Whether the model computes something else now.
+        """
+        return False
+
+    def final_epoch(self) -> int | None:
+        """Return the epoch from whose start on compression is complete, -1 for before training; None if unknown."""
+        return -1
+
+    def set_level(self, ops: Sequence[BoundOp], level: float) -> None:
+        """Bring the operations to a level in [0, 1), for algorithms with ``has_level``."""
+        raise NotImplementedError(f"{type(self).__name__} has no level.")
+
+    def freeze(self, ops: Sequence[BoundOp], frozen: bool = True) -> None:
+        """Fix what the operations do, or let it change again, for algorithms with ``has_level``."""
+        raise NotImplementedError(f"{type(self).__name__} has no level.")
 
     def loss(self, ops: Sequence[BoundOp]) -> tf.Tensor | None:
-        """Return the term this algorithm adds to the loss, a float32 scalar, or None."""
+        """Return the term this algorithm adds to the loss, a float32 scalar, or None; called once per training step."""
         return None
 
-    def stage(self, position: Position) -> CompressionStage:
+    def stage(self, ops: Sequence[BoundOp], position: Position) -> CompressionStage:
         """Return how far this algorithm has come at ``position``."""
         return CompressionStage.FULLY_COMPRESSED
 

@@ -30,7 +30,6 @@ from keras_compress.calibration import (
     BatchNormAdaptation,
     Measurement,
     RangeInitializer,
-    adapt_batch_norm,
     calibrate_activations,
     calibrate_weight,
 )
@@ -298,7 +297,7 @@ class Quantization(CompressionAlgorithm):
                 return candidate
         return RangeInitializer()
 
-    def initialize(self, ops: Sequence[BoundOp], model: keras.Model, data: Dataset | None) -> None:
+    def initialize(self, ops: Sequence[BoundOp], model: keras.Model, data: Dataset | None) -> bool:
         activations: dict[FakeQuantize, Measurement] = {}
         for bound in ops:
             if bound.variable is not None:
@@ -315,11 +314,13 @@ class Quantization(CompressionAlgorithm):
                 'config = kc.register_default_init_args(config, train_dataset), with "num_init_samples" above 0.',
                 stacklevel=2,
             )
-        if data is None:
-            return
-        if measured:
+        if measured and data is not None:
             calibrate_activations(model, measured, [bound.op for bound in ops], data)
-        adapt_batch_norm(model, data, self.initializer.batchnorm_adaptation.num_bn_adaptation_samples)
+        return True
+
+    @property
+    def batch_norm_adaptation(self) -> BatchNormAdaptation:
+        return self.initializer.batchnorm_adaptation
 
     def statistics(self, ops: Sequence[BoundOp]) -> dict[str, float]:
         ends = [float(bound.op.range()[1].numpy().max()) for bound in ops if bound.weight is None]

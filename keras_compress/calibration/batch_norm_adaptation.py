@@ -24,9 +24,15 @@ ADAPTATION_BATCH = 128
 
 
 class BatchNormAdaptation(Settings):
-    """How many samples batch normalization is adapted on: 2000 by default, 0 for none."""
+    """When batch normalization is adapted, and on how much.
+
+    Attributes:
+        num_bn_adaptation_samples: samples of the registered data; 0 for none. Default 2000.
+        on_level_change: adapt again whenever a schedule changes a level between epochs. Default False.
+    """
 
     num_bn_adaptation_samples: int = Field(2000, ge=0)
+    on_level_change: bool = False
 
 
 def adapt_batch_norm(model: keras.Model, data: Dataset, samples: int) -> None:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import warnings
+
 from keras_compress._keras import keras
 from keras_compress.scheduler import CompressionScheduler
 
@@ -12,13 +14,26 @@ class SchedulerCallback(keras.callbacks.Callback):
     """Calls ``scheduler.epoch_step()`` before each epoch and ``scheduler.step()`` before each batch.
 
     A second ``fit`` goes on where the first one ended. If ``fit`` starts at a later epoch than the scheduler's next one
-    (``initial_epoch``), the scheduler follows it.
+    (``initial_epoch``), the scheduler follows it. Tells the scheduler how many steps an epoch has, and warns if ``fit``
+    ends before compression is complete.
     """
 
     def __init__(self, scheduler: CompressionScheduler):
         super().__init__()
         self._scheduler = scheduler
         self._batch = 0
+
+    def on_train_begin(self, logs=None):
+        steps, epochs = self.params.get("steps"), self.params.get("epochs")
+        if steps is not None:
+            self._scheduler.steps_per_epoch = steps
+        final_epoch = self._scheduler.final_epoch
+        if epochs is not None and final_epoch is not None and final_epoch >= epochs:
+            warnings.warn(
+                f"Compression is complete at the start of epoch {final_epoch} (counted from 0), and this fit ends after "
+                f"{epochs} epochs. Lower 'sparsity_target_epoch' (or the epochs of the schedule in use), or train longer.",
+                stacklevel=2,
+            )
 
     def on_epoch_begin(self, epoch, logs=None):
         self._scheduler.epoch_step(max(epoch, self._scheduler.current_epoch + 1))

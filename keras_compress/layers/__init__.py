@@ -3,15 +3,20 @@
 from keras_compress.layers.compressed_layer import CompressedLayer, weight_owner
 from keras_compress.layers.fake_quantize import AsymmetricFakeQuantize, FakeQuantize, SymmetricFakeQuantize, observing
 from keras_compress.layers.fixed_fake_quantize import FixedFakeQuantize
+from keras_compress.layers.sparsity_mask import BinaryMask, SparsityMask
+from keras_compress.layers.stochastic_gate import StochasticGate
 from keras_compress.layers.weight_op import IntegerWeight, Stage, WeightOp
 
 __all__ = [
     "AsymmetricFakeQuantize",
+    "BinaryMask",
     "CompressedLayer",
     "FakeQuantize",
     "FixedFakeQuantize",
     "IntegerWeight",
+    "SparsityMask",
     "Stage",
+    "StochasticGate",
     "SymmetricFakeQuantize",
     "WeightOp",
     "observing",

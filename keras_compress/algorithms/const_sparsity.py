@@ -1,0 +1,45 @@
+"""Constant sparsity: the zeros of a model that is already sparse stay zeros while something else compresses or trains it."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import ClassVar, Literal
+
+from keras_compress._keras import keras
+from keras_compress.algorithms.base import BoundOp, CompressionAlgorithm, Plan, PlanContext
+from keras_compress.algorithms.sparsity import ask_level, plan_masks, share_of_zeros
+from keras_compress.data import Dataset
+from keras_compress.graph import ModelGraph
+from keras_compress.layers import BinaryMask
+
+__all__ = ["ConstSparsity"]
+
+
+class ConstSparsity(CompressionAlgorithm):
+    """Masks every weight that is zero at the start.
+
+    Example:
+        >>> ConstSparsity(ignored_scopes="classifier").ignored_scopes
+        ('classifier',)
+    """
+
+    name: ClassVar[str] = "const_sparsity"
+
+    algorithm: Literal["const_sparsity"] = "const_sparsity"
+
+    def plan(self, graph: ModelGraph, context: PlanContext) -> Plan:
+        return plan_masks(self, graph, context, lambda name, path, weight, shape: BinaryMask(name=name))
+
+    def initialize(self, ops: Sequence[BoundOp], model: keras.Model, data: Dataset | None) -> bool:
+        for bound in ops:
+            bound.op.mask.assign(bound.variable.numpy() != 0)
+            bound.op.frozen.assign(True)
+        if ops:
+            ask_level(ops, share_of_zeros(ops))
+        return False
+
+    def compression_rate(self, ops: Sequence[BoundOp]) -> float | None:
+        return share_of_zeros(ops) if ops else None
+
+    def statistics(self, ops: Sequence[BoundOp]) -> dict[str, float]:
+        return {"sparsity_level": share_of_zeros(ops)} if ops else {}

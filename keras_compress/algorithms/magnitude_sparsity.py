@@ -1,0 +1,152 @@
+"""Magnitude sparsity: the weights of least magnitude become zero.
+
+The masks are made anew whenever the schedule changes the level, from the float weights, so a weight that was masked and
+has grown since comes back.
+
+Source: Kozlov et al. 2020, arXiv:2002.08679, section 4.3; Zhu and Gupta 2017, arXiv:1710.01878.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Sequence
+from typing import Any, ClassVar, Literal
+
+import numpy as np
+from pydantic import Field, model_validator
+
+from keras_compress._keras import keras
+from keras_compress.algorithms.base import BoundOp, Plan, PlanContext
+from keras_compress.algorithms.sparsity import SparsityAlgorithm, SparsityParams, ask_level, importance, plan_masks
+from keras_compress.data import Dataset
+from keras_compress.graph import ModelGraph, WeightSpec
+from keras_compress.layers import BinaryMask
+
+__all__ = ["MagnitudeParams", "MagnitudeSparsity", "keep_largest", "outside_pattern"]
+
+
+class MagnitudeParams(SparsityParams):
+    """The schedule, and what makes a weight important.
+
+    Attributes:
+        weight_importance: ``normed_abs`` (default): magnitude over the L2 norm of its weight tensor; ``abs``: magnitude.
+        pattern: ``"N:M"``, as ``"2:4"``: of every M weights in a row along the input dimension N are kept, as some
+            hardware demands; the target is then ``1 - N / M``. Default: None, zeros anywhere.
+    """
+
+    weight_importance: Literal["abs", "normed_abs"] = "normed_abs"
+    pattern: str | None = Field(None, pattern=r"^\d+:\d+$")
+
+    @model_validator(mode="before")
+    @classmethod
+    def _pattern_sets_the_target(cls, values: Any) -> Any:
+        pattern = values.get("pattern") if isinstance(values, dict) else None
+        if not isinstance(pattern, str) or not re.fullmatch(r"\d+:\d+", pattern):
+            return values
+        kept, group = map(int, pattern.split(":"))
+        if not 0 < kept < group:
+            raise ValueError(f'Expected: "N:M" with 0 < N < M, such as "2:4". Received: pattern={pattern!r}.')
+        level = 1 - kept / group
+        if abs(values.get("sparsity_target", level) - level) > 1e-6 or values.get("schedule") == "multistep":
+            raise ValueError(
+                f"The pattern {pattern!r} ends at the level {level:g}. Expected: no 'sparsity_target', or that, and "
+                f"a schedule other than 'multistep'. Received: sparsity_target={values.get('sparsity_target')}, "
+                f"schedule={values.get('schedule', 'polynomial')!r}."
+            )
+        return {**values, "sparsity_target": level}
+
+
+class MagnitudeSparsity(SparsityAlgorithm):
+    """Sets the weights of least importance to zero, exactly as many as the level says.
+
+    Attributes:
+        params: schedule, importance and pattern; see :class:`MagnitudeParams` and
+            :class:`~keras_compress.algorithms.sparsity.SparsityParams`.
+
+    Example:
+        >>> MagnitudeSparsity(params={"sparsity_target": 0.6, "sparsity_target_epoch": 5}).params.sparsity_target
+        0.6
+    """
+
+    name: ClassVar[str] = "magnitude_sparsity"
+
+    algorithm: Literal["magnitude_sparsity"] = "magnitude_sparsity"
+    params: MagnitudeParams = MagnitudeParams()
+
+    def plan(self, graph: ModelGraph, context: PlanContext) -> Plan:
+        def make_op(name: str, path: str, weight: WeightSpec, shape: tuple[int, ...]) -> BinaryMask | str:
+            if self._pattern is None:
+                return BinaryMask(name=name)
+            axis = input_axis(weight.channel_axes, len(shape))
+            if shape[axis] % self._pattern[1]:
+                return f"its input dimension of {shape[axis]} does not divide into groups of {self._pattern[1]}"
+            return BinaryMask(input_axis=axis, name=name)
+
+        return plan_masks(self, graph, context, make_op)
+
+    @property
+    def _pattern(self) -> tuple[int, int] | None:
+        if self.params.pattern is None:
+            return None
+        kept, group = self.params.pattern.split(":")
+        return int(kept), int(group)
+
+    def initialize(self, ops: Sequence[BoundOp], model: keras.Model, data: Dataset | None) -> bool:
+        self.set_level(ops, self.initial_level)
+        return self.initial_level > 0
+
+    def set_level(self, ops: Sequence[BoundOp], level: float) -> None:
+        for group in [[bound] for bound in ops] if self.local else [list(ops)]:
+            importances = [self._importance(bound) for bound in group]
+            for bound, mask in zip(group, keep_largest(importances, level), strict=True):
+                bound.op.mask.assign(mask)
+        ask_level(ops, level)
+
+    def _importance(self, bound: BoundOp) -> np.ndarray:
+        values = importance(bound.variable.numpy(), normed=self.params.weight_importance == "normed_abs")
+        if self._pattern is not None:
+            values = np.where(outside_pattern(values, *self._pattern, bound.op.input_axis), values, np.inf)
+        return values
+
+
+def keep_largest(importances: Sequence[np.ndarray], level: float) -> list[np.ndarray]:
+    """Return masks that drop the share ``level`` of all numbers together, the smallest; exact to half a number.
+
+    Among equal numbers the first are dropped. Infinite ones never are.
+
+    Example:
+        >>> [mask.tolist() for mask in keep_largest([np.array([1.0, 5.0]), np.array([3.0, 4.0])], 0.5)]
+        [[False, True], [False, True]]
+    """
+    flat = np.concatenate([values.reshape(-1) for values in importances])
+    count = min(round(level * flat.size), int(np.count_nonzero(np.isfinite(flat))))
+    if count == 0:
+        return [np.ones(values.shape, bool) for values in importances]
+    threshold = np.partition(flat, count - 1)[count - 1]
+    kept = flat > threshold
+    ties = np.flatnonzero(flat == threshold)
+    surplus = flat.size - count - int(np.count_nonzero(kept))
+    kept[ties[len(ties) - surplus :]] = True
+    sizes = np.cumsum([values.size for values in importances])[:-1]
+    return [part.reshape(values.shape) for part, values in zip(np.split(kept, sizes), importances, strict=True)]
+
+
+def outside_pattern(values: np.ndarray, kept: int, group: int, axis: int) -> np.ndarray:
+    """Return which numbers an N:M pattern drops: all but the ``kept`` largest of every ``group`` in a row along ``axis``.
+
+    Example:
+        >>> outside_pattern(np.array([3.0, 1.0, 2.0, 4.0]), 2, 4, axis=0).tolist()
+        [False, True, True, False]
+    """
+    moved = np.moveaxis(values, axis, -1)
+    groups = moved.reshape(*moved.shape[:-1], -1, group)
+    order = np.argsort(groups, axis=-1, kind="stable")
+    outside = np.zeros(groups.shape, bool)
+    np.put_along_axis(outside, order[..., : group - kept], True, axis=-1)
+    return np.moveaxis(outside.reshape(moved.shape), -1, axis)
+
+
+def input_axis(channel_axes: Sequence[int], rank: int) -> int:
+    """Return the axis of a weight along which its inputs lie: the last one that indexes no output channels."""
+    channels = {axis % rank for axis in channel_axes}
+    return max((axis for axis in range(rank) if axis not in channels), default=rank - 1)

@@ -1,0 +1,147 @@
+"""Regularization-based (RB) sparsity: training decides which weights become zero.
+
+Every weight has a gate that is open with a trained probability. A term of the loss pulls the share of open gates to what
+the level demands; the gradient of the task decides which of them close.
+
+Source: Kozlov et al. 2020, arXiv:2002.08679, section 4.3; Louizos et al. 2018, arXiv:1712.01312.
+"""
+
+from __future__ import annotations
+
+import math
+import zlib
+from collections.abc import Sequence
+from typing import ClassVar, Literal
+
+import numpy as np
+import tensorflow as tf
+
+from keras_compress._keras import keras
+from keras_compress.algorithms.base import BoundOp, CompressionStage, Plan, PlanContext, Position
+from keras_compress.algorithms.sparsity import (
+    SparsityAlgorithm,
+    SparsityParams,
+    ask_level,
+    importance,
+    plan_masks,
+    share_of_zeros,
+)
+from keras_compress.data import Dataset
+from keras_compress.graph import ModelGraph, WeightSpec
+from keras_compress.layers import StochasticGate
+from keras_compress.numerics import open_gates
+
+__all__ = ["RBParams", "RBSparsity"]
+
+#: The regularization loss is 1 where the share of open gates misses the level by this much.
+LOSS_WIDTH = 0.05
+#: Logit of the most important weight's gate at the start; that of the least important one is 0.
+INITIAL_LOGIT = 8.0
+#: How far a logit moves when the trained variable moves by one.
+PACE = 10.0
+#: Gradient to the trained variable, over that of the share of open gates.
+GRADIENT_SCALE = 0.1
+#: A level counts as reached when the gates are this close to it.
+TOLERANCE = 0.01
+
+
+class RBParams(SparsityParams):
+    """The schedule, exponential by default; see :class:`~keras_compress.algorithms.sparsity.SparsityParams`.
+
+    Attributes:
+        seed: start of the random numbers. Default 0.
+    """
+
+    schedule: Literal["polynomial", "exponential", "multistep", "adaptive"] = "exponential"
+    seed: int = 0
+
+
+class RBSparsity(SparsityAlgorithm):
+    """Trains gates on the weights until the scheduled share of them is closed.
+
+    The loss is ``((open / all - (1 - level)) / 0.05)**2``, where ``open`` counts the gates with a positive logit; it is
+    added to the model, so that ``fit`` trains it. At the start the logits rise with the rank of the weights' magnitude,
+    from 0 to 8: what magnitude would drop last closes last, unless the task says otherwise.
+
+    Attributes:
+        params: see :class:`RBParams`. From ``sparsity_freeze_epoch`` on the gates are fixed and the loss is zero.
+
+    Example:
+        >>> RBSparsity(params={"sparsity_target": 0.6, "sparsity_target_epoch": 5}).params.schedule
+        'exponential'
+    """
+
+    name: ClassVar[str] = "rb_sparsity"
+
+    algorithm: Literal["rb_sparsity"] = "rb_sparsity"
+    params: RBParams = RBParams()
+
+    def plan(self, graph: ModelGraph, context: PlanContext) -> Plan:
+        sizes = [math.prod(shape) for shape in self._shapes(graph, context)]
+        together = sum(sizes)
+
+        def make_op(name: str, path: str, weight: WeightSpec, shape: tuple[int, ...]) -> StochasticGate:
+            seed = zlib.crc32(f"{path} {weight.path} {self.params.seed}".encode()) & 0x7FFFFFFF
+            gates = math.prod(shape) if self.local else together
+            return StochasticGate(seed, PACE, GRADIENT_SCALE * gates, name=name)
+
+        return plan_masks(self, graph, context, make_op)
+
+    def _shapes(self, graph: ModelGraph, context: PlanContext) -> list[tuple[int, ...]]:
+        scope = self.scope(context)
+        found = [
+            graph.weight_shape(path, weight.path)
+            for path, node in graph.layers()
+            if path in scope
+            for weight in node.spec.weights
+        ]
+        return [shape for shape in found if shape is not None]
+
+    def initialize(self, ops: Sequence[BoundOp], model: keras.Model, data: Dataset | None) -> bool:
+        for group in self._groups(ops):
+            ranks = _ranks([importance(bound.variable.numpy(), normed=True) for bound in group])
+            for bound, rank in zip(group, ranks, strict=True):
+                bound.op.gates.assign((rank - self.initial_level) * (INITIAL_LOGIT / PACE))
+        ask_level(ops, self.initial_level)
+        return self.initial_level > 0
+
+    def set_level(self, ops: Sequence[BoundOp], level: float) -> None:
+        ask_level(ops, level)
+
+    def freeze(self, ops: Sequence[BoundOp], frozen: bool = True) -> None:
+        for bound in ops:
+            bound.op.freeze(frozen)
+
+    def _groups(self, ops: Sequence[BoundOp]) -> list[list[BoundOp]]:
+        """Return the operations that share a level."""
+        return [[bound] for bound in ops] if self.local else [list(ops)]
+
+    def loss(self, ops: Sequence[BoundOp]) -> tf.Tensor | None:
+        if not ops:
+            return None
+        losses = [_level_loss([bound.op for bound in group]) for group in self._groups(ops)]
+        for bound in ops:
+            bound.op.draw_anew()
+        return tf.add_n(losses) / float(len(losses))
+
+    def stage(self, ops: Sequence[BoundOp], position: Position) -> CompressionStage:
+        stage = super().stage(ops, position)
+        reached = not ops or share_of_zeros(ops) >= self.params.final_level - TOLERANCE
+        return stage if reached else min(stage, CompressionStage.PARTIALLY_COMPRESSED)
+
+
+def _level_loss(ops: Sequence[StochasticGate]) -> tf.Tensor:
+    """Return the squared distance between the share of open gates and what the level wants, zero once frozen."""
+    gates = sum(op.gates.shape.num_elements() for op in ops)
+    open_share = tf.add_n([tf.reduce_sum(open_gates(op.logits())) for op in ops]) / float(gates)
+    distance = (open_share - (1.0 - ops[0].level)) / LOSS_WIDTH
+    return tf.where(ops[0].frozen, 0.0, tf.square(distance))
+
+
+def _ranks(importances: Sequence[np.ndarray]) -> list[np.ndarray]:
+    """Return the rank of every number among all of them, in (0, 1), in the shapes of the arrays."""
+    flat = np.concatenate([values.reshape(-1) for values in importances])
+    ranks = np.empty(flat.size, np.float32)
+    ranks[np.argsort(flat, kind="stable")] = (np.arange(flat.size, dtype=np.float32) + 0.5) / flat.size
+    sizes = np.cumsum([values.size for values in importances])[:-1]
+    return [part.reshape(values.shape) for part, values in zip(np.split(ranks, sizes), importances, strict=True)]
