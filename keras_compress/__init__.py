@@ -1,6 +1,6 @@
 """Make Keras models small and fast: quantization-aware training inside ordinary ``fit``, exported to files that really are compressed."""
 
-from keras_compress.callbacks import CheckpointManagerCallback, create_compression_callbacks
+from keras_compress.callbacks import CheckpointManagerCallback, SaveBestCompressed, create_compression_callbacks
 from keras_compress.config import CompressionConfig, json_schema, register_default_init_args
 from keras_compress.controller import CompressionController, coverage, create_compressed_model
 from keras_compress.data import Dataset
@@ -14,6 +14,7 @@ from keras_compress.errors import (
 )
 from keras_compress.export import export_model
 from keras_compress.graph import register_layer_spec
+from keras_compress.plots import plot_schedule
 from keras_compress.state import TFCompressionState, TFCompressionStateLoader
 
 __version__ = "0.1.0"
@@ -27,6 +28,7 @@ __all__ = [
     "DataError",
     "Dataset",
     "ExportError",
+    "SaveBestCompressed",
     "StateError",
     "TFCompressionState",
     "TFCompressionStateLoader",
@@ -36,6 +38,7 @@ __all__ = [
     "create_compression_callbacks",
     "export_model",
     "json_schema",
+    "plot_schedule",
     "register_default_init_args",
     "register_layer_spec",
 ]

@@ -265,11 +265,15 @@ class CompressionController:
         losses = [loss for algorithm, ops in self._parts if (loss := algorithm.loss(ops)) is not None]
         return tf.add_n(losses) if losses else tf.constant(0.0)
 
-    def statistics(self) -> CompressionStatistics:
-        """Return what is compressed, how, and what stays in floating point and why; prints as a table."""
-        return collect_statistics(
-            self.model, self._coverage, self.algorithm_statistics(), self.compression_stage().name
-        )
+    def statistics(self, quickly_collected_only: bool = False) -> CompressionStatistics:
+        """Return what is compressed, how, and what stays in floating point and why; prints as a table.
+
+        Args:
+            quickly_collected_only: leave out the bytes of the model, which take seconds for a large one. Default False.
+        """
+        stage = self.compression_stage().name
+        numbers = self.algorithm_statistics()
+        return collect_statistics(self.model, self._coverage, numbers, stage, quickly=quickly_collected_only)
 
     def algorithm_statistics(self) -> dict[str, dict[str, float]]:
         """Return the numbers each algorithm reports, by its name; cheap enough for every epoch."""

@@ -9,7 +9,7 @@ from __future__ import annotations
 from bisect import bisect_right
 from collections.abc import Sequence
 
-__all__ = ["adaptive_level", "exponential_level", "multistep_level", "polynomial_level"]
+__all__ = ["ADAPTIVE_STEP", "adaptive_level", "exponential_level", "multistep_level", "polynomial_level"]
 
 #: By how much the adaptive schedule raises a level, and by how much a level may be missed and still count as met.
 ADAPTIVE_STEP, ADAPTIVE_TOLERANCE = 0.05, 0.03

@@ -12,6 +12,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Annotated, Any, ClassVar
 
+import numpy as np
 import tensorflow as tf
 
 from keras_compress._keras import keras
@@ -110,6 +111,12 @@ class BoundOp:
     variable: tf.Variable | None = field(default=None, repr=False)
     sources: tuple[str, ...] = ()
 
+    def weight_array(self) -> np.ndarray:
+        """Return the present float weight; only for an operation that maps a weight."""
+        if self.variable is None:
+            raise TypeError(f"The operation '{self.layer}' maps an activation and has no weight.")
+        return self.variable.numpy()
+
 
 ScopeList = Annotated[tuple[str, ...], OneOrMore()]
 
@@ -176,6 +183,10 @@ class CompressionAlgorithm(Settings):
     def final_epoch(self) -> int | None:
         """Return the epoch from whose start on compression is complete, -1 for before training; None if unknown."""
         return -1
+
+    def planned_level(self, epoch: float) -> float | None:
+        """Return the level the schedule plans for a position in epochs; None for algorithms without a level."""
+        return None
 
     def set_level(self, ops: Sequence[BoundOp], level: float) -> None:
         """Bring the operations to a level in [0, 1), for algorithms with ``has_level``."""

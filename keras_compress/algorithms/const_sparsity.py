@@ -32,7 +32,7 @@ class ConstSparsity(CompressionAlgorithm):
 
     def initialize(self, ops: Sequence[BoundOp], model: keras.Model, data: Dataset | None) -> bool:
         for bound in ops:
-            bound.op.mask.assign(bound.variable.numpy() != 0)
+            bound.op.mask.assign(bound.weight_array() != 0)
             bound.op.frozen.assign(True)
         if ops:
             ask_level(ops, share_of_zeros(ops))

@@ -103,7 +103,7 @@ class MagnitudeSparsity(SparsityAlgorithm):
         ask_level(ops, level)
 
     def _importance(self, bound: BoundOp) -> np.ndarray:
-        values = importance(bound.variable.numpy(), normed=self.params.weight_importance == "normed_abs")
+        values = importance(bound.weight_array(), normed=self.params.weight_importance == "normed_abs")
         if self._pattern is not None:
             values = np.where(outside_pattern(values, *self._pattern, bound.op.input_axis), values, np.inf)
         return values

@@ -99,7 +99,7 @@ class RBSparsity(SparsityAlgorithm):
 
     def initialize(self, ops: Sequence[BoundOp], model: keras.Model, data: Dataset | None) -> bool:
         for group in self._groups(ops):
-            ranks = _ranks([importance(bound.variable.numpy(), normed=True) for bound in group])
+            ranks = _ranks([importance(bound.weight_array(), normed=True) for bound in group])
             for bound, rank in zip(group, ranks, strict=True):
                 bound.op.gates.assign((rank - self.initial_level) * (INITIAL_LOGIT / PACE))
         ask_level(ops, self.initial_level)

@@ -5,6 +5,7 @@ How a level becomes zeros is left to the subclasses, each in a file of its own.
 
 from __future__ import annotations
 
+import math
 from abc import abstractmethod
 from collections.abc import Sequence
 from typing import Annotated, Any, ClassVar, Literal
@@ -27,7 +28,13 @@ from keras_compress.calibration import BatchNormAdaptation
 from keras_compress.errors import ConfigError
 from keras_compress.graph import ModelGraph, WrapWeight
 from keras_compress.layers import SparsityMask
-from keras_compress.schedules import adaptive_level, exponential_level, multistep_level, polynomial_level
+from keras_compress.schedules import (
+    ADAPTIVE_STEP,
+    adaptive_level,
+    exponential_level,
+    multistep_level,
+    polynomial_level,
+)
 from keras_compress.settings import Settings
 
 __all__ = [
@@ -101,7 +108,11 @@ class SparsityParams(Settings):
         return min(*target, self.sparsity_freeze_epoch) if target else 0
 
     def level_at(self, epoch: float, initial: float) -> float:
-        """Return the level at a position in epochs, for every schedule but the adaptive one."""
+        """Return the level at a position in epochs; for the adaptive schedule if every epoch meets its level."""
+        epoch = min(epoch, self.sparsity_freeze_epoch)
+        if self.schedule == "adaptive":
+            raised = initial + ADAPTIVE_STEP * (max(int(epoch), 0) // self.patience)
+            return min(raised, self.sparsity_target)
         if self.schedule == "multistep":
             return multistep_level(epoch, self.multistep_steps, self.multistep_sparsity_levels)
         if self.schedule == "exponential":
@@ -181,10 +192,15 @@ class SparsityAlgorithm(CompressionAlgorithm):
             self.freeze(ops)
         return bool(changed)
 
+    def planned_level(self, epoch: float) -> float:
+        """Return the level of the schedule; for the adaptive one the level if every epoch meets its level."""
+        between_epochs = not self.params.update_per_optimizer_step
+        return self.params.level_at(math.floor(epoch) if between_epochs else epoch, self.initial_level)
+
     def _next_level(self, ops: Sequence[BoundOp], position: Position) -> float:
         params = self.params
         if params.schedule != "adaptive":
-            return params.level_at(self._epoch(position), self.initial_level)
+            return self.planned_level(self._epoch(position))
         level, first = asked_level(ops), ops[0].op
         if position.epoch < 1:
             return level

@@ -6,11 +6,18 @@ from pathlib import Path
 
 from keras_compress._keras import keras
 from keras_compress.callbacks.checkpoint_manager_callback import CheckpointManagerCallback
+from keras_compress.callbacks.save_best_compressed import SaveBestCompressed
 from keras_compress.callbacks.scheduler_callback import SchedulerCallback
 from keras_compress.callbacks.statistics_callback import StatisticsCallback
 from keras_compress.controller import CompressionController
 
-__all__ = ["CheckpointManagerCallback", "SchedulerCallback", "StatisticsCallback", "create_compression_callbacks"]
+__all__ = [
+    "CheckpointManagerCallback",
+    "SaveBestCompressed",
+    "SchedulerCallback",
+    "StatisticsCallback",
+    "create_compression_callbacks",
+]
 
 
 def create_compression_callbacks(

@@ -4,12 +4,17 @@ from __future__ import annotations
 
 from pathlib import Path
 
+import numpy as np
 import tensorflow as tf
 
 from keras_compress._keras import keras
 from keras_compress.controller import CompressionController
+from keras_compress.graph.variables import leaf_layers
+from keras_compress.layers import CompressedLayer
 
 __all__ = ["StatisticsCallback"]
+
+HISTOGRAM_BINS, HISTOGRAM_SAMPLES = 64, 100_000
 
 
 class StatisticsCallback(keras.callbacks.Callback):
@@ -19,8 +24,9 @@ class StatisticsCallback(keras.callbacks.Callback):
 
     Args:
         controller: from ``create_compressed_model``.
-        log_dir: scalars for TensorBoard go to ``log_dir/compression``; None writes none.
-        log_text: also print them.
+        log_dir: scalars and histograms of the compressed weights for TensorBoard go to ``log_dir/compression``; None
+            writes none.
+        log_text: also print them, with a table of the levels by layer.
     """
 
     def __init__(self, controller: CompressionController, log_dir: str | Path | None = None, *, log_text: bool = False):
@@ -34,7 +40,7 @@ class StatisticsCallback(keras.callbacks.Callback):
         if self._log_dir is not None:
             self._writer = tf.summary.create_file_writer(str(Path(self._log_dir) / "compression"))
         if self._log_text:
-            print(self._controller.statistics())
+            print(self._controller.statistics(quickly_collected_only=True))
 
     def on_epoch_end(self, epoch, logs=None):
         numbers = {"compression_stage": float(self._controller.compression_stage())}
@@ -46,9 +52,22 @@ class StatisticsCallback(keras.callbacks.Callback):
             with self._writer.as_default(step=self._controller.scheduler.current_epoch):
                 for key, value in numbers.items():
                     _write_scalar(f"2.compression/statistics/{key}", value)
+                self._write_details()
             self._writer.flush()
         if self._log_text:
             print(f"epoch {epoch + 1}: " + ", ".join(f"{key} {value:g}" for key, value in numbers.items()))
+            table = self._controller.statistics(quickly_collected_only=True)
+            if table.sparsity:
+                print(table.sparsity_table())
+
+    def _write_details(self):
+        for row in self._controller.statistics(quickly_collected_only=True).sparsity:
+            _write_scalar(f"3.compression_details/statistics/{row.layer}/{row.weight}/sparsity_level", row.level)
+        for path, layer in leaf_layers(self._controller.model):
+            if isinstance(layer, CompressedLayer):
+                for weight in dict.fromkeys(layer.weight_paths):
+                    tag = f"3.compression_details/weights/{path}/{weight}"
+                    _write_histogram(tag, layer.compressed_weight(weight).numpy())
 
     def on_train_end(self, logs=None):
         if self._writer is not None:
@@ -61,3 +80,13 @@ def _write_scalar(tag: str, value: float) -> None:
     metadata = tf.compat.v1.SummaryMetadata()
     metadata.plugin_data.plugin_name = "scalars"
     tf.summary.write(tag, tf.constant(value, tf.float32), metadata=metadata)
+
+
+def _write_histogram(tag: str, values: np.ndarray) -> None:
+    """Write a histogram as TensorBoard reads it: rows of left edge, right edge and count; large arrays are sampled."""
+    sampled = values.reshape(-1)[:: max(1, values.size // HISTOGRAM_SAMPLES)]
+    counts, edges = np.histogram(sampled, HISTOGRAM_BINS)
+    metadata = tf.compat.v1.SummaryMetadata()
+    metadata.plugin_data.plugin_name = "histograms"
+    rows = np.stack([edges[:-1], edges[1:], counts], axis=-1)
+    tf.summary.write(tag, tf.constant(rows, tf.float64), metadata=metadata)

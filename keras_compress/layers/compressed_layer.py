@@ -12,7 +12,7 @@ from typing import Any
 import tensorflow as tf
 
 from keras_compress._keras import deserialize, inferring_shapes, keras, register, serialize
-from keras_compress.layers.weight_op import WeightOp
+from keras_compress.layers.weight_op import IntegerWeight, WeightOp
 
 __all__ = ["REGISTERED_NAME", "CompressedLayer", "weight_owner"]
 
@@ -155,6 +155,15 @@ class CompressedLayer(keras.layers.Wrapper):
             if target == path:
                 weight = op(weight)
         return weight
+
+    def integer_weight(self, path: str) -> IntegerWeight | None:
+        """Return the weight at ``path`` as integers, None where its last operation leaves it in floating point."""
+        owner, attribute = weight_owner(self.layer, path)
+        weight = tf.cast(tf.convert_to_tensor(getattr(owner, attribute)), tf.float32)
+        *before, last = [op for target, op in self.operations if target == path]
+        for op in before:
+            weight = op(weight)
+        return last.to_integer(weight.numpy())
 
     def compute_output_shape(self, input_shape):
         return self.layer.compute_output_shape(input_shape)

@@ -1,13 +1,22 @@
 """What compression did, for people: statistics as tables and numbers."""
 
 from keras_compress.report.coverage import Coverage, CoverageRow, coverage_of
-from keras_compress.report.statistics import CompressionStatistics, QuantizerRow, collect_statistics
+from keras_compress.report.model_size import ModelSize, measure_size
+from keras_compress.report.statistics import (
+    CompressionStatistics,
+    QuantizerRow,
+    SparsityRow,
+    collect_statistics,
+)
 
 __all__ = [
     "CompressionStatistics",
     "Coverage",
     "CoverageRow",
+    "ModelSize",
     "QuantizerRow",
+    "SparsityRow",
     "collect_statistics",
     "coverage_of",
+    "measure_size",
 ]

@@ -7,13 +7,22 @@ from collections.abc import Iterator
 from dataclasses import asdict, dataclass
 from typing import Any
 
+import numpy as np
+
 from keras_compress._keras import keras
 from keras_compress.graph.variables import leaf_layers
-from keras_compress.layers import CompressedLayer, FakeQuantize, SymmetricFakeQuantize
+from keras_compress.layers import CompressedLayer, FakeQuantize, SparsityMask, SymmetricFakeQuantize
 from keras_compress.report.coverage import Coverage
+from keras_compress.report.model_size import ModelSize, measure_size
 from keras_compress.report.table import format_table
 
-__all__ = ["CompressionStatistics", "QuantizerRow", "collect_statistics"]
+__all__ = ["CompressionStatistics", "QuantizerRow", "SparsityRow", "collect_statistics"]
+
+SPARSITY_NOTE = (
+    "Zeros make a file smaller only where it is packed or stored sparsely, and nothing faster where a runtime multiplies "
+    "dense matrices, as TensorFlow, ONNX Runtime and, by default, OpenVINO do. OpenVINO on processors with AMX can use them "
+    "in INT8 matrix products: set CPU_SPARSE_WEIGHTS_DECOMPRESSION_RATE, for levels above it (0.8 or so)."
+)
 
 
 @dataclass(frozen=True)
@@ -29,18 +38,33 @@ class QuantizerRow:
 
 
 @dataclass(frozen=True)
+class SparsityRow:
+    """One weight with a mask: ``level`` is the share of zeros in [0, 1], ``kept`` the number of weights that are not."""
+
+    layer: str
+    weight: str
+    parameters: int
+    kept: int
+    level: float
+
+
+@dataclass(frozen=True)
 class CompressionStatistics:
     """What a compressed model consists of. ``print`` shows it as tables.
 
     Attributes:
         stage: name of the compression stage.
         quantizers: one row per quantizer, in the order of the model.
+        sparsity: one row per weight with a mask, counted from the weights as the forward pass sees them.
+        size: bytes of the weights; None if only what is quick was asked for.
         coverage: for every weight by what it is compressed, or why it is not.
         numbers: what each algorithm reports, by its name.
     """
 
     stage: str
     quantizers: tuple[QuantizerRow, ...]
+    sparsity: tuple[SparsityRow, ...]
+    size: ModelSize | None
     coverage: Coverage
     numbers: dict[str, dict[str, float]]
 
@@ -49,17 +73,51 @@ class CompressionStatistics:
         """Share of the parameters in weights of rank 2 or more that are compressed, in [0, 1]."""
         return self.coverage.compressed_share
 
+    @property
+    def sparsity_level(self) -> float:
+        """Share of zeros in all weights that have a mask, in [0, 1]; 0 without masks."""
+        parameters = sum(row.parameters for row in self.sparsity)
+        return 1.0 - sum(row.kept for row in self.sparsity) / parameters if parameters else 0.0
+
     def to_dict(self) -> dict[str, Any]:
         """Return the statistics as JSON-able values."""
         return {
             "stage": self.stage,
             "quantizers": [asdict(row) for row in self.quantizers],
+            "sparsity": [asdict(row) for row in self.sparsity],
+            "sparsity_level": self.sparsity_level,
+            "size": None if self.size is None else asdict(self.size),
             "numbers": self.numbers,
             **self.coverage.to_dict(),
         }
 
     def to_str(self) -> str:
         """Return the statistics as tables."""
+        parts = [f"compression stage: {self.stage}; {self.compressed_share:.1%} of the weights are compressed"]
+        if self.quantizers:
+            parts.append(self._quantizer_table())
+        if self.sparsity:
+            parts.append(self.sparsity_table())
+        if self.size is not None:
+            parts.append(str(self.size))
+            if self.sparsity:
+                parts.append(SPARSITY_NOTE)
+        noted = [[row.layer, row.weight, row.parameters, row.reason] for row in self.coverage if row.reason]
+        if noted:
+            parts += ["what stays in floating point:", format_table(["layer", "weight", "parameters", "why"], noted)]
+        for name, numbers in self.numbers.items():
+            if numbers:
+                parts.append(f"{name}: " + ", ".join(f"{key} {value:g}" for key, value in numbers.items()))
+        return "\n\n".join(parts)
+
+    def sparsity_table(self) -> str:
+        """Return the levels of the weights that have a mask, as a table."""
+        rows = [[row.layer, row.weight, row.parameters, row.kept, f"{row.level:.2%}"] for row in self.sparsity]
+        parameters, kept = (sum(getattr(row, key) for row in self.sparsity) for key in ("parameters", "kept"))
+        rows.append(["(together)", "", parameters, kept, f"{self.sparsity_level:.2%}"])
+        return format_table(["layer", "weight", "parameters", "kept", "zeros"], rows)
+
+    def _quantizer_table(self) -> str:
         rows = [
             [
                 row.layer,
@@ -71,17 +129,7 @@ class CompressionStatistics:
             ]
             for row in self.quantizers
         ]
-        parts = [
-            f"compression stage: {self.stage}; {self.compressed_share:.1%} of the weights are compressed",
-            format_table(["layer", "weight", "bits", "mode", "sign", "ranges"], rows),
-        ]
-        noted = [[row.layer, row.weight, row.parameters, row.reason] for row in self.coverage if row.reason]
-        if noted:
-            parts += ["what stays in floating point:", format_table(["layer", "weight", "parameters", "why"], noted)]
-        for name, numbers in self.numbers.items():
-            if numbers:
-                parts.append(f"{name}: " + ", ".join(f"{key} {value:g}" for key, value in numbers.items()))
-        return "\n\n".join(parts)
+        return format_table(["layer", "weight", "bits", "mode", "sign", "ranges"], rows)
 
     def __str__(self) -> str:
         return self.to_str()
@@ -91,7 +139,7 @@ class CompressionStatistics:
 
 
 def collect_statistics(
-    model: keras.Model, coverage: Coverage, numbers: dict[str, dict[str, float]], stage: str
+    model: keras.Model, coverage: Coverage, numbers: dict[str, dict[str, float]], stage: str, *, quickly: bool = False
 ) -> CompressionStatistics:
     """Read the statistics off a living compressed model.
 
@@ -100,14 +148,25 @@ def collect_statistics(
         coverage: of its weights.
         numbers: what each algorithm reports.
         stage: name of the compression stage.
+        quickly: leave out the size.
     """
     quantizers: list[QuantizerRow] = []
+    sparsity: list[SparsityRow] = []
     for path, layer in leaf_layers(model):
         if isinstance(layer, FakeQuantize):
             quantizers.append(_row(layer, path, None))
         elif isinstance(layer, CompressedLayer):
             quantizers += [_row(op, path, weight) for weight, op in layer.operations if isinstance(op, FakeQuantize)]
-    return CompressionStatistics(stage, tuple(quantizers), coverage, numbers)
+            masked = {weight: op for weight, op in layer.operations if isinstance(op, SparsityMask)}
+            sparsity += [_sparsity_row(layer, path, weight) for weight in masked]
+    size = None if quickly else measure_size(model)
+    return CompressionStatistics(stage, tuple(quantizers), tuple(sparsity), size, coverage, numbers)
+
+
+def _sparsity_row(layer: CompressedLayer, path: str, weight: str) -> SparsityRow:
+    values = layer.compressed_weight(weight).numpy()
+    kept = int(np.count_nonzero(values))
+    return SparsityRow(path, weight, values.size, kept, 1.0 - kept / values.size)
 
 
 def _row(op: FakeQuantize, layer: str, weight: str | None) -> QuantizerRow:

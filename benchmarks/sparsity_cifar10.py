@@ -1,0 +1,85 @@
+"""Accuracy of sparsity on CIFAR-10: ResNet-8, fine-tuned from the trained float model, beside float fine-tuning.
+
+    python benchmarks/sparsity_cifar10.py --data path/to/cifar10.zip --epochs 3 [--variants ...]
+
+Every variant, float included, is fine-tuned in the same way: Adam 1e-3 with cosine decay, batches of 128. The level rises
+with the optimizer steps to its target at half of the epochs and is frozen one epoch before the end. After training the
+level is counted in Keras, in the stripped model, in the frozen graph and in the int8 constants of the OpenVINO model.
+"""
+
+import argparse
+from pathlib import Path
+
+import numpy as np
+import tf_keras as keras
+from accuracy_cifar10 import BATCH, compile_for, trained_float_model
+from cifar10 import load_cifar10, training_pipeline
+
+import keras_compress as kc
+from keras_compress.report.table import format_table
+
+INT8 = {"algorithm": "quantization"}
+
+
+def schedule(epochs, **params):
+    return {
+        "sparsity_target_epoch": max(epochs // 2, 1),
+        "sparsity_freeze_epoch": epochs - 1,
+        "update_per_optimizer_step": True,
+        **params,
+    }
+
+
+def variants(epochs):
+    """Return the algorithms of each variant, None for float."""
+    magnitude = {
+        "algorithm": "magnitude_sparsity",
+        "params": schedule(epochs, sparsity_target=0.6, schedule="polynomial", power=3),
+    }
+    pattern = {"algorithm": "magnitude_sparsity", "params": schedule(epochs, pattern="2:4", power=3)}
+    rb = {"algorithm": "rb_sparsity", "params": schedule(epochs, sparsity_target=0.6)}
+    return {
+        "float": None,
+        "magnitude 60 %": [magnitude],
+        "magnitude 60 % + INT8": [magnitude, INT8],
+        "2:4 + INT8": [pattern, INT8],
+        "RB 60 %": [rb],
+        "RB 60 % + INT8": [rb, INT8],
+    }
+
+
+def main():
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("--data", type=Path, required=True, help="zip file or folder with train/ and test/ by class")
+    parser.add_argument("--cache", type=Path, default=Path("runs/resnet8_float.keras"), help="trained float model")
+    parser.add_argument("--float-epochs", type=int, default=56)
+    parser.add_argument("--epochs", type=int, default=3)
+    parser.add_argument("--variants", nargs="*", default=list(variants(3)))
+    parser.add_argument("--seed", type=int, default=0)
+    arguments = parser.parse_args()
+    (train_images, train_labels), (images, labels) = load_cifar10(arguments.data)
+    images = images.astype(np.float32) / 255
+    model = trained_float_model(arguments.cache, train_images, train_labels, arguments.float_epochs)
+    rows = []
+    for name in arguments.variants:
+        keras.utils.set_random_seed(arguments.seed)
+        data = training_pipeline(train_images, train_labels, BATCH, arguments.seed)
+        algorithms = variants(arguments.epochs)[name]
+        tuned, controller, callbacks = model, None, []
+        if algorithms is None:
+            tuned = keras.models.clone_model(model)
+            tuned.set_weights(model.get_weights())
+        else:
+            config = kc.register_default_init_args({"compression": algorithms}, data)
+            controller, tuned = kc.create_compressed_model(model, config)
+            callbacks = kc.create_compression_callbacks(controller)
+        compile_for(tuned, arguments.epochs * (len(train_images) // BATCH))
+        tuned.fit(data, epochs=arguments.epochs, callbacks=callbacks, verbose=2)
+        accuracy = tuned.evaluate(images, labels, batch_size=500, verbose=0)[1]
+        level = controller.compression_rate if controller else 0.0
+        rows.append([name, arguments.epochs, round(100 * accuracy, 2), round(100 * level, 3)])
+        print(format_table(["variant", "epochs", "accuracy %", "level %"], rows), flush=True)
+
+
+if __name__ == "__main__":
+    main()

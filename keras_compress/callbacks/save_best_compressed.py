@@ -1,0 +1,54 @@
+"""SaveBestCompressed: keeps the best model of those that are fully compressed."""
+
+from __future__ import annotations
+
+import warnings
+
+from keras_compress._keras import keras
+from keras_compress.algorithms import CompressionStage
+from keras_compress.controller import CompressionController
+
+__all__ = ["SaveBestCompressed"]
+
+
+class SaveBestCompressed(keras.callbacks.ModelCheckpoint):
+    """Keras' ``ModelCheckpoint`` with ``save_best_only``, blind to epochs whose compression is not yet complete.
+
+    A model is most accurate before it is compressed; the ordinary callback keeps that one. Warns at the end of ``fit`` if
+    no epoch was fully compressed, since then nothing was saved.
+
+    Args:
+        controller: from ``create_compressed_model``.
+        filepath: as in ``ModelCheckpoint``.
+        monitor: a name in the logs. Default ``"val_loss"``.
+        **options: as in ``ModelCheckpoint``, but for ``save_best_only``.
+
+    Example::
+
+        callbacks = [*create_compression_callbacks(controller), SaveBestCompressed(controller, "best.keras")]
+    """
+
+    def __init__(self, controller: CompressionController, filepath: str, monitor: str = "val_loss", **options):
+        super().__init__(str(filepath), monitor, save_best_only=True, **options)
+        self._controller = controller
+        self._seen = False
+
+    def _complete(self) -> bool:
+        complete = self._controller.compression_stage() is CompressionStage.FULLY_COMPRESSED
+        self._seen |= complete
+        return complete
+
+    def on_train_batch_end(self, batch, logs=None):
+        if self.save_freq != "epoch" and self._complete():
+            super().on_train_batch_end(batch, logs)
+
+    def on_epoch_end(self, epoch, logs=None):
+        if self._complete():
+            super().on_epoch_end(epoch, logs)
+
+    def on_train_end(self, logs=None):
+        if not self._seen:
+            warnings.warn(
+                "No epoch was fully compressed, so no best model was saved. Train beyond the target epoch of the schedule.",
+                stacklevel=2,
+            )

@@ -1,0 +1,52 @@
+"""Plots of a configuration. They need matplotlib, which the package does not install by itself."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+
+from keras_compress.config import CompressionConfig
+from keras_compress.errors import CompressionError, ConfigError
+
+__all__ = ["plot_schedule"]
+
+
+def plot_schedule(config: CompressionConfig | dict, epochs: int | None = None, axes: Any = None) -> Any:
+    """Draw the level of every algorithm of a configuration over the epochs.
+
+    Args:
+        config: the configuration.
+        epochs: how far to draw. Default: a tenth beyond the last change of a level.
+        axes: matplotlib axes to draw on. Default: new ones.
+
+    Returns:
+        The axes; ``axes.figure.savefig("schedule.png")`` writes a picture.
+
+    Raises:
+        ConfigError: no algorithm of the configuration has a level.
+        CompressionError: matplotlib is missing.
+    """
+    if not isinstance(config, CompressionConfig):
+        config = CompressionConfig.from_dict(config)
+    scheduled = [algorithm for algorithm in config.compression if algorithm.has_level]
+    if not scheduled:
+        names = [algorithm.name for algorithm in config.compression]
+        raise ConfigError(
+            f"Nothing to draw. Expected: an algorithm with a level, such as 'magnitude_sparsity'. Received: {names}."
+        )
+    try:
+        from matplotlib import pyplot
+    except ImportError:
+        raise CompressionError("plot_schedule needs matplotlib: pip install matplotlib") from None
+    if epochs is None:
+        ends = [algorithm.final_epoch() for algorithm in scheduled]
+        epochs = max(2, *(round(1.1 * end) + 1 if end is not None else 20 for end in ends))
+    axes = pyplot.subplots(figsize=(7, 4))[1] if axes is None else axes
+    positions = np.linspace(0, epochs, 50 * epochs + 1)
+    for algorithm in scheduled:
+        axes.plot(positions, [algorithm.planned_level(at) for at in positions], label=algorithm.name)
+    axes.set(xlabel="epoch", ylabel="level", title="Level over the epochs", ylim=(0, None))
+    axes.legend()
+    axes.grid(alpha=0.3)
+    return axes
