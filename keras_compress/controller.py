@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+import dataclasses
 from collections.abc import Sequence
 from functools import partial
 from pathlib import Path
@@ -15,6 +16,7 @@ from keras_compress.algorithms import (
     BoundOp,
     CompressionAlgorithm,
     CompressionStage,
+    Plan,
     Position,
     SkippedWeight,
     registered_algorithms,
@@ -30,7 +32,7 @@ from keras_compress.graph.passes.strip import strip
 from keras_compress.graph.snapshot import ModelSnapshot
 from keras_compress.graph.variables import leaf_layers
 from keras_compress.layers import CompressedLayer, weight_owner
-from keras_compress.layers.weight_op import op_stage
+from keras_compress.layers.weight_op import Stage, op_stage
 from keras_compress.report import CompressionStatistics, Coverage, collect_statistics, coverage_of
 from keras_compress.scheduler import CompressionScheduler
 from keras_compress.state import CompressionState
@@ -124,7 +126,14 @@ def _prepared(model: keras.Model, config: CompressionConfig) -> ModelSnapshot:
 def _plan(snapshot: ModelSnapshot, config: CompressionConfig):
     """Let every algorithm plan on the same graph; return the edits by algorithm, and what none of them touches."""
     graph = ModelGraph(snapshot)
-    plans = [algorithm.plan(graph, config.plan_context()) for algorithm in config.compression]
+    context = config.plan_context()
+    planned: dict[int, Plan] = {}
+    for number, algorithm in sorted(enumerate(config.compression), key=lambda item: item[1].weight_stage):
+        plan = planned[number] = algorithm.plan(graph, context)
+        if algorithm.weight_stage is Stage.BINARIZE:
+            binary = {edit.layer for edit in plan.edits if isinstance(edit, WrapWeight)}
+            context = dataclasses.replace(context, binary_layers=context.binary_layers | binary)
+    plans = [planned[number] for number in range(len(config.compression))]
     edits = [list(plan.edits) for plan in plans]
     _refuse_conflicts(config, edits)
     touched = {(edit.layer, edit.weight) for part in edits for edit in part if isinstance(edit, WrapWeight)}
@@ -135,10 +144,20 @@ def _plan(snapshot: ModelSnapshot, config: CompressionConfig):
 def _refuse_conflicts(config: CompressionConfig, edits: Sequence[Sequence[Edit]]) -> None:
     """Raise a ConfigError if two algorithms want to do the same kind of thing to the same weight or edge."""
     owners: dict[tuple, str] = {}
+    masked: dict[tuple[str, str], str] = {}
+    for algorithm, part in zip(config.compression, edits, strict=True):
+        if algorithm.weight_stage is Stage.MASK:
+            masked.update({(edit.layer, edit.weight): algorithm.name for edit in part if isinstance(edit, WrapWeight)})
     for algorithm, part in zip(config.compression, edits, strict=True):
         for edit in part:
             if isinstance(edit, WrapWeight):
                 places = [(edit.layer, edit.weight, op_stage(edit.op).name)]
+                if algorithm.weight_stage is Stage.BINARIZE and (edit.layer, edit.weight) in masked:
+                    raise ConfigError(
+                        f"'{masked[edit.layer, edit.weight]}' and '{algorithm.name}' cannot share the weight "
+                        f"'{edit.weight}' of '{edit.layer}': a binary weight has two values, and neither is zero. Give "
+                        "them different layers with 'ignored_scopes' or 'target_scopes'."
+                    )
             else:
                 places = [(source.layer, str(source), str(ref)) for source in edit.sources for ref in edit.consumers]
             for place in places:
@@ -204,7 +223,7 @@ class CompressionController:
 
     def _initialize(self) -> None:
         """Give all operations their first numbers: masks first, quantizers last, as they are applied to a weight."""
-        parts = sorted(self._parts, key=lambda part: min((bound.op.stage for bound in part[1]), default=0))
+        parts = sorted(self._parts, key=lambda part: part[0].weight_stage)
         changed = [part[0] for part in parts if part[0].initialize(part[1], self.model, self.config.init_data)]
         self._adapt_batch_norm(changed)
 

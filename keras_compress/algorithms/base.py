@@ -21,7 +21,7 @@ from keras_compress.calibration import BatchNormAdaptation
 from keras_compress.data import Dataset
 from keras_compress.errors import ConfigError, nearest
 from keras_compress.graph import Edit, ModelGraph, ModelSnapshot
-from keras_compress.layers import WeightOp
+from keras_compress.layers import Stage, WeightOp
 from keras_compress.settings import OneOrMore, Settings
 
 __all__ = [
@@ -69,11 +69,17 @@ class Position:
 
 @dataclass(frozen=True)
 class PlanContext:
-    """What an algorithm is told besides the graph: the root keys of the configuration that concern all algorithms."""
+    """What an algorithm is told besides the graph.
+
+    Attributes:
+        target_device, ignored_scopes, target_scopes: the root keys of the configuration that concern all algorithms.
+        binary_layers: paths of layers that another algorithm brings to one bit, so that they need no other grid.
+    """
 
     target_device: str = "ANY"
     ignored_scopes: tuple[str, ...] = ()
     target_scopes: tuple[str, ...] | None = None
+    binary_layers: frozenset[str] = frozenset()
 
 
 @dataclass(frozen=True)
@@ -129,10 +135,12 @@ class CompressionAlgorithm(Settings):
         target_scopes: the only layers touched. Default: all.
         validate_scopes: whether a pattern that names no layer is an error. Default True.
         compression_lr_multiplier: accepted for other frameworks, without effect.
+        weight_stage: the stage of the operations it puts on weights; algorithms plan and initialize in this order.
         has_level: whether a level can be set and frozen. Default False.
     """
 
     name: ClassVar[str] = ""
+    weight_stage: ClassVar[Stage] = Stage.QUANTIZE
     has_level: ClassVar[bool] = False
     _registry: ClassVar[dict[str, type[CompressionAlgorithm]]] = {}
 
@@ -203,6 +211,14 @@ class CompressionAlgorithm(Settings):
     def stage(self, ops: Sequence[BoundOp], position: Position) -> CompressionStage:
         """Return how far this algorithm has come at ``position``."""
         return CompressionStage.FULLY_COMPRESSED
+
+    def learning_rate(self, epoch: float) -> float | None:
+        """Return the learning rate the optimizer should have, or None to leave it."""
+        return None
+
+    def weight_decay(self, epoch: float) -> float | None:
+        """Return the decoupled weight decay the optimizer should have, or None to leave it."""
+        return None
 
     def compression_rate(self, ops: Sequence[BoundOp]) -> float | None:
         """Return the share that was removed, in [0, 1], for algorithms that have one."""

@@ -10,7 +10,7 @@ from keras_compress.algorithms.base import BoundOp, CompressionAlgorithm, Plan, 
 from keras_compress.algorithms.sparsity import ask_level, plan_masks, share_of_zeros
 from keras_compress.data import Dataset
 from keras_compress.graph import ModelGraph
-from keras_compress.layers import BinaryMask
+from keras_compress.layers import BinaryMask, Stage
 
 __all__ = ["ConstSparsity"]
 
@@ -24,6 +24,7 @@ class ConstSparsity(CompressionAlgorithm):
     """
 
     name: ClassVar[str] = "const_sparsity"
+    weight_stage: ClassVar[Stage] = Stage.MASK
 
     algorithm: Literal["const_sparsity"] = "const_sparsity"
 

@@ -96,7 +96,7 @@ class MagnitudeSparsity(SparsityAlgorithm):
         return self.initial_level > 0
 
     def set_level(self, ops: Sequence[BoundOp], level: float) -> None:
-        for group in [[bound] for bound in ops] if self.local else [list(ops)]:
+        for group in self.groups(ops):
             importances = [self._importance(bound) for bound in group]
             for bound, mask in zip(group, keep_largest(importances, level), strict=True):
                 bound.op.mask.assign(mask)

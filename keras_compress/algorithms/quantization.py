@@ -185,7 +185,7 @@ class Quantization(CompressionAlgorithm):
         if self.validate_scopes:
             self._check_scopes(paths)
         weight_edits, skipped = self._plan_weights(graph, scope, context)
-        return Plan((*weight_edits, *self._plan_activations(graph, scope)), tuple(skipped))
+        return Plan((*weight_edits, *self._plan_activations(graph, scope, context)), tuple(skipped))
 
     def _check_scopes(self, paths: Sequence[str]) -> None:
         """Raise a ConfigError for a scope anywhere in the sections that names no layer."""
@@ -207,6 +207,8 @@ class Quantization(CompressionAlgorithm):
         for path, node in graph.layers():
             for weight in node.spec.weights:
                 shape = graph.weight_shape(path, weight.path)
+                if path in context.binary_layers:
+                    continue
                 if shape is None:
                     self._refuse_unknown_weight(graph, path, node, weight.path)
                     continue
@@ -238,12 +240,13 @@ class Quantization(CompressionAlgorithm):
                 f"Expected: one of {names}. Received: weights={{{weight!r}: …}}. Correct the registration."
             )
 
-    def _plan_activations(self, graph: ModelGraph, scope: Scope) -> list[InsertLayer]:
+    def _plan_activations(self, graph: ModelGraph, scope: Scope, context: PlanContext) -> list[InsertLayer]:
         group = Scope(self.activations.ignored_scopes, self.activations.target_scopes)
 
         def wants(node: GraphNode) -> bool:
             runs_in_integers = node.spec.role in (LayerRole.COMPUTE, LayerRole.MERGE)
-            return runs_in_integers and node.ref.layer in scope and node.ref.layer in group
+            path = node.ref.layer
+            return runs_in_integers and path in scope and path in group and path not in context.binary_layers
 
         points = quantization_points(graph, wants, outputs=self.quantize_outputs)
         points = [point for source in [self._allowed(graph, point) for point in points] for point in source]

@@ -98,7 +98,7 @@ class RBSparsity(SparsityAlgorithm):
         return [shape for shape in found if shape is not None]
 
     def initialize(self, ops: Sequence[BoundOp], model: keras.Model, data: Dataset | None) -> bool:
-        for group in self._groups(ops):
+        for group in self.groups(ops):
             ranks = _ranks([importance(bound.weight_array(), normed=True) for bound in group])
             for bound, rank in zip(group, ranks, strict=True):
                 bound.op.gates.assign((rank - self.initial_level) * (INITIAL_LOGIT / PACE))
@@ -112,14 +112,10 @@ class RBSparsity(SparsityAlgorithm):
         for bound in ops:
             bound.op.freeze(frozen)
 
-    def _groups(self, ops: Sequence[BoundOp]) -> list[list[BoundOp]]:
-        """Return the operations that share a level."""
-        return [[bound] for bound in ops] if self.local else [list(ops)]
-
     def loss(self, ops: Sequence[BoundOp]) -> tf.Tensor | None:
         if not ops:
             return None
-        losses = [_level_loss([bound.op for bound in group]) for group in self._groups(ops)]
+        losses = [_level_loss([bound.op for bound in group]) for group in self.groups(ops)]
         for bound in ops:
             bound.op.draw_anew()
         return tf.add_n(losses) / float(len(losses))

@@ -27,7 +27,7 @@ from keras_compress.algorithms.base import (
 from keras_compress.calibration import BatchNormAdaptation
 from keras_compress.errors import ConfigError
 from keras_compress.graph import ModelGraph, WrapWeight
-from keras_compress.layers import SparsityMask
+from keras_compress.layers import SparsityMask, Stage
 from keras_compress.schedules import (
     ADAPTIVE_STEP,
     adaptive_level,
@@ -137,6 +137,7 @@ class SparsityAlgorithm(CompressionAlgorithm):
         initializer: adaptation of batch normalization to the zeros.
     """
 
+    weight_stage: ClassVar[Stage] = Stage.MASK
     has_level: ClassVar[bool] = True
 
     sparsity_init: Level = 0.0
@@ -166,6 +167,11 @@ class SparsityAlgorithm(CompressionAlgorithm):
     def initial_level(self) -> float:
         """The level before training."""
         return self.params.multistep_sparsity_levels[0] if self.params.schedule == "multistep" else self.sparsity_init
+
+    def groups(self, ops: Sequence[BoundOp]) -> list[list[BoundOp]]:
+        """Return the operations that share a level: all together, or each by itself."""
+        together = [list(ops)] if ops else []
+        return [[bound] for bound in ops] if self.local else together
 
     @property
     def local(self) -> bool:

@@ -19,10 +19,11 @@ from tqdm import tqdm
 from keras_compress._keras import keras
 from keras_compress.calibration.range_estimators import ESTIMATORS, RangeEstimator
 from keras_compress.data import Dataset, input_specs, pack_inputs, tensor_specs
-from keras_compress.layers import FakeQuantize, observing
+from keras_compress.graph.variables import sublayers
+from keras_compress.layers import BinaryActivation, FakeQuantize, observing
 from keras_compress.settings import Settings
 
-__all__ = ["Measurement", "RangeInitializer", "RangeParams", "calibrate_activations", "calibrate_weight"]
+__all__ = ["Measurement", "RangeInitializer", "RangeParams", "calibrate_activations", "calibrate_weight", "observable"]
 
 CALIBRATION_BATCH = 32
 
@@ -89,8 +90,8 @@ class Measurement:
 
 def calibrate_activations(
     model: keras.Model,
-    measurements: Mapping[FakeQuantize, Measurement],
-    all_quantizers: Iterable[FakeQuantize],
+    measurements: Mapping[FakeQuantize | BinaryActivation, Measurement],
+    all_quantizers: Iterable[FakeQuantize | BinaryActivation],
     data: Dataset,
 ) -> None:
     """Set the ranges of activation quantizers in one pass over the data.
@@ -129,13 +130,18 @@ def calibrate_activations(
         quantizer.set_range(*observer.range())
 
 
+def observable(model: keras.Model) -> list[FakeQuantize | BinaryActivation]:
+    """Return every operation of a model that can be switched off and observed."""
+    return [layer for layer in sublayers(model) if isinstance(layer, (FakeQuantize, BinaryActivation))]
+
+
 class _Observer:
     """Shows the rows of tensors that hold data, and no more samples than were asked for, to estimators.
 
     Each tensor that the quantizer is called on has an estimator of its own.
     """
 
-    def __init__(self, quantizer: FakeQuantize, measurement: Measurement):
+    def __init__(self, quantizer: FakeQuantize | BinaryActivation, measurement: Measurement):
         self._shape = quantizer.range_variable_shape
         self._limit = measurement.initializer.num_init_samples
         self._estimators = [

@@ -5,7 +5,9 @@ from __future__ import annotations
 from pathlib import Path
 
 from keras_compress._keras import keras
+from keras_compress.algorithms import CompressionAlgorithm
 from keras_compress.callbacks.checkpoint_manager_callback import CheckpointManagerCallback
+from keras_compress.callbacks.optimizer_callback import OptimizerCallback
 from keras_compress.callbacks.save_best_compressed import SaveBestCompressed
 from keras_compress.callbacks.scheduler_callback import SchedulerCallback
 from keras_compress.callbacks.statistics_callback import StatisticsCallback
@@ -13,6 +15,7 @@ from keras_compress.controller import CompressionController
 
 __all__ = [
     "CheckpointManagerCallback",
+    "OptimizerCallback",
     "SaveBestCompressed",
     "SchedulerCallback",
     "StatisticsCallback",
@@ -27,7 +30,8 @@ def create_compression_callbacks(
     log_tensorboard: bool = True,
     log_text: bool = False,
 ) -> list[keras.callbacks.Callback]:
-    """Return the callbacks that ``fit`` needs: one that steps the scheduler, one that logs statistics.
+    """Return the callbacks that ``fit`` needs: one that steps the scheduler, one that logs statistics, and one that
+    guides the optimizer where an algorithm has something to say about learning rate or weight decay.
 
     Args:
         controller: from ``create_compressed_model``.
@@ -38,5 +42,15 @@ def create_compression_callbacks(
     log_dir = log_dir or controller.config.log_dir
     return [
         SchedulerCallback(controller.scheduler),
+        *([OptimizerCallback(controller)] if _guides_the_optimizer(controller) else []),
         StatisticsCallback(controller, log_dir if log_tensorboard else None, log_text=log_text),
     ]
+
+
+def _guides_the_optimizer(controller: CompressionController) -> bool:
+    methods = ("learning_rate", "weight_decay")
+    return any(
+        getattr(type(algorithm), method) is not getattr(CompressionAlgorithm, method)
+        for algorithm in controller.config.compression
+        for method in methods
+    )

@@ -1,5 +1,6 @@
 """What is done to a tensor: Keras layers that own every variable that compression adds."""
 
+from keras_compress.layers.binarize import BinaryActivation, BinaryWeight
 from keras_compress.layers.compressed_layer import CompressedLayer, weight_owner
 from keras_compress.layers.fake_quantize import AsymmetricFakeQuantize, FakeQuantize, SymmetricFakeQuantize, observing
 from keras_compress.layers.fixed_fake_quantize import FixedFakeQuantize
@@ -9,7 +10,9 @@ from keras_compress.layers.weight_op import IntegerWeight, Stage, WeightOp
 
 __all__ = [
     "AsymmetricFakeQuantize",
+    "BinaryActivation",
     "BinaryMask",
+    "BinaryWeight",
     "CompressedLayer",
     "FakeQuantize",
     "FixedFakeQuantize",

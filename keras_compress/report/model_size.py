@@ -80,6 +80,8 @@ def _packed(values: np.ndarray, num_bits: int) -> bytes:
     if num_bits == 32:
         return np.asarray(values, np.float32).tobytes()
     flat = values.reshape(-1).astype(np.int64)
+    if num_bits == 1:
+        return np.packbits(flat > 0).tobytes()
     if num_bits == 8:
         return flat.astype(np.uint8).tobytes()
     bits = (flat[:, None] >> np.arange(num_bits)) & 1

@@ -1,0 +1,217 @@
+"""Binarization: convolutions of two-valued weights and two-valued activations, switched on in stages.
+
+Source: Kozlov et al. 2020, arXiv:2002.08679, section 4.2; Rastegari et al. 2016, arXiv:1603.05279; Zhou et al. 2016,
+arXiv:1606.06160.
+"""
+
+from __future__ import annotations
+
+import warnings
+from collections.abc import Sequence
+from typing import Annotated, ClassVar, Literal
+
+from pydantic import Field
+
+from keras_compress._keras import keras, serialize
+from keras_compress.algorithms.base import (
+    OUTSIDE,
+    BoundOp,
+    CompressionAlgorithm,
+    CompressionStage,
+    Plan,
+    PlanContext,
+    Position,
+    SkippedWeight,
+)
+from keras_compress.calibration import (
+    BatchNormAdaptation,
+    Measurement,
+    RangeInitializer,
+    calibrate_activations,
+    observable,
+)
+from keras_compress.data import Dataset
+from keras_compress.graph import GraphNode, InsertLayer, ModelGraph, NodeRef, TensorRef, WrapWeight
+from keras_compress.layers import BinaryActivation, BinaryWeight, Stage
+from keras_compress.settings import OneOrMore, Settings
+
+__all__ = ["Binarization", "StagedParams"]
+
+LayerType = Literal["Conv1D", "Conv2D", "DepthwiseConv2D", "Dense"]
+
+
+class StagedParams(Settings):
+    """The stages: floating point, binary activations, binary weights too, falling learning rate without weight decay.
+
+    Attributes:
+        activations_quant_start_epoch, weights_quant_start_epoch: epochs, counted from 0, from whose start on activations
+            and weights are binary; 0 for from before training on. Default 1.
+        lr_poly_drop_start_epoch: from here on the learning rate falls to zero, over ``lr_poly_drop_duration_epochs``.
+            Default: it does not fall.
+        lr_poly_drop_duration_epochs: default 30.
+        base_lr: the learning rate at which the fall starts. Default 1e-3.
+        base_wd: weight decay until ``disable_wd_start_epoch``. Default: that of the optimizer.
+        disable_wd_start_epoch: from here on weight decay is 0. Default: it stays.
+        batch_multiplier: accepted for other frameworks.
+    """
+
+    activations_quant_start_epoch: int = Field(1, ge=0)
+    weights_quant_start_epoch: int = Field(1, ge=0)
+    lr_poly_drop_start_epoch: int | None = Field(None, ge=0)
+    lr_poly_drop_duration_epochs: int = Field(30, ge=1)
+    base_lr: float = Field(1e-3, gt=0)
+    base_wd: float | None = Field(None, ge=0)
+    disable_wd_start_epoch: int | None = Field(None, ge=0)
+    batch_multiplier: int | None = None
+
+
+class BinarizationInit(Settings):
+    """How the scales of activations are first set, and batch normalization is adapted.
+
+    Attributes:
+        range: how many samples the scale is measured on: the smallest of the top 0.1 % of values.
+        batchnorm_adaptation: used where weights or activations are binary from before training on.
+    """
+
+    range: RangeInitializer = RangeInitializer()
+    batchnorm_adaptation: BatchNormAdaptation = BatchNormAdaptation()
+
+
+class Binarization(CompressionAlgorithm):
+    """One bit for weights and activations of convolutions.
+
+    The first convolution, the classifier and the convolutions of shortcuts usually stay in floating point, or go to
+    INT8: list them under ``ignored_scopes``, or let :func:`keras_compress.keep_in_float` do it.
+
+    Attributes:
+        mode: ``xnor`` (default): weights have one scale per output channel; ``dorefa``: one per weight tensor.
+        layer_types: classes of layers to binarize, of ``Conv1D``, ``Conv2D``, ``DepthwiseConv2D`` and ``Dense``. Default:
+            ``Conv2D``.
+        params: the stages, see :class:`StagedParams`.
+        initializer: samples for the scales of activations.
+
+    Example:
+        >>> Binarization(mode="dorefa", params={"weights_quant_start_epoch": 3}).params.activations_quant_start_epoch
+        1
+    """
+
+    name: ClassVar[str] = "binarization"
+    weight_stage: ClassVar[Stage] = Stage.BINARIZE
+
+    algorithm: Literal["binarization"] = "binarization"
+    mode: Literal["xnor", "dorefa"] = "xnor"
+    layer_types: Annotated[tuple[LayerType, ...], OneOrMore()] = ("Conv2D",)
+    params: StagedParams = StagedParams()
+    initializer: BinarizationInit = BinarizationInit()
+
+    def plan(self, graph: ModelGraph, context: PlanContext) -> Plan:
+        scope = self.scope(context)
+        scope.check([path for path, _ in graph.layers()])
+        edits: list[WrapWeight] = []
+        skipped: list[SkippedWeight] = []
+        for path, node in graph.layers():
+            for weight in node.spec.weights:
+                if path not in scope:
+                    skipped.append(SkippedWeight(path, weight.path, OUTSIDE))
+                elif not self._takes(node):
+                    reason = f"binarization was asked for layers of class {', '.join(self.layer_types)}"
+                    skipped.append(SkippedWeight(path, weight.path, reason))
+                else:
+                    axes = weight.channel_axes if self.mode == "xnor" else None
+                    edits.append(
+                        WrapWeight(path, weight.path, serialize(BinaryWeight(axes, name=f"{weight.path}_binarizer")))
+                    )
+        return Plan((*edits, *_plan_activations(graph, {edit.layer for edit in edits})), tuple(skipped))
+
+    def _takes(self, node: GraphNode) -> bool:
+        return node.stock and node.class_name in self.layer_types
+
+    def initialize(self, ops: Sequence[BoundOp], model: keras.Model, data: Dataset | None) -> bool:
+        activations = [bound.op for bound in ops if bound.variable is None]
+        samples = self.initializer.range.num_init_samples
+        if activations and (data is None or not samples):
+            warnings.warn(
+                f"{len(activations)} binary activations have no measured scale, because no data were given. Pass some: "
+                'config = kc.register_default_init_args(config, train_dataset), with "num_init_samples" above 0.',
+                stacklevel=2,
+            )
+        elif activations and data is not None:
+            top = Measurement(RangeInitializer(type="percentile", num_init_samples=samples))
+            calibrate_activations(model, dict.fromkeys(activations, top), observable(model), data)
+        return self.update(ops, Position())
+
+    @property
+    def batch_norm_adaptation(self) -> BatchNormAdaptation:
+        return self.initializer.batchnorm_adaptation
+
+    def update(self, ops: Sequence[BoundOp], position: Position) -> bool:
+        if position.step_in_epoch >= 0:
+            return False
+        changed = False
+        for bound in ops:
+            active = self._is_active(bound, position)
+            if active != bool(bound.op.active.numpy()):
+                bound.op.active.assign(active)
+                changed = True
+        return changed
+
+    def _is_active(self, bound: BoundOp, position: Position) -> bool:
+        params = self.params
+        of_weights = bound.variable is not None
+        start = params.weights_quant_start_epoch if of_weights else params.activations_quant_start_epoch
+        return max(position.epoch, 0) >= start
+
+    def final_epoch(self) -> int | None:
+        start = max(self.params.activations_quant_start_epoch, self.params.weights_quant_start_epoch)
+        return start if start > 0 else -1
+
+    def stage(self, ops: Sequence[BoundOp], position: Position) -> CompressionStage:
+        active = {bool(bound.op.active.numpy()) for bound in ops}
+        if active <= {True}:
+            return CompressionStage.FULLY_COMPRESSED
+        return CompressionStage.PARTIALLY_COMPRESSED if True in active else CompressionStage.UNCOMPRESSED
+
+    def learning_rate(self, epoch: float) -> float | None:
+        start = self.params.lr_poly_drop_start_epoch
+        if start is None or epoch < start:
+            return None
+        left = 1.0 - (epoch - start) / self.params.lr_poly_drop_duration_epochs
+        return self.params.base_lr * max(left, 0.0)
+
+    def weight_decay(self, epoch: float) -> float | None:
+        start = self.params.disable_wd_start_epoch
+        return 0.0 if start is not None and epoch >= start else self.params.base_wd
+
+    def statistics(self, ops: Sequence[BoundOp]) -> dict[str, float]:
+        weights = [bound.op for bound in ops if bound.variable is not None]
+        activations = [bound.op for bound in ops if bound.variable is None]
+        return {
+            "binary_weights": float(sum(bool(op.active.numpy()) for op in weights)),
+            "binary_activations": float(sum(bool(op.active.numpy()) for op in activations)),
+        }
+
+    def remarks(self) -> list[str]:
+        remarks = super().remarks()
+        if self.params.batch_multiplier is not None:
+            remarks.append("'binarization.params.batch_multiplier' has no effect: set the batch size of your data.")
+        return remarks
+
+
+def _plan_activations(graph: ModelGraph, layers: set[str]) -> list[InsertLayer]:
+    """Return one binarizer for every tensor that the layers read, shared by those that read the same one."""
+    readers: dict[TensorRef, list[NodeRef]] = {}
+    for node in graph.nodes.values():
+        if node.ref.layer in layers:
+            for tensor in node.inputs:
+                readers.setdefault(tensor, []).append(node.ref)
+    taken = {path for path, _ in graph.layers()}
+    edits = []
+    for tensor, consumers in readers.items():
+        path = tensor.layer + "_binarizer"
+        while path in taken:
+            path += "_"
+        taken.add(path)
+        scope = graph.producer(tensor).scope
+        op = BinaryActivation(name=path[len(scope) :])
+        edits.append(InsertLayer(scope, serialize(op), (tensor,), tuple(consumers)))
+    return edits

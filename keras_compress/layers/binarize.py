@@ -1,0 +1,126 @@
+"""BinaryWeight and BinaryActivation: two values instead of floating point numbers.
+
+Both pass everything through until they are switched on; when that happens is decided elsewhere.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import numpy as np
+import tensorflow as tf
+
+from keras_compress._keras import inferring_shapes, keras, register
+from keras_compress.layers.weight_op import IntegerWeight, Stage, WeightOp
+from keras_compress.numerics import binarize, binary_scale, threshold
+
+__all__ = ["BinaryActivation", "BinaryWeight"]
+
+
+@register
+class BinaryWeight(WeightOp):
+    """Maps a weight to ``mean(|w|) * sign(w)`` once it is active; see :func:`~keras_compress.numerics.binarize`.
+
+    Args:
+        channel_axes: axes of the output channels, each with a scale of its own, as XNOR-Net has it; None (default) for
+            one scale, as DoReFa has it.
+
+    Attributes:
+        active: bool variable.
+
+    Example:
+        >>> op = BinaryWeight(channel_axes=(-1,))
+        >>> op.build((2, 1))
+        >>> op.active.assign(True).numpy().item()
+        True
+        >>> op(tf.constant([[1.0], [-3.0]])).numpy().tolist()
+        [[2.0], [-2.0]]
+    """
+
+    stage = Stage.BINARIZE
+
+    def __init__(self, channel_axes: tuple[int, ...] | None = None, **kwargs):
+        super().__init__(**kwargs)
+        self.channel_axes = None if channel_axes is None else tuple(channel_axes)
+
+    def build(self, input_shape):
+        rank = len(tf.TensorShape(input_shape))
+        channels = {axis % rank for axis in self.channel_axes or ()}
+        self.axes = [axis for axis in range(rank) if axis not in channels]
+        self.active = self.add_weight("active", (), "bool", "zeros", trainable=False)
+        super().build(input_shape)
+
+    def call(self, inputs):
+        values = tf.cast(inputs, tf.float32)
+        return tf.cast(tf.where(self.active, binarize(values, self.axes), values), inputs.dtype)
+
+    def to_integer(self, weight: np.ndarray) -> IntegerWeight | None:
+        if not self.active.numpy():
+            return None
+        scale = binary_scale(tf.constant(weight), self.axes).numpy()
+        values = np.where(weight > 0, 1, -1).astype(np.int8)
+        return IntegerWeight(values, scale, np.zeros(scale.shape, np.int32), num_bits=1)
+
+    def get_config(self) -> dict:
+        return {**super().get_config(), "channel_axes": self.channel_axes}
+
+
+@register
+class BinaryActivation(WeightOp):
+    """Maps values above ``scale * thresholds`` to ``scale`` and others to 0 once it is active.
+
+    See :func:`~keras_compress.numerics.threshold`. Zero is one of the two values, so zero padding is exact. Scale and
+    thresholds are trained; the scale is stored as its logarithm and the thresholds as logits, so that they stay above 0
+    and within (0, 1).
+
+    Attributes:
+        active: bool variable.
+        log_scale: trainable scalar.
+        threshold_logits: trainable, one per channel (the last axis).
+
+    Source: Kozlov et al. 2020, arXiv:2002.08679, section 4.2.
+    """
+
+    stage = Stage.BINARIZE
+
+    def __init__(self, **kwargs):
+        super().__init__(**kwargs)
+        self.supports_masking = True
+        self._observer: Callable[[tf.Tensor], None] | None = None
+
+    #: As of a quantizer with one range, so that calibration can measure it.
+    range_variable_shape = ()
+
+    def build(self, input_shape):
+        channels = tf.TensorShape(input_shape)[-1]
+        if channels is None:
+            raise ValueError(
+                f"'{self.name}' has a threshold per channel and needs their number. Received: shape={input_shape}. "
+                "Give the model's Input a fixed size there."
+            )
+        zeros = keras.initializers.Zeros()
+        self.active = self.add_weight("active", (), "bool", "zeros", trainable=False)
+        self.log_scale = self.add_weight("log_scale", (), initializer=zeros)
+        self.threshold_logits = self.add_weight("threshold_logits", (channels,), initializer=zeros)
+        super().build(input_shape)
+
+    def call(self, inputs):
+        if self._observer is not None:
+            self._observer(inputs)
+            return inputs
+        return inputs if inferring_shapes() else self._binarized(inputs)
+
+    @tf.autograph.experimental.do_not_convert
+    def _binarized(self, inputs: tf.Tensor) -> tf.Tensor:
+        values = tf.cast(inputs, tf.float32)
+        out = threshold(values, *self.levels())
+        return tf.cast(tf.where(self.active, out, values), inputs.dtype)
+
+    def levels(self) -> tuple[tf.Tensor, tf.Tensor]:
+        """Return the scale, a scalar, and the thresholds in units of it, one per channel."""
+        return tf.exp(self.log_scale), tf.sigmoid(self.threshold_logits)
+
+    def set_range(self, low: np.ndarray, high: np.ndarray) -> None:
+        """Start from a measured scale, ``high``."""
+        if high > 0:
+            self.log_scale.assign(np.log(high))
