@@ -10,11 +10,15 @@ from typing import Any
 from keras_compress._keras import keras
 from keras_compress.errors import ExportError
 from keras_compress.export.frozen_graph import export_frozen_graph
+from keras_compress.export.openvino import export_openvino
 
-__all__ = ["export_frozen_graph", "export_model"]
+__all__ = ["export_frozen_graph", "export_model", "export_openvino"]
 
-EXPORTERS: dict[str, Callable[..., Path]] = {"frozen_graph": export_frozen_graph}
-SUFFIXES = {".pb": "frozen_graph"}
+EXPORTERS: dict[str, Callable[..., Path]] = {
+    "frozen_graph": export_frozen_graph,
+    "openvino": export_openvino,
+}
+SUFFIXES = {".pb": "frozen_graph", ".xml": "openvino"}
 
 
 def export_model(model: keras.Model, path: str | Path, save_format: str | None = None, **options: Any) -> Path:
@@ -23,7 +27,7 @@ def export_model(model: keras.Model, path: str | Path, save_format: str | None =
     Args:
         model: the compressed model; it is only read.
         path: the file to write. Missing folders are made; an existing file is replaced only by a complete new one.
-        save_format: ``"frozen_graph"``; by default the format of the suffix, ``.pb``.
+        save_format: ``"frozen_graph"`` or ``"openvino"``; by default the format of the suffix, ``.pb`` or ``.xml``.
         options: of the format, see :func:`~keras_compress.export.frozen_graph.export_frozen_graph`.
 
     Returns:

@@ -9,7 +9,14 @@ import numpy as np
 from keras_compress._keras import keras, serialize
 from keras_compress.graph.passes.strip import compressed_arrays, load_op, unwrap
 from keras_compress.graph.snapshot import ModelSnapshot, entries
-from keras_compress.layers import AsymmetricFakeQuantize, FakeQuantize, FixedFakeQuantize, SymmetricFakeQuantize
+from keras_compress.layers import (
+    AsymmetricFakeQuantize,
+    BinaryActivation,
+    FakeQuantize,
+    FixedFakeQuantize,
+    FixedThreshold,
+    SymmetricFakeQuantize,
+)
 from keras_compress.layers.compressed_layer import REGISTERED_NAME
 
 __all__ = ["fix_quantizers"]
@@ -17,13 +24,15 @@ __all__ = ["fix_quantizers"]
 WEIGHT_BITS = 8
 _QUANTIZERS = {keras.saving.get_registered_name(cls) for cls in (SymmetricFakeQuantize, AsymmetricFakeQuantize)}
 
+_BINARY_ACTIVATION = keras.saving.get_registered_name(BinaryActivation)
+
 
 def fix_quantizers(snapshot: ModelSnapshot) -> ModelSnapshot:
     """Return the model for inference in a runtime.
 
     Every operation on a weight is carried out and gone; where the weight ended on an integer grid, one fixed quantizer
     of eight bits with the same step follows it, since runtimes know only eight-bit containers. Every activation
-    quantizer becomes a fixed one.
+    quantizer becomes a fixed one, and so does every binary activation that is active.
     """
     edited = snapshot.edited()
     weights = dict(edited.weights)
@@ -35,9 +44,9 @@ def fix_quantizers(snapshot: ModelSnapshot) -> ModelSnapshot:
             op = _living_quantizer(entry, arrays)
             fixed, low, high = _fixed(op, op.num_bits)
             weights[path] = {"low": low, "high": high}
-            description = serialize(fixed)
-            entry.update({key: description[key] for key in ("module", "class_name", "registered_name", "config")})
-            entry["config"]["name"] = op.name
+            _replace(entry, fixed)
+        elif entry.get("registered_name") == _BINARY_ACTIVATION:
+            weights[path] = _fix_binary_activation(entry, weights[path])
     return ModelSnapshot(edited.config, weights, edited.custom_objects)
 
 
@@ -59,6 +68,25 @@ def _fix_layer(path: str, entry: dict, weights: dict) -> None:
     else:
         unwrap(entry)
         weights[path] = inner
+
+
+def _replace(entry: dict, layer: keras.layers.Layer) -> None:
+    """Make an entry that of another layer, with the same name and place in the graph."""
+    name, description = entry["config"]["name"], serialize(layer)
+    entry.update({key: description[key] for key in ("module", "class_name", "registered_name", "config")})
+    entry["config"]["name"] = name
+
+
+def _fix_binary_activation(entry: dict, arrays: Mapping[str, np.ndarray]) -> dict[str, np.ndarray]:
+    """Replace a trained binary activation by a fixed one, or by nothing if it is not active; return its arrays."""
+    description = {key: value for key, value in entry.items() if key != "inbound_nodes"}
+    op = load_op(description, arrays["threshold_logits"].shape, arrays, "")
+    if not op.active.numpy():
+        _replace(entry, keras.layers.Activation("linear"))
+        return {}
+    scale, thresholds = op.levels()
+    _replace(entry, FixedThreshold())
+    return {"thresholds": (scale * thresholds).numpy(), "scale": scale.numpy()}
 
 
 def _living_quantizer(entry: dict, arrays: Mapping[str, np.ndarray]) -> FakeQuantize:

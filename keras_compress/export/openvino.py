@@ -1,0 +1,87 @@
+"""Export to OpenVINO's own format: an ``.xml`` file and a ``.bin`` file with weights as integers, one bit where they are binary."""
+
+from __future__ import annotations
+
+import os
+import tempfile
+import warnings
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+from keras_compress._keras import keras
+from keras_compress.errors import ExportError
+from keras_compress.export.frozen_graph import export_frozen_graph
+from keras_compress.export.openvino_binary import rewrite_binary_convolutions
+from keras_compress.graph.variables import leaf_layers
+from keras_compress.layers import BinaryActivation
+
+__all__ = ["export_openvino"]
+
+
+def export_openvino(
+    model: keras.Model,
+    path: str | Path,
+    *,
+    input_names: Sequence[str] | None = None,
+    output_names: Sequence[str] | None = None,
+    batch_size: int | None = None,
+) -> Path:
+    """Write ``model`` as an OpenVINO model.
+
+    Quantized weights are stored as 8-bit integers, weights of binary convolutions as one bit each. OpenVINO runs one-bit
+    convolutions only in models whose shapes are fixed; a model that has them gets a batch of one unless told otherwise.
+
+    Args:
+        model: the compressed model; it is only read.
+        path: the ``.xml`` file to write; the ``.bin`` file lies beside it.
+        input_names, output_names: as in :func:`~keras_compress.export.frozen_graph.export_frozen_graph`.
+        batch_size: a fixed batch; None (default) leaves it open where possible.
+
+    Returns:
+        The path of the ``.xml`` file.
+
+    Raises:
+        ExportError: the ``openvino`` package is missing, or as for the frozen graph.
+    """
+    try:
+        import openvino
+        from openvino._offline_transformations import compress_quantize_weights_transformation
+    except ImportError:
+        raise ExportError("Writing OpenVINO files needs its package: pip install openvino") from None
+    path = Path(path)
+    if batch_size is None and _is_binary(model):
+        batch_size = 1
+        warnings.warn(
+            "OpenVINO runs one-bit convolutions in models of fixed shape only, so this file takes batches of one. For "
+            "others pass batch_size=….",
+            stacklevel=2,
+        )
+    with tempfile.TemporaryDirectory() as folder:
+        names = {"input_names": input_names, "output_names": output_names}
+        graph = export_frozen_graph(model, Path(folder) / "model.pb", batch_size=batch_size, **names)
+        converted = openvino.Core().read_model(graph)
+        if converted.is_dynamic() is False:
+            rewrite_binary_convolutions(converted)
+        compress_quantize_weights_transformation(converted)
+        _save(converted, path)
+    return path
+
+
+def _is_binary(model: keras.Model) -> bool:
+    return any(isinstance(layer, BinaryActivation) and bool(layer.active.numpy()) for _, layer in leaf_layers(model))
+
+
+def _save(converted: Any, path: Path) -> None:
+    """Write both files beside their place and move them there when they are complete."""
+    import openvino
+
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        with tempfile.TemporaryDirectory(dir=path.parent) as folder:
+            written = Path(folder) / path.name
+            openvino.save_model(converted, written, compress_to_fp16=False)
+            os.replace(written.with_suffix(".bin"), path.with_suffix(".bin"))
+            os.replace(written, path)
+    except (OSError, RuntimeError) as error:
+        raise ExportError(f"'{path}' cannot be written: {error}. Choose another folder.") from None
