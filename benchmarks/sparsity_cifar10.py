@@ -37,7 +37,8 @@ def variants(epochs):
         "params": schedule(epochs, sparsity_target=0.6, schedule="polynomial", power=3),
     }
     pattern = {"algorithm": "magnitude_sparsity", "params": schedule(epochs, pattern="2:4", power=3)}
-    rb = {"algorithm": "rb_sparsity", "params": schedule(epochs, sparsity_target=0.6)}
+    settle = {"sparsity_freeze_epoch": round(0.7 * epochs)}  # the rest is trained without chance
+    rb = {"algorithm": "rb_sparsity", "params": schedule(epochs, sparsity_target=0.6, **settle)}
     return {
         "float": None,
         "magnitude 60 %": [magnitude],

@@ -15,6 +15,7 @@ from keras_compress.errors import (
 from keras_compress.export import export_model
 from keras_compress.graph import register_layer_spec
 from keras_compress.plots import plot_schedule
+from keras_compress.proposals import keep_in_float
 from keras_compress.state import TFCompressionState, TFCompressionStateLoader
 
 __version__ = "0.1.0"
@@ -38,6 +39,7 @@ __all__ = [
     "create_compression_callbacks",
     "export_model",
     "json_schema",
+    "keep_in_float",
     "plot_schedule",
     "register_default_init_args",
     "register_layer_spec",

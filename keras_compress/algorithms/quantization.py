@@ -44,6 +44,7 @@ from keras_compress.graph import (
     TensorRef,
     WrapWeight,
 )
+from keras_compress.graph.landmarks import first_compute_layers
 from keras_compress.graph.passes.split_separable import split_separable
 from keras_compress.graph.quantization_points import QuantizationPoint, quantization_points
 from keras_compress.layers import AsymmetricFakeQuantize, FakeQuantize, SymmetricFakeQuantize
@@ -202,7 +203,7 @@ class Quantization(CompressionAlgorithm):
 
     def _plan_weights(self, graph: ModelGraph, scope: Scope, context: PlanContext):
         group = Scope(self.weights.ignored_scopes, self.weights.target_scopes)
-        first = _first_compute_layers(graph) if self.overflow_fix == "first_layer_only" else set()
+        first = first_compute_layers(graph) if self.overflow_fix == "first_layer_only" else set()
         edits, skipped = [], []
         for path, node in graph.layers():
             for weight in node.spec.weights:
@@ -369,24 +370,3 @@ def _unified(points: list[QuantizationPoint], groups: tuple[tuple[str, ...], ...
             consumers = tuple(dict.fromkeys(consumer for point in joined for consumer in point.consumers))
             points = [p for p in points if p not in joined] + [QuantizationPoint(sources, consumers)]
     return points
-
-
-def _first_compute_layers(graph: ModelGraph) -> set[str]:
-    """Return the layers with weights that see the model's inputs before any other such layer does."""
-    found: set[str] = set()
-    reached = [TensorRef(name, 0, 0) for name in graph.model_inputs]
-    seen = set(reached)
-    while reached:
-        for ref in graph.consumers(reached.pop()):
-            node = graph.nodes.get(ref)
-            if node is None:
-                continue
-            if node.spec.role is LayerRole.COMPUTE:
-                found.add(ref.layer)
-                continue
-            inside = graph.nested_inputs.get(ref.layer, ())
-            for tensor in [TensorRef(name, 0, 0) for name in inside] or [TensorRef(ref.layer, ref.node, 0)]:
-                if tensor not in seen:
-                    seen.add(tensor)
-                    reached.append(tensor)
-    return found

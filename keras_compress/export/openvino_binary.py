@@ -32,8 +32,9 @@ def rewrite_binary_convolutions(model: Any) -> int:
         activation = _two_levels(*found)
         for target in readers:
             convolution = target.get_node()
+            weight = _source(convolution, 1).get_data()
             target.replace_source_output(activation.output(0))
-            convolution.input(1).replace_source_output(_one_bit(_constant(convolution, 1)).output(0))
+            convolution.input(1).replace_source_output(_one_bit(weight).output(0))
             rewritten += 1
     model.validate_nodes_and_infer_types()
     return rewritten

@@ -144,6 +144,11 @@ class ModelGraph:
         """Return the nodes that read ``tensor``; the outputs of a model appear as a node whose layer ends in OUTPUT."""
         return tuple(self._consumers.get(tensor, ()))
 
+    def outputs(self, scope: str = "") -> list[TensorRef]:
+        """Return the tensors that are outputs of the model, or of a nested one with the path prefix ``scope``."""
+        output = NodeRef(scope + OUTPUT, 0)
+        return [tensor for tensor, readers in self._consumers.items() if output in readers]
+
     def producer(self, tensor: TensorRef) -> GraphNode:
         """Return the node that makes ``tensor``."""
         return self.nodes[NodeRef(tensor.layer, tensor.node)]
