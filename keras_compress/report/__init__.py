@@ -2,6 +2,7 @@
 
 from keras_compress.report.coverage import Coverage, CoverageRow, coverage_of
 from keras_compress.report.model_size import ModelSize, measure_size
+from keras_compress.report.operations import OperationRow, count_operations
 from keras_compress.report.statistics import (
     CompressionStatistics,
     QuantizerRow,
@@ -14,9 +15,11 @@ __all__ = [
     "Coverage",
     "CoverageRow",
     "ModelSize",
+    "OperationRow",
     "QuantizerRow",
     "SparsityRow",
     "collect_statistics",
+    "count_operations",
     "coverage_of",
     "measure_size",
 ]

@@ -14,6 +14,7 @@ from keras_compress.graph.variables import leaf_layers
 from keras_compress.layers import CompressedLayer, FakeQuantize, SparsityMask, SymmetricFakeQuantize
 from keras_compress.report.coverage import Coverage
 from keras_compress.report.model_size import ModelSize, measure_size
+from keras_compress.report.operations import OperationRow, count_operations
 from keras_compress.report.table import format_table
 
 __all__ = ["CompressionStatistics", "QuantizerRow", "SparsityRow", "collect_statistics"]
@@ -56,6 +57,7 @@ class CompressionStatistics:
         stage: name of the compression stage.
         quantizers: one row per quantizer, in the order of the model.
         sparsity: one row per weight with a mask, counted from the weights as the forward pass sees them.
+        operations: one row per convolution and matrix product.
         size: bytes of the weights; None if only what is quick was asked for.
         coverage: for every weight by what it is compressed, or why it is not.
         numbers: what each algorithm reports, by its name.
@@ -64,6 +66,7 @@ class CompressionStatistics:
     stage: str
     quantizers: tuple[QuantizerRow, ...]
     sparsity: tuple[SparsityRow, ...]
+    operations: tuple[OperationRow, ...]
     size: ModelSize | None
     coverage: Coverage
     numbers: dict[str, dict[str, float]]
@@ -79,6 +82,14 @@ class CompressionStatistics:
         parameters = sum(row.parameters for row in self.sparsity)
         return 1.0 - sum(row.kept for row in self.sparsity) / parameters if parameters else 0.0
 
+    def operations_by_bits(self) -> dict[int, float]:
+        """Return the share of the multiply-accumulates by the bits of their weights, fewest first; 32 is float."""
+        total = sum(row.multiply_accumulates for row in self.operations)
+        shares: dict[int, float] = {}
+        for row in sorted(self.operations, key=lambda row: row.bits):
+            shares[row.bits] = shares.get(row.bits, 0.0) + row.multiply_accumulates / max(total, 1)
+        return shares
+
     def to_dict(self) -> dict[str, Any]:
         """Return the statistics as JSON-able values."""
         return {
@@ -86,6 +97,7 @@ class CompressionStatistics:
             "quantizers": [asdict(row) for row in self.quantizers],
             "sparsity": [asdict(row) for row in self.sparsity],
             "sparsity_level": self.sparsity_level,
+            "operations": [asdict(row) for row in self.operations],
             "size": None if self.size is None else asdict(self.size),
             "numbers": self.numbers,
             **self.coverage.to_dict(),
@@ -94,6 +106,8 @@ class CompressionStatistics:
     def to_str(self) -> str:
         """Return the statistics as tables."""
         parts = [f"compression stage: {self.stage}; {self.compressed_share:.1%} of the weights are compressed"]
+        if self.operations:
+            parts.append(self._operations_text())
         if self.quantizers:
             parts.append(self._quantizer_table())
         if self.sparsity:
@@ -116,6 +130,15 @@ class CompressionStatistics:
         parameters, kept = (sum(getattr(row, key) for row in self.sparsity) for key in ("parameters", "kept"))
         rows.append(["(together)", "", parameters, kept, f"{self.sparsity_level:.2%}"])
         return format_table(["layer", "weight", "parameters", "kept", "zeros"], rows)
+
+    def _operations_text(self) -> str:
+        shares = ", ".join(
+            f"{share:.1%} in {'floating point' if bits == 32 else f'{bits} bit' + 's' * (bits > 1)}"
+            for bits, share in self.operations_by_bits().items()
+        )
+        binary = [[row.layer, row.multiply_accumulates] for row in self.operations if row.bits == 1]
+        text = f"multiply-accumulates by the bits of their weights: {shares}"
+        return text + ("\n\n" + format_table(["binary layer", "multiply-accumulates"], binary) if binary else "")
 
     def _quantizer_table(self) -> str:
         rows = [
@@ -160,7 +183,8 @@ def collect_statistics(
             masked = {weight: op for weight, op in layer.operations if isinstance(op, SparsityMask)}
             sparsity += [_sparsity_row(layer, path, weight) for weight in masked]
     size = None if quickly else measure_size(model)
-    return CompressionStatistics(stage, tuple(quantizers), tuple(sparsity), size, coverage, numbers)
+    operations = count_operations(model)
+    return CompressionStatistics(stage, tuple(quantizers), tuple(sparsity), operations, size, coverage, numbers)
 
 
 def _sparsity_row(layer: CompressedLayer, path: str, weight: str) -> SparsityRow:
