@@ -28,10 +28,10 @@ class SchedulerCallback(keras.callbacks.Callback):
         if steps is not None:
             self._scheduler.steps_per_epoch = steps
         final_epoch = self._scheduler.final_epoch
-        if epochs is not None and final_epoch is not None and final_epoch >= epochs:
+        if epochs is not None and final_epoch is not None and final_epoch > self._scheduler.current_epoch + epochs:
             warnings.warn(
-                f"Compression is complete at the start of epoch {final_epoch} (counted from 0), and this fit ends after "
-                f"{epochs} epochs. Lower 'sparsity_target_epoch' (or the epochs of the schedule in use), or train longer.",
+                f"Compression is complete at the start of epoch {final_epoch} (counted from 0), and this fit ends before "
+                f"that, with {epochs} epochs. Lower 'sparsity_target_epoch' (or the epochs of the schedule in use), or train longer.",
                 stacklevel=2,
             )
 
