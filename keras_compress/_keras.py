@@ -54,7 +54,13 @@ def serialize(thing: Any) -> dict:
 
 
 def deserialize(description: dict, custom_objects: dict | None = None) -> Any:
-    """Make a Keras object from its description, under whatever safe mode is in force."""
+    """Make a Keras object from its description, under whatever safe mode is in force.
+
+    While Keras reads an ``.h5`` file it knows classes by one name only.
+    """
+    if serialization_lib.in_tf_saved_model_scope():
+        known = {"class_name": description.get("registered_name") or description["class_name"]}
+        return keras.layers.deserialize({**known, "config": description["config"]}, custom_objects=custom_objects)
     return keras.saving.deserialize_keras_object(description, custom_objects=custom_objects)
 
 

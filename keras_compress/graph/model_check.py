@@ -7,7 +7,7 @@ from typing import Any
 from keras_compress._keras import is_graph_model, keras
 from keras_compress.errors import UnsupportedModelError
 from keras_compress.graph.variables import leaf_layers
-from keras_compress.layers import CompressedLayer, FakeQuantize
+from keras_compress.layers import CompressedLayer, WeightOp
 
 __all__ = ["require_compressible"]
 
@@ -35,7 +35,7 @@ def require_compressible(model: Any) -> None:
             "model.build(input_shape), or start it with keras.Input(shape)."
         )
     for path, layer in leaf_layers(model):
-        if isinstance(layer, (CompressedLayer, FakeQuantize)):
+        if isinstance(layer, (CompressedLayer, WeightOp)):
             raise UnsupportedModelError(
                 f"The model '{model.name}' is already compressed: see layer '{path}'. Expected: an uncompressed model. List "
                 "all algorithms in one configuration, or take a plain model with controller.strip()."
