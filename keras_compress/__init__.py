@@ -16,6 +16,7 @@ from keras_compress.export import export_model
 from keras_compress.graph import register_layer_spec
 from keras_compress.plots import plot_schedule
 from keras_compress.proposals import keep_in_float
+from keras_compress.restore import restore
 from keras_compress.state import TFCompressionState, TFCompressionStateLoader
 
 __version__ = "0.1.0"
@@ -43,4 +44,5 @@ __all__ = [
     "plot_schedule",
     "register_default_init_args",
     "register_layer_spec",
+    "restore",
 ]

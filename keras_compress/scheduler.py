@@ -64,4 +64,4 @@ class CompressionScheduler:
         """Go to a saved position. The operations are not touched: their numbers come from the checkpoint."""
         self.current_epoch, self.current_step = state["current_epoch"], state["current_step"]
         self._first_step = state.get("first_step", self.current_step + 1)
-        self.steps_per_epoch = state.get("steps_per_epoch", self.steps_per_epoch)
+        self.steps_per_epoch = state.get("steps_per_epoch") or self.steps_per_epoch

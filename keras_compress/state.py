@@ -13,10 +13,12 @@ from typing import Any, Protocol
 
 import tensorflow as tf
 
+from keras_compress._keras import keras
 from keras_compress.algorithms import SkippedWeight
 from keras_compress.errors import CompressionError, StateError
 from keras_compress.graph import Edit, ModelGraph, WrapWeight, edit_from_dict, edit_to_dict
 from keras_compress.graph.snapshot import ModelSnapshot
+from keras_compress.layers import WeightOp
 
 __all__ = ["CompressionState", "TFCompressionState", "TFCompressionStateLoader"]
 
@@ -64,14 +66,18 @@ class CompressionState:
                 f"or TFCompressionStateLoader().state gives. Received: version={version!r}."
             )
         try:
-            return cls(
-                values["config"],
+            state = cls(
+                dict(values["config"]),
                 [[edit_from_dict(edit) for edit in part] for part in values["edits"]],
                 [SkippedWeight(**weight) for weight in values["skipped"]],
-                values["scheduler"],
+                _position(values["scheduler"]),
             )
-        except (KeyError, TypeError, AttributeError, CompressionError) as error:
-            raise StateError(f"The compression state is damaged: {error!r}. Use another checkpoint.") from None
+            for part in state.edits:
+                for edit in part:
+                    _check_operation(edit)
+        except (KeyError, TypeError, ValueError, AttributeError, RecursionError, CompressionError) as error:
+            raise StateError(f"The compression state is damaged: {error!r:.300}. Use another checkpoint.") from None
+        return state
 
     def check_model(self, snapshot: ModelSnapshot) -> None:
         """Raise a StateError that names the first layer of the state that the model does not have."""
@@ -128,6 +134,29 @@ def _first_difference(mine: Any, other: Any, path: str) -> str:
     return "" if mine == other else f" at '{path}'. Expected: {mine!r}. Received: {other!r}"
 
 
+def _position(values: dict) -> dict[str, Any]:
+    """Return the position of the scheduler; raise an error unless it consists of whole numbers."""
+    for key in ("current_epoch", "current_step"):
+        if type(values[key]) is not int:
+            raise TypeError(f"{key} is {values[key]!r}, not a whole number")
+    for key in ("first_step", "steps_per_epoch"):
+        if not isinstance(values.get(key), (int, type(None))):
+            raise TypeError(f"{key} is {values[key]!r}, not a whole number")
+    return dict(values)
+
+
+def _check_operation(edit: Edit) -> None:
+    """Raise a TypeError unless an edit holds an operation of a known class with settings that the class takes.
+
+    Classes are looked up among those already registered with Keras; nothing is imported because a state says so.
+    """
+    description = edit.op if isinstance(edit, WrapWeight) else edit.layer
+    found = keras.saving.get_registered_object(str(description["registered_name"]))
+    if not (isinstance(found, type) and issubclass(found, WeightOp)):
+        raise TypeError(f"{description['registered_name']!r} is no registered operation")
+    found.from_config(dict(description["config"]))
+
+
 class _HasState(Protocol):
     def get_compression_state(self) -> dict: ...
 
@@ -182,7 +211,7 @@ class TFCompressionStateLoader(tf.train.experimental.PythonState):
 def _parsed(text: str | bytes) -> dict:
     try:
         return json.loads(text)
-    except ValueError as error:
+    except (ValueError, RecursionError) as error:
         raise StateError(
             f"The compression state in the checkpoint is damaged: {error}. Use another checkpoint."
         ) from None
