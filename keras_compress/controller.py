@@ -23,6 +23,7 @@ from keras_compress.algorithms import (
 )
 from keras_compress.calibration import adapt_batch_norm
 from keras_compress.config import CompressionConfig
+from keras_compress.distribution import broadcast_from_chief
 from keras_compress.errors import ConfigError, UnsupportedModelError
 from keras_compress.export import export_model
 from keras_compress.graph import Edit, InsertLayer, ModelGraph, WrapWeight, apply_edits, build, take
@@ -74,6 +75,13 @@ def create_compressed_model(
         config = CompressionConfig.from_dict(config)
     require_compressible(model)
     config.warn_about_foreign_keys()
+    with model.distribute_strategy.scope():
+        return _create(model, config, compression_state)
+
+
+def _create(
+    model: keras.Model, config: CompressionConfig, compression_state: dict | None
+) -> tuple[CompressionController, keras.Model]:
     snapshot = _prepared(model, config)
     state = None if compression_state is None else CompressionState.from_dict(compression_state)
     if state is None:
@@ -226,6 +234,7 @@ class CompressionController:
         parts = sorted(self._parts, key=lambda part: part[0].weight_stage)
         changed = [part[0] for part in parts if part[0].initialize(part[1], self.model, self.config.init_data)]
         self._adapt_batch_norm(changed)
+        self.distributed()
 
     def _update(self, position: Position) -> None:
         changed = [algorithm for algorithm, ops in self._parts if algorithm.update(ops, position)]
@@ -235,7 +244,8 @@ class CompressionController:
         """Adapt batch normalization once, on as many samples as any of ``algorithms`` asks for."""
         samples = max((a.batch_norm_adaptation.num_bn_adaptation_samples for a in algorithms), default=0)
         if samples and self.config.init_data is not None:
-            adapt_batch_norm(self.model, self.config.init_data, samples)
+            with self.model.distribute_strategy.scope():
+                adapt_batch_norm(self.model, self.config.init_data, samples)
 
     def set_sparsity_level(self, level: float, run_batchnorm_adaptation: bool = False) -> None:
         """Set the level of every algorithm that has one; the schedule takes over again at its next step unless frozen.
@@ -326,7 +336,12 @@ class CompressionController:
         return export_model(self.model, path, save_format, **options)
 
     def distributed(self) -> None:
-        """Prepare for training on several devices. The operations need no adjustment; kept so that scripts run."""
+        """Give every worker of ``tf.distribute`` the numbers of the chief.
+
+        Done by :func:`create_compressed_model`, since workers measure ranges on data of their own. To be called by all of
+        them again after anything that each has measured by itself.
+        """
+        broadcast_from_chief(self.model.distribute_strategy, self.model.variables)
 
     def get_compression_state(self) -> dict:
         """Return decisions and position as JSON-able values; the numbers are variables of the model."""

@@ -41,10 +41,30 @@ class CompressionScheduler:
         )
 
     def epoch_step(self, next_epoch: int | None = None) -> None:
-        """Go to the next epoch, or to epoch ``next_epoch``; call it before each epoch."""
-        self.current_epoch = self.current_epoch + 1 if next_epoch is None else next_epoch
+        """Go to the next epoch, or to epoch ``next_epoch``; call it before each epoch.
+
+        Going to the present epoch starts it again. Epochs that are left out count with all their steps, where it is known
+        how many those are.
+        """
+        epoch = self.current_epoch + 1 if next_epoch is None else next_epoch
+        if epoch == self.current_epoch:
+            self.current_step = self._first_step - 1
+        elif epoch > self.current_epoch + 1 and self.steps_per_epoch is not None:
+            self.current_step = max(self.current_step, epoch * self.steps_per_epoch - 1)
+        self.current_epoch = epoch
         self._first_step = self.current_step + 1
         self._on_change(self.position)
+
+    @property
+    def first_step(self) -> int:
+        """Number of the first step of the present epoch."""
+        return self._first_step
+
+    @property
+    def inside_epoch(self) -> bool:
+        """Whether the present epoch has begun and is known to have more steps."""
+        done = self.position.step_in_epoch + 1
+        return self.steps_per_epoch is not None and 0 < done < self.steps_per_epoch
 
     def step(self, next_step: int | None = None) -> None:
         """Go to the next optimizer step, or to step ``next_step``; call it before each batch."""

@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
+import re
+import tempfile
 from pathlib import Path
 
 import tensorflow as tf
 
 from keras_compress._keras import keras
+from keras_compress.distribution import is_chief
+from keras_compress.errors import StateError
 
 __all__ = ["CheckpointManagerCallback"]
 
@@ -14,11 +18,18 @@ __all__ = ["CheckpointManagerCallback"]
 class CheckpointManagerCallback(keras.callbacks.Callback):
     """Saves ``checkpoint`` into ``directory`` after every epoch, or after every so many batches.
 
+    A checkpoint that is there already is never overwritten: numbers go on after the highest one in the directory. If a
+    save fails, the ones before it stay as they are. With several workers only the chief writes into ``directory``.
+
     Args:
         checkpoint: usually ``tf.train.Checkpoint(model=model, compression_state=TFCompressionState(controller))``.
         directory: made if missing.
         save_freq: ``"epoch"`` (default), or a number of batches.
         max_to_keep: how many of the newest checkpoints stay; None (default) keeps all.
+        asynchronous: write in the background while training goes on. Default False.
+
+    Raises:
+        StateError: a checkpoint cannot be written; raised out of ``fit``.
     """
 
     def __init__(
@@ -27,6 +38,8 @@ class CheckpointManagerCallback(keras.callbacks.Callback):
         directory: str | Path,
         save_freq: str | int = "epoch",
         max_to_keep: int | None = None,
+        *,
+        asynchronous: bool = False,
     ):
         super().__init__()
         if save_freq != "epoch" and (type(save_freq) is not int or save_freq < 1):
@@ -36,12 +49,18 @@ class CheckpointManagerCallback(keras.callbacks.Callback):
         self._every_batches = save_freq if isinstance(save_freq, int) else None
         self._batches = 0
         self._first_batch = 0
-        self._manager = tf.train.CheckpointManager(checkpoint, str(directory), max_to_keep=max_to_keep)
+        self._checkpoint = checkpoint
+        self._directory = Path(directory)
+        self._max_to_keep = max_to_keep
+        self._asynchronous = asynchronous
+        self._options = tf.train.CheckpointOptions(experimental_enable_async_checkpoint=asynchronous)
+        self._scratch: tempfile.TemporaryDirectory | None = None
+        self._manager: tf.train.CheckpointManager | None = None
 
     @property
     def latest_checkpoint(self) -> str | None:
         """Path of the newest checkpoint, for ``checkpoint.restore``; None before the first."""
-        return self._manager.latest_checkpoint
+        return tf.train.latest_checkpoint(str(self._directory))
 
     def on_train_batch_begin(self, batch, logs=None):
         self._first_batch = batch
@@ -50,8 +69,60 @@ class CheckpointManagerCallback(keras.callbacks.Callback):
         before = self._batches
         self._batches += batch - self._first_batch + 1  # more than one with steps_per_execution
         if self._every_batches is not None and self._batches // self._every_batches > before // self._every_batches:
-            self._manager.save()
+            self._save()
 
     def on_epoch_end(self, epoch, logs=None):
         if self._every_batches is None:
-            self._manager.save()
+            self._save()
+
+    def on_train_end(self, logs=None):
+        if self._asynchronous and self._manager is not None:
+            self._guarded(self._manager.sync)
+
+    def _save(self) -> None:
+        self._guarded(lambda: self._own_manager().save(options=self._options))
+
+    def _guarded(self, write) -> None:
+        try:
+            write()
+        except (tf.errors.OpError, OSError) as error:
+            self._remove_remains()
+            reason = str(error).strip().splitlines()[0]
+            raise StateError(
+                f"No checkpoint could be written into '{self._directory}': {reason[:300]}. The newest one that is complete: "
+                f"{self.latest_checkpoint}. Make room or choose another folder, and go on from that with kc.restore."
+            ) from error
+
+    def _own_manager(self) -> tf.train.CheckpointManager:
+        """Return the manager, made at the first save, when the checkpoint has been restored and the model has a strategy."""
+        if self._manager is None:
+            folder = str(self._directory)
+            if not is_chief(self.model.distribute_strategy):
+                self._scratch = tempfile.TemporaryDirectory()
+                folder = self._scratch.name  # every worker has to take part in saving, and one copy is enough
+            counter = self._checkpoint.save_counter
+            counter.assign(max(int(counter.numpy()), _highest_number(self._directory)))
+            keep = 1 if self._scratch else self._max_to_keep
+            self._manager = tf.train.CheckpointManager(self._checkpoint, folder, max_to_keep=keep)
+        return self._manager
+
+    def _remove_remains(self) -> None:
+        """Delete the files of the save that failed."""
+        known = self._manager.checkpoints if self._manager is not None else []
+        complete = {Path(path).name for path in known}
+        for file in self._directory.glob("ckpt-*"):
+            if _prefix(file) not in complete and _number(file) == int(self._checkpoint.save_counter.numpy()):
+                file.unlink(missing_ok=True)
+
+
+def _prefix(file: Path) -> str:
+    return re.split(r"\.|_temp", file.name)[0]
+
+
+def _number(file: Path) -> int:
+    found = re.match(r"ckpt-(\d+)", file.name)
+    return int(found.group(1)) if found else 0
+
+
+def _highest_number(directory: Path) -> int:
+    return max((_number(file) for file in directory.glob("ckpt-*.index")), default=0)

@@ -14,7 +14,8 @@ class SchedulerCallback(keras.callbacks.Callback):
     """Calls ``scheduler.epoch_step()`` before each epoch and ``scheduler.step()`` before each batch.
 
     A second ``fit`` goes on where the first one ended. If ``fit`` starts at a later epoch than the scheduler's next one
-    (``initial_epoch``), the scheduler follows it. Tells the scheduler how many steps an epoch has, and warns if ``fit``
+    (``initial_epoch``), the scheduler follows it; if it starts at an epoch that was interrupted, the scheduler starts that
+    epoch again. Tells the scheduler how many steps an epoch has, and warns if ``fit``
     ends before compression is complete.
     """
 
@@ -36,11 +37,13 @@ class SchedulerCallback(keras.callbacks.Callback):
             )
 
     def on_epoch_begin(self, epoch, logs=None):
-        self._scheduler.epoch_step(max(epoch, self._scheduler.current_epoch + 1))
+        scheduler = self._scheduler
+        again = epoch == scheduler.current_epoch and scheduler.inside_epoch
+        scheduler.epoch_step(epoch if again else max(epoch, scheduler.current_epoch + 1))
 
     def on_train_batch_begin(self, batch, logs=None):
         self._batch = batch
-        self._scheduler.step()
+        self._scheduler.step(self._scheduler.first_step + batch)
 
     def on_train_batch_end(self, batch, logs=None):
         for _ in range(batch - self._batch):  # steps_per_execution: several steps in one call

@@ -9,6 +9,7 @@ import tensorflow as tf
 
 from keras_compress._keras import keras
 from keras_compress.controller import CompressionController
+from keras_compress.distribution import is_chief
 from keras_compress.graph.variables import leaf_layers
 from keras_compress.layers import CompressedLayer
 
@@ -37,7 +38,9 @@ class StatisticsCallback(keras.callbacks.Callback):
         self._writer: tf.summary.SummaryWriter | None = None
 
     def on_train_begin(self, logs=None):
-        if self._log_dir is not None:
+        chief = is_chief(self.model.distribute_strategy)
+        self._log_text = self._log_text and chief
+        if self._log_dir is not None and chief:
             self._writer = tf.summary.create_file_writer(str(Path(self._log_dir) / "compression"))
         if self._log_text:
             print(self._controller.statistics(quickly_collected_only=True))

@@ -75,7 +75,7 @@ class StochasticGate(SparsityMask):
 
     def draw_anew(self) -> None:
         """Make the next step draw other gates."""
-        self.draw.assign_add([0, 1])
+        self.draw.assign_add(tf.constant([0, 1]))
 
     def freeze(self, frozen: bool = True) -> None:
         """Fix the gates as they are, or let them train again."""
