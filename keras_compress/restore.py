@@ -48,6 +48,7 @@ def restore(
     path = _newest(directory)
     loader = TFCompressionStateLoader()
     try:
+        saved = tf.train.list_variables(path)
         tf.train.Checkpoint(compression_state=loader).restore(path).expect_partial()
     except _DAMAGE as error:
         raise _damaged(path, error) from None
@@ -57,6 +58,9 @@ def restore(
     if config is None:
         config = CompressionConfig.from_dict(state.get("config", {}))
     controller, compressed = create_compressed_model(model, config, state)
+    optimizer = compressed.optimizer
+    if hasattr(optimizer, "build") and any(name.startswith("model/optimizer") for name, _ in saved):
+        optimizer.build(compressed.trainable_variables)  # or its numbers would come only with the first step
     checkpoint = tf.train.Checkpoint(model=compressed, compression_state=TFCompressionState(controller))
     try:
         checkpoint.restore(path).assert_existing_objects_matched().expect_partial()
