@@ -18,7 +18,7 @@ from pydantic import ConfigDict, Field, PrivateAttr, SerializeAsAny
 from keras_compress.algorithms import CompressionAlgorithm, PlanContext, algorithm_class, registered_algorithms
 from keras_compress.algorithms.base import ScopeList
 from keras_compress.data import Dataset
-from keras_compress.errors import ConfigError
+from keras_compress.errors import ConfigError, shown
 from keras_compress.settings import OneOrMore, Settings, validated
 
 __all__ = ["CompressionConfig", "InputInfo", "json_schema", "register_default_init_args"]
@@ -93,7 +93,7 @@ class CompressionConfig(Settings):
         if "compression" not in values:
             raise ConfigError(
                 "Missing key 'compression'. Expected: an algorithm or a list of them, such as "
-                f'{{"compression": {{"algorithm": "quantization"}}}}. Received: {sorted(map(str, values))}.'
+                f'{{"compression": {{"algorithm": "quantization"}}}}. Received: {shown(sorted(map(str, values)))}.'
             )
         _refuse_misspelled_keys(values)
         items = values["compression"]
@@ -145,7 +145,7 @@ def _refuse_misspelled_keys(values: dict) -> None:
         if key not in known and close:
             raise ConfigError(
                 f"Unknown key '{key}'. Did you mean '{close[0]}'? Allowed: {', '.join(sorted(known))}. "
-                f"Received: {key}={values[key]!r}."
+                f"Received: {key}={shown(values[key])}."
             )
 
 
@@ -154,7 +154,7 @@ def _algorithm(item: Any, path: str) -> CompressionAlgorithm:
         return item
     if not isinstance(item, dict) or "algorithm" not in item:
         allowed = ", ".join(sorted(registered_algorithms()))
-        raise ConfigError(f"Missing key '{path}.algorithm'. Allowed: {allowed}. Received: {item!r}.")
+        raise ConfigError(f"Missing key '{path}.algorithm'. Allowed: {allowed}. Received: {shown(item)}.")
     return validated(algorithm_class(item["algorithm"], f"{path}.algorithm"), item, path)
 
 

@@ -23,6 +23,7 @@ from keras_compress.algorithms import (
 )
 from keras_compress.calibration import adapt_batch_norm
 from keras_compress.config import CompressionConfig
+from keras_compress.data import input_specs
 from keras_compress.distribution import broadcast_from_chief
 from keras_compress.errors import ConfigError, UnsupportedModelError
 from keras_compress.export import export_model
@@ -220,7 +221,7 @@ class CompressionController:
         self._skipped = list(skipped)
         self._coverage = coverage
         self._ops = [_bind(model, part) for part in self._edits]
-        self.scheduler = CompressionScheduler(self._update, _final_epoch(config), _steps_per_epoch(config))
+        self.scheduler = CompressionScheduler(self._update, _final_epoch(config), _steps_per_epoch(config, model))
         for algorithm, ops in self._parts:
             if type(algorithm).loss is not CompressionAlgorithm.loss:
                 model.add_loss(partial(algorithm.loss, ops))
@@ -369,8 +370,8 @@ def _final_epoch(config: CompressionConfig) -> int | None:
     return None if None in epochs else max(epoch for epoch in epochs if epoch is not None)
 
 
-def _steps_per_epoch(config: CompressionConfig) -> int | None:
-    return None if config.init_data is None else config.init_data.number_of_batches()
+def _steps_per_epoch(config: CompressionConfig, model: keras.Model) -> int | None:
+    return None if config.init_data is None else config.init_data.number_of_batches(input_specs(model))
 
 
 def _bind(model: keras.Model, edits: Sequence[Edit]) -> list[BoundOp]:

@@ -106,11 +106,13 @@ class Dataset:
         if rows:
             yield _filled(_cut(waiting, rows)[0], rows, batch_size)
 
-    def number_of_batches(self) -> int | None:
-        """Return how many batches the source itself has, where it knows: a tf.data.Dataset or a Sequence."""
+    def number_of_batches(self, specs: Sequence[InputSpec]) -> int | None:
+        """Return how many batches the source itself has, where it knows: a batched tf.data.Dataset or a Sequence."""
         if isinstance(self._source, tf.data.Dataset):
             count = int(self._source.cardinality().numpy())
-            return count if count > 0 else None
+            first = tf.nest.flatten(self._source.element_spec)[0].shape.rank
+            batched = first is None or first > min(len(spec.shape) for spec in specs)
+            return count if count > 0 and batched and self._transform is None else None
         if isinstance(self._source, keras.utils.Sequence):
             return len(self._source)
         return None

@@ -38,7 +38,7 @@ def broadcast_from_chief(strategy: tf.distribute.Strategy, variables: Iterable[t
         replica = tf.distribute.get_replica_context()
         first = tf.equal(replica.replica_id_in_sync_group, 0)
         own = [tf.where(first, value, tf.zeros_like(value)) for value in sent]
-        return replica.all_reduce(tf.distribute.ReduceOp.SUM, own)
+        return [replica.all_reduce(tf.distribute.ReduceOp.SUM, value) for value in own]
 
     received = strategy.run(send)
     for variable, value, everywhere in zip(variables, values, received, strict=True):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import difflib
+import reprlib
 from collections.abc import Iterable
 
 __all__ = [
@@ -13,6 +14,7 @@ __all__ = [
     "StateError",
     "UnsupportedModelError",
     "nearest",
+    "shown",
 ]
 
 
@@ -47,3 +49,13 @@ def nearest(name: str, candidates: Iterable[str], count: int = 3) -> list[str]:
     lowered = name.lower()
     partial = [candidate for candidate in candidates if lowered in candidate.lower() and candidate not in close]
     return (close + partial)[:count]
+
+
+def shown(value: object) -> str:
+    """Return a value as a message shows it: as ``repr`` does, but short and not too deep, whatever it is."""
+    return _REPRESENTATION.repr(value)
+
+
+_REPRESENTATION = reprlib.Repr()
+_REPRESENTATION.maxlevel, _REPRESENTATION.maxlist, _REPRESENTATION.maxtuple, _REPRESENTATION.maxdict = 4, 12, 12, 12
+_REPRESENTATION.maxstring = _REPRESENTATION.maxother = _REPRESENTATION.maxlong = 200

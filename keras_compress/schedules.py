@@ -82,4 +82,5 @@ def adaptive_level(level: float, reached: float, epochs_met: int, patience: int,
 
 def _progress(epoch: float, target_epoch: float) -> float:
     """Return how far the ramp has come, in [0, 1]."""
-    return 1.0 if epoch >= target_epoch else max(epoch, 0.0) / target_epoch
+    epoch = max(epoch, 0.0)
+    return 1.0 if epoch >= target_epoch else epoch / target_epoch

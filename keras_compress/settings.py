@@ -13,7 +13,7 @@ from typing import Any, TypeVar
 import pydantic
 from pydantic_core import core_schema
 
-from keras_compress.errors import ConfigError, nearest
+from keras_compress.errors import ConfigError, nearest, shown
 
 __all__ = ["OneOrMore", "Settings", "validated"]
 
@@ -23,7 +23,7 @@ SettingsType = TypeVar("SettingsType", bound="Settings")
 class Settings(pydantic.BaseModel):
     """A frozen section of the configuration that refuses unknown keys."""
 
-    model_config = pydantic.ConfigDict(frozen=True, extra="forbid", populate_by_name=True)
+    model_config = pydantic.ConfigDict(frozen=True, extra="forbid", populate_by_name=True, allow_inf_nan=False)
 
     def to_dict(self) -> dict:
         """Return the JSON-able form, without the keys that have their default value."""
@@ -67,13 +67,13 @@ def _message(section: type[Settings], problem: Any, path: str) -> str:
         allowed = _keys_at(section, location[:-1])
         close = nearest(str(location[-1]), allowed, 1)
         hint = f" Did you mean '{close[0]}'?" if close else ""
-        return f"Unknown key '{where}'.{hint} Allowed: {', '.join(sorted(allowed))}. Received: {location[-1]}={received!r}."
+        return f"Unknown key '{where}'.{hint} Allowed: {', '.join(sorted(allowed))}. Received: {location[-1]}={shown(received)}."
     if problem["type"] == "missing":
-        return f"Missing key '{where}'. Expected: a value for '{location[-1]}' beside {sorted(received)}."
+        return f"Missing key '{where}'. Expected: a value for '{location[-1]}' beside {shown(received)}."
     if problem["type"] == "value_error":
         return f"Wrong value at '{where}': {problem['ctx']['error']}"
     expected = problem["msg"].removeprefix("Input should be ")
-    return f"Wrong value at '{where}'. Expected: {expected}. Received: {received!r}."
+    return f"Wrong value at '{where}'. Expected: {expected}. Received: {shown(received)}."
 
 
 def _join(path: str, location: tuple) -> str:

@@ -15,7 +15,7 @@ import tensorflow as tf
 
 from keras_compress._keras import keras
 from keras_compress.algorithms import SkippedWeight
-from keras_compress.errors import CompressionError, StateError
+from keras_compress.errors import CompressionError, StateError, shown
 from keras_compress.graph import Edit, ModelGraph, WrapWeight, edit_from_dict, edit_to_dict
 from keras_compress.graph.snapshot import ModelSnapshot
 from keras_compress.layers import WeightOp
@@ -63,7 +63,7 @@ class CompressionState:
         if version != VERSION:
             raise StateError(
                 f"This is not a compression state of version {VERSION}. Expected: what controller.get_compression_state() "
-                f"or TFCompressionStateLoader().state gives. Received: version={version!r}."
+                f"or TFCompressionStateLoader().state gives. Received: version={shown(version)}."
             )
         try:
             state = cls(
@@ -76,7 +76,7 @@ class CompressionState:
                 for edit in part:
                     _check_operation(edit)
         except (KeyError, TypeError, ValueError, AttributeError, RecursionError, CompressionError) as error:
-            raise StateError(f"The compression state is damaged: {error!r:.300}. Use another checkpoint.") from None
+            raise StateError(f"The compression state is damaged: {shown(error)}. Use another checkpoint.") from None
         return state
 
     def check_model(self, snapshot: ModelSnapshot) -> None:
@@ -89,7 +89,8 @@ class CompressionState:
                 if path not in layers:
                     raise StateError(
                         f"The compression state belongs to another model: it has a layer '{path}'. Received: a model "
-                        f"with the layers {sorted(layers)[:8]}…. Build the model that was compressed."
+                        f"with the layers {sorted(layers)[:8]}…. Build the model that was compressed; where Keras numbers the names, "
+                        "give the layers names of their own, or call keras.backend.clear_session() before building."
                     )
             if isinstance(edit, WrapWeight) and graph.weight_shape(edit.layer, edit.weight) is None:
                 raise StateError(
@@ -114,7 +115,7 @@ class CompressionState:
         for index, (loaded, present) in enumerate(zip(json.loads(json.dumps(mine)), others, strict=False)):
             if loaded != present:
                 raise StateError(
-                    f"The state has another decision number {index}. Expected: {present}. Received: {loaded}."
+                    f"The state has another decision number {index}. Expected: {shown(present)}. Received: {shown(loaded)}."
                 )
         if len(mine) != len(others):
             raise StateError(f"The state has {len(mine)} decisions. Expected: {len(others)}.")
@@ -131,17 +132,17 @@ def _first_difference(mine: Any, other: Any, path: str) -> str:
     if isinstance(mine, list) and isinstance(other, list) and len(mine) == len(other):
         pairs = enumerate(zip(mine, other, strict=True))
         return next(filter(None, (_first_difference(a, b, f"{path}[{i}]") for i, (a, b) in pairs)), "")
-    return "" if mine == other else f" at '{path}'. Expected: {mine!r}. Received: {other!r}"
+    return "" if mine == other else f" at '{path}'. Expected: {shown(mine)}. Received: {shown(other)}"
 
 
 def _position(values: dict) -> dict[str, Any]:
     """Return the position of the scheduler; raise an error unless it consists of whole numbers."""
     for key in ("current_epoch", "current_step"):
         if type(values[key]) is not int:
-            raise TypeError(f"{key} is {values[key]!r}, not a whole number")
+            raise TypeError(f"{key} is {shown(values[key])}, not a whole number")
     for key in ("first_step", "steps_per_epoch"):
         if not isinstance(values.get(key), (int, type(None))):
-            raise TypeError(f"{key} is {values[key]!r}, not a whole number")
+            raise TypeError(f"{key} is {shown(values[key])}, not a whole number")
     return dict(values)
 
 
@@ -153,7 +154,7 @@ def _check_operation(edit: Edit) -> None:
     description = edit.op if isinstance(edit, WrapWeight) else edit.layer
     found = keras.saving.get_registered_object(str(description["registered_name"]))
     if not (isinstance(found, type) and issubclass(found, WeightOp)):
-        raise TypeError(f"{description['registered_name']!r} is no registered operation")
+        raise TypeError(f"{shown(description['registered_name'])} is no registered operation")
     found.from_config(dict(description["config"]))
 
 

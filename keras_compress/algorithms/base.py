@@ -19,7 +19,7 @@ from keras_compress._keras import keras
 from keras_compress.algorithms.scope import Scope
 from keras_compress.calibration import BatchNormAdaptation
 from keras_compress.data import Dataset
-from keras_compress.errors import ConfigError, nearest
+from keras_compress.errors import ConfigError, nearest, shown
 from keras_compress.graph import Edit, ModelGraph, ModelSnapshot
 from keras_compress.layers import Stage, WeightOp
 from keras_compress.settings import OneOrMore, Settings
@@ -252,6 +252,8 @@ def algorithm_class(name: Any, path: str) -> type[CompressionAlgorithm]:
     known = CompressionAlgorithm._registry
     if isinstance(name, str) and name in known:
         return known[name]
-    close = nearest(str(name), known, 1)
+    close = nearest(shown(name), known, 1)
     hint = f" Did you mean '{close[0]}'?" if close else ""
-    raise ConfigError(f"Unknown algorithm at '{path}'.{hint} Allowed: {', '.join(sorted(known))}. Received: {name!r}.")
+    raise ConfigError(
+        f"Unknown algorithm at '{path}'.{hint} Allowed: {', '.join(sorted(known))}. Received: {shown(name)}."
+    )

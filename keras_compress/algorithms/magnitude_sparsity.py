@@ -19,6 +19,7 @@ from keras_compress._keras import keras
 from keras_compress.algorithms.base import BoundOp, Plan, PlanContext
 from keras_compress.algorithms.sparsity import SparsityAlgorithm, SparsityParams, ask_level, importance, plan_masks
 from keras_compress.data import Dataset
+from keras_compress.errors import ConfigError
 from keras_compress.graph import ModelGraph, WeightSpec
 from keras_compress.layers import BinaryMask
 
@@ -96,6 +97,11 @@ class MagnitudeSparsity(SparsityAlgorithm):
         return self.initial_level > 0
 
     def set_level(self, ops: Sequence[BoundOp], level: float) -> None:
+        if self._pattern is not None and level > self.params.sparsity_target + 1e-6:
+            raise ConfigError(
+                f"The pattern '{self.params.pattern}' has no more zeros than {self.params.sparsity_target:g}. Expected: a "
+                f"level up to that. Received: level={level!r}."
+            )
         for group in self.groups(ops):
             importances = [self._importance(bound) for bound in group]
             for bound, mask in zip(group, keep_largest(importances, level), strict=True):

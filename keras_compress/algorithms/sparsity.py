@@ -83,9 +83,9 @@ class SparsityParams(Settings):
     @model_validator(mode="after")
     def _steps_fit_levels(self) -> SparsityParams:
         steps, levels = self.multistep_steps, self.multistep_sparsity_levels
-        if len(levels) != len(steps) + 1 or list(steps) != sorted(set(steps)):
+        if len(levels) != len(steps) + 1 or list(steps) != sorted(set(steps)) or list(levels) != sorted(levels):
             raise ValueError(
-                "Expected: rising 'multistep_steps' and one more of 'multistep_sparsity_levels'. "
+                "Expected: rising 'multistep_steps' and one more of rising 'multistep_sparsity_levels'. "
                 f"Received: multistep_steps={list(steps)}, multistep_sparsity_levels={list(levels)}."
             )
         if self.update_per_optimizer_step and self.schedule in ("multistep", "adaptive"):
@@ -248,13 +248,11 @@ class SparsityAlgorithm(CompressionAlgorithm):
         remarks = super().remarks()
         if self.params.schedule == "multistep" and {"sparsity_init"} & self.model_fields_set:
             remarks.append("'sparsity_init' has no effect: the schedule 'multistep' starts at its first level.")
-        if self.params.sparsity_freeze_epoch < self.params.sparsity_target_epoch and self.params.schedule in (
-            "polynomial",
-            "exponential",
-        ):
+        freeze_epoch, adaptive = self.params.sparsity_freeze_epoch, self.params.schedule == "adaptive"
+        if not adaptive and self.planned_level(freeze_epoch) < self.params.final_level - 1e-9:
             remarks.append(
-                f"'{self.name}' is frozen at epoch {self.params.sparsity_freeze_epoch}, before it reaches its target at "
-                f"epoch {self.params.sparsity_target_epoch}. Set 'sparsity_freeze_epoch' to that or later."
+                f"'{self.name}' is frozen at epoch {freeze_epoch}, before it reaches its target. Raise "
+                "'sparsity_freeze_epoch'."
             )
         return remarks
 
@@ -310,8 +308,8 @@ def ask_level(ops: Sequence[BoundOp], level: float) -> None:
 def importance(weight: np.ndarray, *, normed: bool) -> np.ndarray:
     """Return the magnitude of each weight, over the L2 norm of all of them if ``normed``; float32, same shape."""
     magnitude = np.abs(weight.astype(np.float32))
-    norm = float(np.sqrt(np.sum(np.square(magnitude), dtype=np.float64))) if normed else 1.0
-    return magnitude / np.float32(norm) if norm > 0 else magnitude
+    norm = float(np.linalg.norm(magnitude.astype(np.float64).reshape(-1))) if normed else 1.0
+    return (magnitude / norm).astype(np.float32) if norm > 0 else magnitude
 
 
 def _is_frozen(ops: Sequence[BoundOp]) -> bool:

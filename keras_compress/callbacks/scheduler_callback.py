@@ -23,23 +23,29 @@ class SchedulerCallback(keras.callbacks.Callback):
         super().__init__()
         self._scheduler = scheduler
         self._batch = 0
+        self._first_epoch = True
 
     def on_train_begin(self, logs=None):
-        steps, epochs = self.params.get("steps"), self.params.get("epochs")
-        if steps is not None:
-            self._scheduler.steps_per_epoch = steps
-        final_epoch = self._scheduler.final_epoch
-        if epochs is not None and final_epoch is not None and final_epoch > self._scheduler.current_epoch + epochs:
-            warnings.warn(
-                f"Compression is complete at the start of epoch {final_epoch} (counted from 0), and this fit ends before "
-                f"that, with {epochs} epochs. Lower 'sparsity_target_epoch' (or the epochs of the schedule in use), or train longer.",
-                stacklevel=2,
-            )
+        self._first_epoch = True
+        if self.params.get("steps") is not None:
+            self._scheduler.steps_per_epoch = self.params["steps"]
 
     def on_epoch_begin(self, epoch, logs=None):
         scheduler = self._scheduler
         again = epoch == scheduler.current_epoch and scheduler.inside_epoch
         scheduler.epoch_step(epoch if again else max(epoch, scheduler.current_epoch + 1))
+        if self._first_epoch and self.params.get("epochs") is not None:
+            self._warn_if_too_short(scheduler.current_epoch + self.params["epochs"] - epoch - 1)
+        self._first_epoch = False
+
+    def _warn_if_too_short(self, last_epoch: int) -> None:
+        final_epoch = self._scheduler.final_epoch
+        if final_epoch is not None and final_epoch > last_epoch:
+            warnings.warn(
+                f"Compression is complete at the start of epoch {final_epoch} (counted from 0), and this fit ends with epoch "
+                f"{last_epoch}. Lower 'sparsity_target_epoch' (or the epochs of the schedule in use), or train longer.",
+                stacklevel=2,
+            )
 
     def on_train_batch_begin(self, batch, logs=None):
         self._batch = batch

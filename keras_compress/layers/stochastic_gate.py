@@ -5,6 +5,8 @@ The loss that trains the gates towards a level, and the moment when they are fro
 
 from __future__ import annotations
 
+import threading
+
 import numpy as np
 import tensorflow as tf
 
@@ -41,6 +43,7 @@ class StochasticGate(SparsityMask):
         self.seed = seed
         self.pace = pace
         self.gradient_scale = gradient_scale
+        self._drawing_threads: set[int] = set()  # every replica is traced in a thread of its own
 
     def build(self, input_shape):
         super().build(input_shape)
@@ -68,14 +71,21 @@ class StochasticGate(SparsityMask):
         fixed = tf.cast(tf.where(self.frozen, self.mask, self.gates > 0.0), tf.float32)
         if training is None or training is False:
             return fixed
+        self._drawing_threads.add(threading.get_ident())
         logits = self.logits()
         uniform = tf.random.stateless_uniform(tf.shape(logits), tf.convert_to_tensor(self.draw))
         drawn = draw_gates(logits, uniform)
         return tf.where(tf.logical_and(tf.cast(training, tf.bool), tf.logical_not(self.frozen)), drawn, fixed)
 
     def draw_anew(self) -> None:
-        """Make the next step draw other gates."""
-        self.draw.assign_add(tf.constant([0, 1]))
+        """Make the next step draw other gates, if this one has drawn any; evaluation draws none.
+
+        That is decided while a graph is traced: a graph of training holds the change of the number, one of evaluation not.
+        """
+        thread = threading.get_ident()
+        if thread in self._drawing_threads:
+            self._drawing_threads.remove(thread)
+            self.draw.assign_add(tf.constant([0, 1]))
 
     def freeze(self, frozen: bool = True) -> None:
         """Fix the gates as they are, or let them train again."""

@@ -46,9 +46,9 @@ def measure_size(model: keras.Model) -> ModelSize:
     """
     float32 = dense = sparse = 0
     stored: list[bytes] = []
-    for values, num_bits in _stored_weights(model):
+    for values, num_bits, original in _stored_weights(model):
         packed = _packed(values, num_bits)
-        float32 += 4 * values.size
+        float32 += 4 * values.size * original
         dense += len(packed)
         nonzero = int(np.count_nonzero(values))
         sparse += min(len(packed), -(-values.size // 8) - (-nonzero * num_bits // 8))
@@ -56,8 +56,8 @@ def measure_size(model: keras.Model) -> ModelSize:
     return ModelSize(float32, dense, len(gzip.compress(b"".join(stored))), sparse)
 
 
-def _stored_weights(model: keras.Model) -> Iterator[tuple[np.ndarray, int]]:
-    """Yield every array a file has to hold, as integers where it lies on a grid, and its bits."""
+def _stored_weights(model: keras.Model) -> Iterator[tuple[np.ndarray, int, bool]]:
+    """Yield every array a file has to hold, as integers where it lies on a grid, its bits, and whether the float model has it."""
     for _, layer in leaf_layers(model):
         if isinstance(layer, WeightOp):
             continue
@@ -65,14 +65,14 @@ def _stored_weights(model: keras.Model) -> Iterator[tuple[np.ndarray, int]]:
         inner = layer.layer if isinstance(layer, CompressedLayer) else layer
         for path, variable in named_variables(inner).items():
             if path not in compressed:
-                yield variable.numpy(), 32
+                yield variable.numpy(), 32, True
                 continue
             integers = layer.integer_weight(path)
             if integers is None:
-                yield layer.compressed_weight(path).numpy(), 32
+                yield layer.compressed_weight(path).numpy(), 32, True
             else:
-                yield integers.values.astype(np.int32) - integers.zero_point, integers.num_bits
-                yield integers.scale, 32
+                yield integers.values.astype(np.int32) - integers.zero_point, integers.num_bits, True
+                yield integers.scale, 32, False
 
 
 def _packed(values: np.ndarray, num_bits: int) -> bytes:
