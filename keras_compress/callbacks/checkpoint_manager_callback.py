@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import shutil
 import tempfile
 from pathlib import Path
 
@@ -112,7 +113,10 @@ class CheckpointManagerCallback(keras.callbacks.Callback):
         complete = {Path(path).name for path in known}
         for file in self._directory.glob("ckpt-*"):
             if _prefix(file) not in complete and _number(file) == int(self._checkpoint.save_counter.numpy()):
-                file.unlink(missing_ok=True)
+                if file.is_dir():
+                    shutil.rmtree(file, ignore_errors=True)
+                else:
+                    file.unlink(missing_ok=True)
 
 
 def _prefix(file: Path) -> str:
