@@ -4,10 +4,10 @@ VENV := .venv
 BIN := $(VENV)/bin
 export TF_CPP_MIN_LOG_LEVEL ?= 2
 
-.PHONY: demo test lint format accuracy latency parity creation zoo clean help
+.PHONY: demo test lint format faults accuracy sparsity binary binary-latency latency parity creation zoo clean help
 
 help:  ## list the commands
-	@grep -E '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed 's/:.*##/\t/'
+	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed 's/:.*##/\t/'
 
 $(VENV)/dev: pyproject.toml
 	$(PYTHON) -m venv $(VENV)
@@ -23,7 +23,10 @@ demo: $(VENV)/dev  ## train, compress to INT8, resume, export and run a small ne
 	$(BIN)/python examples/demo.py
 
 test: lint  ## check style, types and imports, then run every test
-	$(BIN)/python -m pytest
+	$(BIN)/python -m pytest --numprocesses 2 --dist worksteal
+
+faults: $(VENV)/dev  ## kill training at random moments, damage files, train on several devices and workers
+	KILLS=5 $(BIN)/python -m pytest tests/faults
 
 lint: $(VENV)/dev
 	$(BIN)/ruff check .
@@ -41,6 +44,15 @@ clean:
 # Figures. DATA is a zip file or folder of CIFAR-10 images by class.
 accuracy: $(VENV)/benchmarks  ## accuracy of W8A8, W4A8, W4A4 beside float on CIFAR-10 (DATA=…)
 	$(BIN)/python benchmarks/accuracy_cifar10.py --data $(DATA)
+
+sparsity: $(VENV)/benchmarks  ## accuracy of sparsity beside float on CIFAR-10 (DATA=…, EPOCHS=3)
+	$(BIN)/python benchmarks/sparsity_cifar10.py --data $(DATA) --epochs $(or $(EPOCHS),3)
+
+binary: $(VENV)/benchmarks  ## accuracy of binarization in stages on CIFAR-10 (DATA=…)
+	$(BIN)/python benchmarks/binary_cifar10.py --data $(DATA)
+
+binary-latency: $(VENV)/benchmarks  ## a binarized ResNet-18 over its float model in OpenVINO
+	$(BIN)/python benchmarks/binary_latency.py
 
 parity: $(VENV)/benchmarks  ## exported graphs beside Keras, in TensorFlow and OpenVINO
 	$(BIN)/python benchmarks/export_parity.py
