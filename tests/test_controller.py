@@ -8,9 +8,11 @@ import tensorflow as tf
 
 from keras_compress import (
     CompressionConfig,
+    ConfigError,
     UnsupportedModelError,
     create_compressed_model,
     create_compression_callbacks,
+    register_default_init_args,
 )
 from keras_compress._keras import keras
 from keras_compress.algorithms import CompressionStage, Position
@@ -276,3 +278,221 @@ def test_data_parallel_training_works():
         compressed.compile("sgd", "mse")
     history = compressed.fit(zoo.samples(model), targets(model, 8), batch_size=4, verbose=0)
     assert np.isfinite(history.history["loss"]).all()
+
+
+def sparse(model, *algorithms, data=None, init=0.0, adaptation=None, **params):
+    """Return the controller and ``model`` with magnitude sparsity, and further algorithms."""
+    params = {"sparsity_target": 0.5, "sparsity_target_epoch": 2, **params}
+    magnitude = {"algorithm": "magnitude_sparsity", "sparsity_init": init, "params": params}
+    if adaptation is not None:
+        magnitude["initializer"] = {"batchnorm_adaptation": adaptation}
+    config = {"compression": [magnitude, *algorithms]}
+    return create_compressed_model(model, config if data is None else register_default_init_args(config, data))
+
+
+@pytest.mark.parametrize("level", [0.0, 0.25, 0.9])
+@pytest.mark.parametrize("way", ["method", "property"])
+def test_a_level_can_be_set_by_hand_until_the_schedule_takes_over(way, level):
+    controller, compressed = sparse(zoo.dense())
+    controller.scheduler.epoch_step(1)
+    if way == "method":
+        controller.set_sparsity_level(level)
+    else:
+        controller.compression_rate = level
+    assert zoo.zeros(compressed) == round(level * 56)
+    assert controller.compression_rate == pytest.approx(round(level * 56) / 56)
+    assert controller.algorithm_statistics()["magnitude_sparsity"]["target_sparsity_level"] == pytest.approx(level)
+    controller.scheduler.step()
+    assert zoo.zeros(compressed) == round(level * 56)
+    controller.scheduler.epoch_step()
+    assert zoo.zeros(compressed) == 28
+
+
+@pytest.mark.parametrize("level", [-0.1, 1.0, 1.5, float("nan")])
+def test_a_level_out_of_range_is_an_error_and_changes_nothing(level):
+    controller, compressed = sparse(zoo.dense(), init=0.25)
+    with pytest.raises(ConfigError, match=rf"lies in \[0, 1\).*level={level!r}"):
+        controller.set_sparsity_level(level)
+    with pytest.raises(ConfigError, match=r"lies in \[0, 1\)"):
+        controller.compression_rate = level
+    assert zoo.zeros(compressed) == 14
+
+
+def test_without_an_algorithm_with_a_level_there_is_nothing_to_set_or_freeze():
+    controller, _ = zoo.compress(zoo.dense())
+    message = r"has a level.*'magnitude_sparsity'.*'rb_sparsity'.*Received: \['quantization'\]"
+    for change in (
+        lambda: controller.set_sparsity_level(0.5),
+        lambda: setattr(controller, "compression_rate", 0.5),
+        controller.freeze,
+        lambda: controller.freeze(False),
+    ):
+        with pytest.raises(ConfigError, match=message):
+            change()
+
+
+def test_the_level_of_every_algorithm_that_has_one_is_set():
+    rb = {"algorithm": "rb_sparsity", "target_scopes": ["out"]}
+    magnitude = {"algorithm": "magnitude_sparsity", "target_scopes": ["hidden"]}
+    controller, _ = create_compressed_model(zoo.dense(), {"compression": [magnitude, rb]})
+    controller.set_sparsity_level(0.25)
+    numbers = controller.algorithm_statistics()
+    assert numbers["magnitude_sparsity"] == {"sparsity_level": 0.25, "target_sparsity_level": 0.25}
+    assert numbers["rb_sparsity"] == {"sparsity_level": 0.0, "target_sparsity_level": 0.25}
+    assert controller.compression_rate == 0.25
+
+
+@pytest.mark.parametrize("algorithm", ["magnitude_sparsity", "rb_sparsity"])
+def test_frozen_masks_stay_until_they_are_thawed(algorithm):
+    params = {"sparsity_target": 0.5, "sparsity_target_epoch": 3, "schedule": "polynomial"}
+    config = {"compression": {"algorithm": algorithm, "params": params}}
+    controller, compressed = create_compressed_model(zoo.dense(), config)
+    controller.scheduler.epoch_step(1)
+    frozen, asked = zoo.zeros(compressed), controller.algorithm_statistics()
+    controller.freeze()
+    for _ in range(3):
+        controller.scheduler.epoch_step()
+        assert controller.algorithm_statistics() == asked
+        assert zoo.zeros(compressed) == frozen
+    controller.freeze(False)
+    controller.scheduler.epoch_step()
+    assert controller.algorithm_statistics()[algorithm]["target_sparsity_level"] == 0.5
+    if algorithm == "magnitude_sparsity":
+        assert zoo.zeros(compressed) == 28
+
+
+def test_the_stage_is_that_of_all_algorithms_together():
+    controller, _ = sparse(zoo.dense(), {"algorithm": "quantization"}, data=zoo.samples(zoo.dense(), 16))
+    assert controller.compression_stage() is CompressionStage.PARTIALLY_COMPRESSED
+    controller.scheduler.epoch_step(1)
+    assert controller.compression_stage() is CompressionStage.PARTIALLY_COMPRESSED
+    controller.scheduler.epoch_step(2)
+    assert controller.compression_stage() is CompressionStage.FULLY_COMPRESSED
+
+
+def test_the_rate_is_the_largest_of_the_algorithms():
+    model = zoo.dense()
+    kernel = model.get_layer("hidden").kernel
+    kernel.assign(np.where(np.arange(32).reshape(4, 8) < 24, 0.0, 1.0))
+    const = {"algorithm": "const_sparsity", "target_scopes": ["hidden"]}
+    magnitude = {"algorithm": "magnitude_sparsity", "target_scopes": ["out"], "sparsity_init": 0.5}
+    controller, _ = create_compressed_model(model, {"compression": [const, magnitude]})
+    assert controller.compression_rate == 0.75
+
+
+def test_statistics_are_quick_without_the_size():
+    controller, _ = sparse(zoo.dense(), init=0.25)
+    assert controller.statistics(quickly_collected_only=True).size is None
+    assert controller.statistics().size.float32 == 4 * (32 + 8 + 24 + 3)
+    assert controller.statistics().stage == "PARTIALLY_COMPRESSED"
+
+
+def images(model, count=128, seed=4):
+    return 2.0 + 3.0 * zoo.samples(model, count, seed)
+
+
+def convolved_moments(model, x):
+    """Return mean and variance of what the first convolution computes with the weights inference sees."""
+    layer = model.get_layer("conv")
+    kernel = layer.compressed_weight("kernel") if isinstance(layer, CompressedLayer) else layer.kernel
+    out = tf.nn.convolution(x, kernel).numpy() + layer.bias.numpy()
+    return out.mean(axis=(0, 1, 2), dtype=np.float64), out.var(axis=(0, 1, 2), dtype=np.float64)
+
+
+def assert_adapted(model, x):
+    mean, variance = convolved_moments(model, x)
+    norm = model.get_layer("norm")
+    np.testing.assert_allclose(norm.moving_mean, mean, rtol=1e-3, atol=1e-4)
+    np.testing.assert_allclose(norm.moving_variance, variance, rtol=1e-3)
+
+
+def statistics_of(model):
+    norm = model.get_layer("norm")
+    return norm.moving_mean.numpy(), norm.moving_variance.numpy()
+
+
+def assert_statistics(model, expected):
+    for now, before in zip(statistics_of(model), expected, strict=True):
+        np.testing.assert_array_equal(now, before)
+
+
+@pytest.mark.parametrize("algorithm", ["magnitude_sparsity", "rb_sparsity"])
+def test_batch_normalization_is_adapted_to_the_zeros_of_the_start(algorithm):
+    model = zoo.convolution()
+    x = images(model)
+    config = {"compression": {"algorithm": algorithm, "sparsity_init": 0.5}}
+    _, compressed = create_compressed_model(model, register_default_init_args(config, x))
+    assert zoo.zeros(compressed) == round(0.5 * (108 + 108))
+    assert_adapted(compressed, x)
+
+
+@pytest.mark.parametrize(("init", "adaptation"), [(0.0, None), (0.5, {"num_bn_adaptation_samples": 0})])
+def test_batch_normalization_stays_at_level_zero_and_without_samples(init, adaptation):
+    model = zoo.convolution()
+    _, compressed = sparse(model, data=images(model), init=init, adaptation=adaptation)
+    assert_statistics(compressed, statistics_of(model))
+
+
+def test_data_are_not_read_at_level_zero():
+    def no_data():
+        raise AssertionError("the data were read")
+
+    controller, _ = sparse(zoo.convolution(), data=no_data)
+    controller.scheduler.epoch_step(2)
+
+
+def test_batch_normalization_is_adapted_on_demand_when_a_level_is_set():
+    model = zoo.convolution()
+    x = images(model)
+    controller, compressed = sparse(model, data=x)
+    controller.set_sparsity_level(0.4)
+    assert_statistics(compressed, statistics_of(model))
+    controller.set_sparsity_level(0.4, run_batchnorm_adaptation=True)
+    assert_adapted(compressed, x)
+
+
+def test_adapting_on_demand_needs_data():
+    controller, compressed = sparse(zoo.convolution())
+    with pytest.raises(ConfigError, match=r"cannot be adapted without data.*register_default_init_args"):
+        controller.set_sparsity_level(0.4, run_batchnorm_adaptation=True)
+    assert zoo.zeros(compressed) == 0
+
+
+@pytest.mark.parametrize("on_level_change", [True, False])
+def test_batch_normalization_is_adapted_when_the_schedule_changes_the_level_if_asked_for(on_level_change):
+    model = zoo.convolution()
+    x = images(model)
+    controller, compressed = sparse(model, data=x, adaptation={"on_level_change": on_level_change})
+    before = statistics_of(model)
+    for epoch in range(3):
+        controller.scheduler.epoch_step()
+        controller.scheduler.step()
+        if on_level_change and epoch > 0:
+            assert_adapted(compressed, x)
+        else:
+            assert_statistics(compressed, before)
+    norm = compressed.get_layer("norm")
+    norm.moving_mean.assign(np.full(4, 7.0))
+    controller.scheduler.epoch_step()
+    np.testing.assert_array_equal(norm.moving_mean, 7.0)
+
+
+def test_batch_normalization_is_adapted_once_and_to_masks_and_quantizers_together():
+    model = zoo.convolution()
+    x = images(model)
+    calls = []
+
+    def once():
+        calls.append(1)
+        yield x
+
+    controller, compressed = sparse(model, {"algorithm": "quantization"}, data=once, init=0.5)
+    assert len(calls) == 2  # ranges, and batch normalization once
+    seen = compressed.get_layer("conv").compressed_weight("kernel").numpy()
+    assert np.mean(seen == 0) >= 0.3
+    quantized = compressed.get_layer("image_quantizer")(x)
+    mean, variance = convolved_moments(compressed, quantized)
+    norm = compressed.get_layer("norm")
+    np.testing.assert_allclose(norm.moving_mean, mean, rtol=1e-3, atol=1e-3)
+    np.testing.assert_allclose(norm.moving_variance, variance, rtol=1e-3)
+    assert controller.compression_rate == 0.5

@@ -100,7 +100,12 @@ def test_the_state_is_json_and_holds_no_numbers_of_the_model():
     text = json.dumps(controller.get_compression_state())
     assert json.loads(text) == controller.get_compression_state()
     assert len(text) < 20_000
-    assert json.loads(text)["scheduler"] == {"current_epoch": 0, "current_step": 1}
+    assert json.loads(text)["scheduler"] == {
+        "current_epoch": 0,
+        "current_step": 1,
+        "first_step": 0,
+        "steps_per_epoch": 2,
+    }
 
 
 def test_changing_a_state_does_not_change_the_controller():

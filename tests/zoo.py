@@ -8,6 +8,8 @@ import tensorflow as tf
 
 from keras_compress import create_compressed_model, register_default_init_args
 from keras_compress._keras import keras
+from keras_compress.graph.variables import leaf_layers
+from keras_compress.layers import CompressedLayer, SparsityMask, weight_owner
 
 layers = keras.layers
 
@@ -204,6 +206,30 @@ def assert_same_predictions(first, second, inputs, **tolerance):
             np.testing.assert_allclose(left, right, **tolerance)
         else:
             np.testing.assert_array_equal(left, right)
+
+
+def masked_weights(model):
+    """Return for every weight with a mask, by ``(layer, weight)``: the float weight, what inference sees, what is kept."""
+    return {
+        (path, weight): (
+            getattr(*weight_owner(layer.layer, weight)).numpy(),
+            layer.compressed_weight(weight).numpy(),
+            op.kept(),
+        )
+        for path, layer in leaf_layers(model)
+        if isinstance(layer, CompressedLayer)
+        for weight, op in layer.operations
+        if isinstance(op, SparsityMask)
+    }
+
+
+def zeros(model):
+    """Return how many of the weights with a mask are zero at inference, after a check that these are the masked ones."""
+    count = 0
+    for weight, seen, kept in masked_weights(model).values():
+        np.testing.assert_array_equal(seen, np.where(kept, weight, 0))
+        count += int(np.sum(~kept))
+    return count
 
 
 def _randomized(model):

@@ -18,16 +18,24 @@ def fit(controller, callbacks, epochs=2):
     ).history
 
 
-def scalars(folder):
-    """Return {tag: {step: value}} of all event files in a folder."""
+def events(folder, plugin):
+    """Return {tag: {step: array}} of what all event files in a folder hold for one plugin of TensorBoard."""
     found = {}
     for path in sorted(folder.glob("events.*")):
         for record in tf.data.TFRecordDataset(str(path)):
             event = tf.compat.v1.Event.FromString(record.numpy())
             for value in event.summary.value:
-                assert value.metadata.plugin_data.plugin_name == "scalars"
-                found.setdefault(value.tag, {})[event.step] = float(tf.make_ndarray(value.tensor))
+                assert value.metadata.plugin_data.plugin_name in ("scalars", "histograms")
+                if value.metadata.plugin_data.plugin_name == plugin:
+                    found.setdefault(value.tag, {})[event.step] = tf.make_ndarray(value.tensor)
     return found
+
+
+def scalars(folder):
+    """Return {tag: {step: value}} of all event files in a folder."""
+    return {
+        tag: {step: float(array) for step, array in steps.items()} for tag, steps in events(folder, "scalars").items()
+    }
 
 
 @pytest.fixture
@@ -101,3 +109,79 @@ def test_text_shows_the_table_and_the_numbers(controller, capsys):
 def test_the_callbacks_are_a_scheduler_and_statistics(controller):
     kinds = [type(callback) for callback in create_compression_callbacks(controller)]
     assert kinds == [SchedulerCallback, StatisticsCallback]
+
+
+DETAILS = "3.compression_details"
+
+
+@pytest.fixture
+def sparse():
+    """The controller of a dense model that loses a quarter, then half of its weights."""
+    params = {"sparsity_target": 0.5, "sparsity_target_epoch": 1, "power": 1.0}
+    config = {"compression": {"algorithm": "magnitude_sparsity", "sparsity_init": 0.25, "params": params}}
+    return create_compressed_model(zoo.dense(), config)[0]
+
+
+def zero_shares(controller):
+    return {
+        f"{layer}/{weight}": float(np.mean(seen == 0))
+        for (layer, weight), (_, seen, _) in zoo.masked_weights(controller.model).items()
+    }
+
+
+def test_logs_hold_the_levels_asked_for_and_reached(sparse):
+    history = fit(sparse, create_compression_callbacks(sparse))
+    assert history["magnitude_sparsity/sparsity_level"] == [0.25, 0.5]
+    assert history["magnitude_sparsity/target_sparsity_level"] == [0.25, 0.5]
+    assert history["compression_stage"] == [1.0, 2.0]
+
+
+def test_tensorboard_files_hold_the_level_of_every_weight(sparse, tmp_path):
+    fit(sparse, create_compression_callbacks(sparse, tmp_path))
+    found = scalars(tmp_path / "compression")
+    details = {tag: steps for tag, steps in found.items() if tag.startswith(DETAILS)}
+    last = {f"{DETAILS}/statistics/{weight}/sparsity_level": share for weight, share in zero_shares(sparse).items()}
+    assert set(details) == set(last)
+    assert len(details) == 2
+    for tag, share in last.items():
+        assert set(details[tag]) == {0, 1}
+        assert details[tag][1] == pytest.approx(share)
+    assert 32 * details[f"{DETAILS}/statistics/hidden/kernel/sparsity_level"][0] + 24 * details[
+        f"{DETAILS}/statistics/out/kernel/sparsity_level"
+    ][0] == pytest.approx(14, abs=1e-4)
+
+
+@pytest.mark.parametrize("kind", ["sparse", "quantized"])
+def test_tensorboard_files_hold_histograms_of_the_weights_as_inference_sees_them(kind, request, tmp_path):
+    controller = request.getfixturevalue("sparse" if kind == "sparse" else "controller")
+    fit(controller, create_compression_callbacks(controller, tmp_path))
+    found = events(tmp_path / "compression", "histograms")
+    assert set(found) == {f"{DETAILS}/weights/hidden/kernel", f"{DETAILS}/weights/out/kernel"}
+    for tag, steps in found.items():
+        assert set(steps) == {0, 1}
+        layer = tag.split("/")[-2]
+        values = controller.model.get_layer(layer).compressed_weight("kernel").numpy().ravel()
+        rows = steps[1]
+        assert rows.shape[1] == 3
+        np.testing.assert_allclose(rows[1:, 0], rows[:-1, 1])
+        np.testing.assert_allclose([rows[0, 0], rows[-1, 1]], [values.min(), values.max()], rtol=1e-5)
+        assert rows[:, 2].sum() == values.size
+        for left, right, count in rows:
+            assert np.sum((values > left + 1e-6) & (values < right - 1e-6)) <= count
+            assert count <= np.sum((values > left - 1e-6) & (values < right + 1e-6))
+
+
+def test_text_shows_a_table_of_the_levels_after_every_epoch(sparse, capsys):
+    fit(sparse, create_compression_callbacks(sparse, log_text=True))
+    out = capsys.readouterr().out
+    assert "epoch 1: " in out
+    assert "epoch 2: " in out
+    assert "magnitude_sparsity/sparsity_level 0.5" in out
+    assert out.count("(together)") == 3
+    shares = zero_shares(sparse)
+    last = out.rpartition("epoch 2: ")[2]
+    for layer, size in (("hidden", 32), ("out", 24)):
+        (line,) = [line for line in last.splitlines() if line.startswith(layer)]
+        share = shares[f"{layer}/kernel"]
+        assert line.split()[1:] == ["kernel", str(size), str(round(size * (1 - share))), f"{share:.2%}"]
+    assert any(line.split()[-3:] == ["56", "28", "50.00%"] for line in last.splitlines())

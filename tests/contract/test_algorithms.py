@@ -1,6 +1,7 @@
 """What every algorithm must keep to. A new file in keras_compress/algorithms is checked here without any change."""
 
 import copy
+import itertools
 import json
 
 import numpy as np
@@ -8,12 +9,13 @@ import pydantic
 import pytest
 import tensorflow as tf
 
-from keras_compress import create_compressed_model
+from keras_compress import create_compressed_model, create_compression_callbacks
 from keras_compress._keras import OPERATOR_LAYERS, keras
 from keras_compress.algorithms import CompressionStage, Plan, PlanContext, Position, registered_algorithms
 from keras_compress.errors import ConfigError
-from keras_compress.graph import ModelGraph, apply_edits, build, edit_from_dict, edit_to_dict, take
+from keras_compress.graph import ModelGraph, WrapWeight, apply_edits, build, edit_from_dict, edit_to_dict, take
 from keras_compress.graph.variables import leaf_layers
+from keras_compress.layers.weight_op import Stage
 from keras_compress.settings import validated
 from tests import zoo
 
@@ -25,6 +27,8 @@ MODELS = {
 
 every_algorithm = pytest.mark.parametrize("name", sorted(ALGORITHMS))
 every_model = pytest.mark.parametrize("kind", MODELS)
+every_pair = pytest.mark.parametrize(("first", "second"), list(itertools.combinations(sorted(ALGORITHMS), 2)))
+with_a_level = pytest.mark.parametrize("name", sorted(name for name in ALGORITHMS if ALGORITHMS[name].has_level))
 
 
 def plan(name, graph, context=None, **settings) -> Plan:
@@ -71,7 +75,8 @@ def test_planning_is_pure(name, kind):
     first, second = plan(name, graph), plan(name, graph)
     third = plan(name, ModelGraph(take(build(snapshot))))
     assert first == second == third
-    assert first.edits
+    convolves = any(node.class_name == "Conv2D" for _, node in graph.layers())
+    assert first.edits or (not convolves and first.skipped and all(weight.reason for weight in first.skipped))
     assert snapshot.config == config
     for path, layer in arrays.items():
         for variable, array in layer.items():
@@ -203,3 +208,99 @@ def test_what_it_reports_has_the_right_types(name):
     assert isinstance(controller.compression_stage(), CompressionStage)
     assert controller.compression_rate is None or 0.0 <= controller.compression_rate <= 1.0
     assert all(isinstance(remark, str) for remark in ALGORITHMS[name]().remarks())
+
+
+@every_model
+@with_a_level
+def test_at_level_zero_predictions_stay_as_they_are(name, kind):
+    model = MODELS[kind]()
+    controller, compressed = zoo.compress(model, name)
+    zoo.assert_same_predictions(compressed, model, zoo.samples(model))
+    controller.set_sparsity_level(0.0)
+    zoo.assert_same_predictions(compressed, model, zoo.samples(model))
+
+
+@with_a_level
+def test_a_level_is_planned_set_and_frozen(name):
+    controller, _ = zoo.compress(zoo.convolution(), name)
+    (algorithm,) = controller.config.compression
+    levels = [algorithm.planned_level(epoch) for epoch in range(200)]
+    assert levels == sorted(levels)
+    assert all(0.0 <= level < 1.0 for level in levels)
+    controller.set_sparsity_level(0.5)
+    controller.freeze()
+    before = [variable.numpy() for variable in controller.model.non_trainable_variables]
+    for _ in range(3):
+        controller.scheduler.epoch_step()
+    for variable, value in zip(controller.model.non_trainable_variables, before, strict=True):
+        np.testing.assert_array_equal(variable, value)
+
+
+def combine(model, first, second, first_settings=None, second_settings=None):
+    """Return the controller and ``model`` compressed by two algorithms at once."""
+    parts = [{"algorithm": first, **(first_settings or {})}, {"algorithm": second, **(second_settings or {})}]
+    one = zoo.config(model)
+    return create_compressed_model(model, type(one).from_dict({"compression": parts}).with_init_data(one.init_data))
+
+
+def clashing(first, second, model):
+    """Whether both work on one weight in one stage, or one wants zeros in a weight that the other makes binary."""
+    graph = ModelGraph(take(model))
+    stages = []
+    for name in (first, second):
+        edits = [edit for edit in plan(name, graph).edits if isinstance(edit, WrapWeight)]
+        kinds = [keras.saving.get_registered_object(edit.op["registered_name"]) for edit in edits]
+        stages.append({(edit.layer, edit.weight): kind.stage for edit, kind in zip(edits, kinds, strict=True)})
+    shared = stages[0].keys() & stages[1].keys()
+    pairs = [{stages[0][place], stages[1][place]} for place in shared]
+    return any(len(pair) == 1 or pair == {Stage.MASK, Stage.BINARIZE} for pair in pairs)
+
+
+def assert_works_together(controller, model, names, folder):
+    """Check a step of fit with callbacks, the statistics of both, a saved copy and a stripped copy."""
+    compressed = controller.model
+    x, y = zoo.samples(model), np.ones((8, 3), np.float32)
+    compressed.compile("sgd", "mse")
+    callbacks = create_compression_callbacks(controller)
+    before = compressed.get_layer("out").kernel.numpy()
+    history = compressed.fit(x, y, batch_size=8, epochs=1, callbacks=callbacks, verbose=0).history
+    assert controller.scheduler.position == Position(epoch=0, step=0)
+    assert np.isfinite(history["loss"]).all()
+    assert np.abs(compressed.get_layer("out").kernel.numpy() - before).max() > 0
+    assert list(controller.algorithm_statistics()) == names
+    reported = {f"{name}/{key}" for name, numbers in controller.algorithm_statistics().items() for key in numbers}
+    assert all(any(key.startswith(f"{name}/") for key in reported) for name in names)
+    assert reported < set(history)
+    compressed.save(folder / "model.keras")
+    zoo.assert_same_predictions(keras.models.load_model(folder / "model.keras"), compressed, x)
+    stripped = controller.strip()
+    assert [path for path, _ in leaf_layers(stripped)] == [path for path, _ in leaf_layers(model)]
+    assert all(np.isfinite(array).all() for array in stripped.get_weights())
+
+
+@pytest.mark.filterwarnings("ignore:Compression is complete:UserWarning")
+@every_pair
+def test_every_pair_works_together_or_is_refused_by_name(first, second, tmp_path):
+    model = zoo.convolution()
+    if not clashing(first, second, model):
+        assert_works_together(combine(model, first, second)[0], model, [first, second], tmp_path)
+        return
+    for names in ((first, second), (second, first)):
+        with pytest.raises(ConfigError, match="ignored_scopes") as refused:
+            combine(model, *names)
+        assert f"'{first}'" in str(refused.value)
+        assert f"'{second}'" in str(refused.value)
+
+
+@pytest.mark.filterwarnings("ignore:Compression is complete:UserWarning")
+@every_pair
+def test_every_pair_works_together_on_different_layers(first, second, tmp_path):
+    model = zoo.residual()
+    controller, _ = combine(model, first, second, {"target_scopes": ["stem"]}, {"target_scopes": ["body"]})
+    by = {row.layer: row.compressed_by for row in controller.statistics().coverage}
+    assert first in by["stem"]
+    assert second not in by["stem"]
+    assert second in by["body"]
+    assert first not in by["body"]
+    assert by["out"] == ""
+    assert_works_together(controller, model, [first, second], tmp_path)

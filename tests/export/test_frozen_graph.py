@@ -8,7 +8,7 @@ import tensorflow as tf
 
 from keras_compress import ExportError
 from keras_compress._keras import keras
-from tests import zoo
+from tests import binary, zoo
 
 VARIABLE_OPS = ("Variable", "VarHandleOp", "ReadVariableOp", "Assign")
 CONTROL_OPS = ("If", "StatelessIf", "Switch", "Merge", "While", "StatelessWhile", "PartitionedCall")
@@ -101,7 +101,7 @@ def test_the_batch_is_open_or_fixed(controller, tmp_path, batch_size, expected):
         ({"input_names": ["a", "b"]}, r"'input_names' takes 1 different names.*\['a', 'b'\]"),
         ({"output_names": []}, r"'output_names' takes 1 different names"),
         ({"input_names": ["same"], "output_names": ["same"]}, r"same"),
-        ({"save_format": "caffe"}, r"save_format one of \['frozen_graph'\].*'caffe'"),
+        ({"save_format": "caffe"}, r"save_format one of \['frozen_graph', 'openvino'\].*'caffe'"),
         ({"batchsize": 3}, r"batchsize"),
     ],
 )
@@ -155,7 +155,7 @@ def test_a_folder_is_refused(controller, tmp_path):
 
 
 def test_an_unknown_suffix_is_refused(controller, tmp_path):
-    with pytest.raises(ExportError, match=r"ending in \['\.pb'\].*model\.tfjs.*convert"):
+    with pytest.raises(ExportError, match=r"ending in \['\.pb', '\.xml'\].*model\.tfjs.*convert"):
         controller.export_model(tmp_path / "model.tfjs")
 
 
@@ -181,3 +181,38 @@ def test_the_same_model_gives_the_same_file(controller, tmp_path):
         run(first, controller.model, zoo.samples(controller.model))[0],
         run(second, controller.model, zoo.samples(controller.model))[0],
     )
+
+
+BINARY = {
+    "residual": (binary.residual, {"ignored_scopes": binary.BORDERS}),
+    "everything": (binary.residual, {"layer_types": ["Conv2D", "Dense"], "mode": "dorefa"}),
+    "depthwise": (zoo.odd_convolutions, {"layer_types": "DepthwiseConv2D"}),
+    "shared": (zoo.shared_layer, {"layer_types": "Dense"}),
+    "nested": (zoo.nested, {}),
+    "not yet": (zoo.convolution, {"at_once": False}),
+    "activations only": (zoo.convolution, {"params": {"weights_quant_start_epoch": 1}}),
+}
+
+
+@pytest.mark.parametrize("kind", BINARY)
+def test_the_file_of_a_binary_model_computes_what_keras_computes(kind, tmp_path):
+    make, settings = BINARY[kind]
+    controller, model = binary.compress(make(), **settings)
+    binary.scatter_levels(model)
+    path = controller.export_model(tmp_path / "model.pb")
+    inputs = zoo.samples(model, 5)
+    for ours, theirs in zip(run(path, model, inputs), zoo.predict(model, inputs), strict=True):
+        np.testing.assert_allclose(ours, theirs, rtol=0, atol=1e-5 * np.abs(theirs).max())
+    found = ops(read(path))
+    assert not {op for op in found if op.startswith(VARIABLE_OPS) or op in CONTROL_OPS}
+    assert ("Greater" in found) == bool(binary.switched_on(model))
+    assert not {op for op in found if op.startswith("Fake")}
+
+
+def test_binary_weights_are_two_values_per_filter_in_the_file(tmp_path):
+    controller, model = binary.compress(binary.one_convolution(channels=4, filters=5))
+    nodes = read(controller.export_model(tmp_path / "model.pb")).node
+    tensors = [tf.make_ndarray(node.attr["value"].tensor) for node in nodes if node.op == "Const"]
+    (kernel,) = [tensor for tensor in tensors if tensor.shape == (3, 3, 4, 5)]
+    weight = model.get_layer("conv").kernel.numpy()
+    np.testing.assert_allclose(kernel, binary.binary_weight(weight, (0, 1, 2)), rtol=1e-5)

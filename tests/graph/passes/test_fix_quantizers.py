@@ -7,8 +7,15 @@ from keras_compress._keras import keras
 from keras_compress.graph import WrapWeight, apply_edits, build, take
 from keras_compress.graph.passes.fix_quantizers import fix_quantizers
 from keras_compress.graph.variables import leaf_layers
-from keras_compress.layers import CompressedLayer, FakeQuantize, FixedFakeQuantize, SymmetricFakeQuantize
-from tests import zoo
+from keras_compress.layers import (
+    BinaryActivation,
+    CompressedLayer,
+    FakeQuantize,
+    FixedFakeQuantize,
+    FixedThreshold,
+    SymmetricFakeQuantize,
+)
+from tests import binary, zoo
 
 SETTINGS = {
     "defaults": {},
@@ -82,3 +89,39 @@ def test_a_channel_of_zeros_stays_zero():
     kernel.assign(values)
     fixed = assert_fixed_equals(zoo.compress(model)[1])
     np.testing.assert_array_equal(fixed.get_layer("conv").kernel[..., 1], 0.0)
+
+
+BINARY = {
+    "all": {},
+    "one magnitude": {"mode": "dorefa"},
+    "no activations": {"params": {"activations_quant_start_epoch": 1}},
+    "no weights": {"params": {"weights_quant_start_epoch": 1}},
+    "nothing yet": {"at_once": False},
+}
+
+
+@pytest.mark.parametrize("settings", BINARY)
+def test_predictions_of_a_binary_model_stay(settings):
+    _, compressed = binary.compress(binary.residual(), **BINARY[settings])
+    binary.scatter_levels(compressed)
+    fixed = build(fix_quantizers(take(compressed)))
+    zoo.assert_same_predictions(fixed, compressed, zoo.samples(compressed))
+    assert not any(isinstance(layer, (BinaryActivation, CompressedLayer)) for _, layer in leaf_layers(fixed))
+    thresholds = {path for path, layer in leaf_layers(fixed) if isinstance(layer, FixedThreshold)}
+    assert thresholds == binary.switched_on(compressed) & set(binary.binary_activations(compressed))
+
+
+def test_binary_weights_are_written_as_two_values():
+    _, compressed = binary.compress(zoo.nested())
+    fixed = build(fix_quantizers(take(compressed)))
+    kernel = dict(leaf_layers(fixed))["backbone/conv"].kernel.numpy()
+    weight = dict(leaf_layers(compressed))["backbone/conv"].layer.kernel.numpy()
+    np.testing.assert_allclose(kernel, binary.binary_weight(weight, (0, 1, 2)), rtol=1e-5)
+
+
+def test_binary_and_quantized_layers_are_fixed_side_by_side():
+    _, compressed = binary.compress(binary.residual(), {"algorithm": "quantization"}, ignored_scopes=binary.BORDERS)
+    fixed = assert_fixed_equals(compressed)
+    kinds = [type(layer) for _, layer in leaf_layers(fixed)]
+    assert kinds.count(FixedThreshold) == 4
+    assert kinds.count(CompressedLayer) == 3
