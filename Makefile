@@ -23,7 +23,7 @@ demo: $(VENV)/dev  ## train, compress to INT8, resume, export and run a small ne
 	$(BIN)/python examples/demo.py
 
 test: lint  ## check style, types and imports, then run every test
-	$(BIN)/python -m pytest --numprocesses 2 --dist worksteal
+	$(BIN)/python -m pytest --numprocesses 2 --dist loadgroup
 
 faults: $(VENV)/dev  ## kill training at random moments, damage files, train on several devices and workers
 	KILLS=5 $(BIN)/python -m pytest tests/faults

@@ -113,6 +113,9 @@ class Binarization(CompressionAlgorithm):
             for weight in node.spec.weights:
                 if path not in scope:
                     skipped.append(SkippedWeight(path, weight.path, OUTSIDE))
+                elif node.config.get("data_format") == "channels_first":
+                    reason = "binary activations have their thresholds on the last axis, and its channels come first"
+                    skipped.append(SkippedWeight(path, weight.path, reason))
                 elif not self._takes(node):
                     reason = f"binarization was asked for layers of class {', '.join(self.layer_types)}"
                     skipped.append(SkippedWeight(path, weight.path, reason))

@@ -62,7 +62,7 @@ class OptimizerCallback(keras.callbacks.Callback):
         wanted = self._first("learning_rate", epoch)
         if wanted is None:
             return
-        optimizer = self.model.optimizer
+        optimizer = _innermost(self.model.optimizer)
         schedule = _schedule(optimizer)
         if schedule is None:
             optimizer.learning_rate = wanted
@@ -74,7 +74,7 @@ class OptimizerCallback(keras.callbacks.Callback):
         schedule.override.assign(wanted)
 
     def _set_weight_decay(self, epoch: int) -> None:
-        optimizer = self.model.optimizer
+        optimizer = _innermost(self.model.optimizer)
         wanted = self._first("weight_decay", epoch)
         if wanted is None or getattr(optimizer, "weight_decay", None) in (None, wanted):
             return
@@ -84,6 +84,13 @@ class OptimizerCallback(keras.callbacks.Callback):
     def _first(self, what: str, epoch: int) -> float | None:
         answers = (getattr(algorithm, what)(epoch) for algorithm in self._controller.config.compression)
         return next((answer for answer in answers if answer is not None), None)
+
+
+def _innermost(optimizer: Any) -> Any:
+    """Return the optimizer that others, as one that scales the loss, are wrapped around."""
+    while hasattr(optimizer, "inner_optimizer"):
+        optimizer = optimizer.inner_optimizer
+    return optimizer
 
 
 def _schedule(optimizer: Any) -> Any:

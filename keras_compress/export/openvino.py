@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import shutil
 import tempfile
 import warnings
 from collections.abc import Sequence
@@ -50,7 +51,9 @@ def export_openvino(
     except ImportError:
         raise ExportError("Writing OpenVINO files needs its package: pip install openvino") from None
     path = Path(path)
-    if batch_size is None and _is_binary(model):
+    if path.suffix.lower() != ".xml":
+        raise ExportError(f"An OpenVINO file ends in '.xml'. Received: '{path.name}'. Change the name.")
+    if batch_size is None and _has_open_batch_of_binary_layers(model):
         batch_size = 1
         warnings.warn(
             "OpenVINO runs one-bit convolutions in models of fixed shape only, so this file takes batches of one. For "
@@ -68,20 +71,40 @@ def export_openvino(
     return path
 
 
-def _is_binary(model: keras.Model) -> bool:
-    return any(isinstance(layer, BinaryActivation) and bool(layer.active.numpy()) for _, layer in leaf_layers(model))
+def _has_open_batch_of_binary_layers(model: keras.Model) -> bool:
+    binary = any(isinstance(layer, BinaryActivation) and bool(layer.active.numpy()) for _, layer in leaf_layers(model))
+    return binary and any(tensor.shape[0] is None for tensor in model.inputs)
 
 
 def _save(converted: Any, path: Path) -> None:
-    """Write both files beside their place and move them there when they are complete."""
+    """Write both files beside their place and move them there when they are complete; else put the old ones back."""
     import openvino
 
+    targets = [path.with_suffix(".bin"), path]
+    for target in targets:
+        if target.is_dir():
+            raise ExportError(f"'{target}' is a folder. Expected: the place of a file. Choose another name.")
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
         with tempfile.TemporaryDirectory(dir=path.parent) as folder:
-            written = Path(folder) / path.name
+            written = Path(folder) / "model.xml"
             openvino.save_model(converted, written, compress_to_fp16=False)
-            os.replace(written.with_suffix(".bin"), path.with_suffix(".bin"))
-            os.replace(written, path)
+            _move_together([(written.with_suffix(".bin"), targets[0]), (written, targets[1])], Path(folder))
     except (OSError, RuntimeError) as error:
-        raise ExportError(f"'{path}' cannot be written: {error}. Choose another folder.") from None
+        raise ExportError(f"'{path}' cannot be written: {error}. What was there before is unchanged.") from None
+
+
+def _move_together(moves: Sequence[tuple[Path, Path]], folder: Path) -> None:
+    """Move files over old ones: all of them, or none."""
+    kept = [(folder / f"old{number}", target) for number, (_, target) in enumerate(moves) if target.exists()]
+    for old, target in kept:
+        shutil.copy2(target, old)
+    try:
+        for new, target in moves:
+            os.replace(new, target)
+    except OSError:
+        for _, target in moves:
+            target.unlink(missing_ok=True)
+        for old, target in kept:
+            shutil.copy2(old, target)
+        raise

@@ -12,11 +12,14 @@ import numpy as np
 
 __all__ = ["rewrite_binary_convolutions"]
 
+#: OpenVINO packs channels into bytes and computes something else where they do not fill them.
+CHANNELS_IN_A_BYTE = 8
+
 
 def rewrite_binary_convolutions(model: Any) -> int:
     """Rewrite the convolutions of an ``openvino.Model`` whose inputs and weights have two values each, in place.
 
-    A weight becomes one bit per value in the file, and one scale per output channel.
+    Convolutions of input channels that do not fill bytes are left in floating point. A weight becomes one bit per value in the file, and one scale per output channel.
 
     Returns:
         The number of convolutions rewritten.
@@ -29,12 +32,16 @@ def rewrite_binary_convolutions(model: Any) -> int:
         readers = [target for target in node.output(0).get_target_inputs() if _is_binary_convolution(target)]
         if not readers:
             continue
-        activation = _two_levels(*found)
-        for target in readers:
+        x, thresholds, scale = found
+        for number, target in enumerate(readers):
+            # OpenVINO computes in floating point where two convolutions share an activation, and merges equal ones: so
+            # each has one of its own, scaled by another power of two, which its weights take back.
+            factor = 2.0**number
+            activation = _two_levels(x, thresholds, scale * factor)
             convolution = target.get_node()
             weight = _source(convolution, 1).get_data()
             target.replace_source_output(activation.output(0))
-            convolution.input(1).replace_source_output(_one_bit(weight).output(0))
+            convolution.input(1).replace_source_output(_one_bit(weight / factor).output(0))
             rewritten += 1
     model.validate_nodes_and_infer_types()
     return rewritten
@@ -61,7 +68,7 @@ def _is_binary_convolution(target: Any) -> bool:
     if node.get_type_name() != "Convolution" or target.get_index() != 0:
         return False
     weight = _constant(node, 1)
-    if weight is None or weight.ndim != 4:
+    if weight is None or weight.ndim != 4 or weight.shape[1] % CHANNELS_IN_A_BYTE:
         return False
     magnitude = np.abs(weight)
     return bool(np.all(magnitude == magnitude[:, :1, :1, :1]) and np.all(magnitude > 0))

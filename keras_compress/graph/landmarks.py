@@ -1,8 +1,11 @@
-"""Landmarks of a model: the layers that see its inputs first, those nearest to its outputs, the shortcuts around blocks."""
+"""Landmarks of a model: the layers that see its inputs first, those nearest to its outputs, the shortcuts around blocks.
+
+Borders of nested models are crossed: what matters is the way of the data.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterable, Iterator
 
 from keras_compress.graph.layer_specs import LayerRole
 from keras_compress.graph.view import GraphNode, ModelGraph, TensorRef
@@ -14,23 +17,7 @@ _SUMS = ("Add", "math.add", "__operators__.add")
 
 def first_compute_layers(graph: ModelGraph) -> set[str]:
     """Return the layers with weights that see the model's inputs before any other such layer does."""
-    found: set[str] = set()
-    reached = [TensorRef(name, 0, 0) for name in graph.model_inputs]
-    seen = set(reached)
-    while reached:
-        for ref in graph.consumers(reached.pop()):
-            node = graph.nodes.get(ref)
-            if node is None:
-                continue
-            if node.spec.role is LayerRole.COMPUTE:
-                found.add(ref.layer)
-                continue
-            inside = graph.nested_inputs.get(ref.layer, ())
-            for tensor in [TensorRef(name, 0, 0) for name in inside] or [TensorRef(ref.layer, ref.node, 0)]:
-                if tensor not in seen:
-                    seen.add(tensor)
-                    reached.append(tensor)
-    return found
+    return {node.ref.layer for node in graph.nodes.values() if _computes(node) and _sees_input(graph, node)}
 
 
 def last_compute_layers(graph: ModelGraph, *, behind: frozenset[str] = frozenset()) -> set[str]:
@@ -40,19 +27,14 @@ def last_compute_layers(graph: ModelGraph, *, behind: frozenset[str] = frozenset
         graph: the model.
         behind: classes of layers that are looked through, as ``{"Dense"}`` for the last convolutions.
     """
-    found: set[str] = set()
-    reached = graph.outputs()
-    seen = set(reached)
-    while reached:
-        node = graph.producer(reached.pop())
-        if node.spec.role is LayerRole.COMPUTE and node.class_name not in behind:
-            found.add(node.ref.layer)
-            continue
-        for tensor in (*graph.outputs(node.ref.layer + "/"), *node.inputs):
-            if tensor not in seen:
-                seen.add(tensor)
-                reached.append(tensor)
-    return found
+    found = _computing_before(graph, graph.outputs(), behind)
+    earlier: set[str] = set()
+    waiting = set(found)
+    while waiting:
+        inputs = [tensor for node in graph.nodes.values() if node.ref.layer in waiting for tensor in node.inputs]
+        waiting = _computing_before(graph, inputs, frozenset()) - earlier
+        earlier |= waiting
+    return found - earlier
 
 
 def shortcut_layers(graph: ModelGraph) -> set[str]:
@@ -70,14 +52,65 @@ def shortcut_layers(graph: ModelGraph) -> set[str]:
     return found
 
 
+def _computes(node: GraphNode) -> bool:
+    return node.spec.role is LayerRole.COMPUTE
+
+
+def _sees_input(graph: ModelGraph, node: GraphNode) -> bool:
+    """Whether there is a way back from a node to an input of the model without a layer with weights on it."""
+    return any(
+        tensor.layer in graph.model_inputs
+        for tensor in _walk_back(graph, node.inputs, lambda producer: not _computes(producer))
+    )
+
+
+def _computing_before(graph: ModelGraph, tensors: Iterable[TensorRef], behind: frozenset[str]) -> set[str]:
+    """Return the first layers with weights on every way back from ``tensors``, classes in ``behind`` not counted."""
+
+    def counts(node: GraphNode) -> bool:
+        return _computes(node) and node.class_name not in behind
+
+    reached = _walk_back(graph, tensors, lambda producer: not counts(producer))
+    return {tensor.layer for tensor in reached if counts(graph.producer(tensor))}
+
+
+def _walk_back(
+    graph: ModelGraph, tensors: Iterable[TensorRef], goes_on: Callable[[GraphNode], bool]
+) -> list[TensorRef]:
+    """Return every tensor on the ways back from ``tensors``, up to those whose producers end the way."""
+    reached = list(dict.fromkeys(tensors))
+    seen = set(reached)
+    for tensor in reached:
+        if goes_on(graph.producer(tensor)):
+            fresh = [source for source in _sources(graph, tensor) if source not in seen]
+            seen.update(fresh)
+            reached += fresh
+    return reached
+
+
 def _way_back(graph: ModelGraph, tensor: TensorRef) -> Iterator[tuple[TensorRef, tuple[str, ...]]]:
     """Yield the tensors before ``tensor`` while there is one way, each with the layers with weights that lie behind it."""
     layers: tuple[str, ...] = ()
     while True:
         yield tensor, layers
-        node: GraphNode = graph.producer(tensor)
-        if len(node.inputs) != 1:
-            return
-        if node.spec.role is LayerRole.COMPUTE:
+        node = graph.producer(tensor)
+        if _computes(node):
             layers = (*layers, node.ref.layer)
-        tensor = node.inputs[0]
+        sources = _sources(graph, tensor)
+        if len(sources) != 1:
+            return
+        tensor = sources[0]
+
+
+def _sources(graph: ModelGraph, tensor: TensorRef) -> list[TensorRef]:
+    """Return the tensors that ``tensor`` is made from: inside a nested model those of its outputs, then of its calls."""
+    node = graph.producer(tensor)
+    inside = graph.outputs(node.ref.layer + "/")
+    if inside:
+        return inside
+    outer = node.scope[:-1]
+    if node.ref.layer not in graph.nested_inputs.get(outer, ()):
+        return list(node.inputs)
+    position = graph.nested_inputs[outer].index(node.ref.layer)
+    calls = [call for call in graph.nodes.values() if call.ref.layer == outer]
+    return [call.inputs[position] for call in calls if position < len(call.inputs)]

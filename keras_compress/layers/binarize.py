@@ -51,8 +51,8 @@ class BinaryWeight(WeightOp):
         super().build(input_shape)
 
     def call(self, inputs):
-        values = tf.cast(inputs, tf.float32)
-        return tf.cast(tf.where(self.active, binarize(values, self.axes), values), inputs.dtype)
+        binary = binarize(tf.cast(inputs, tf.float32), self.axes)
+        return tf.where(self.active, tf.cast(binary, inputs.dtype), inputs)
 
     def to_integer(self, weight: np.ndarray) -> IntegerWeight | None:
         if not self.active.numpy():
@@ -112,9 +112,8 @@ class BinaryActivation(WeightOp):
 
     @tf.autograph.experimental.do_not_convert
     def _binarized(self, inputs: tf.Tensor) -> tf.Tensor:
-        values = tf.cast(inputs, tf.float32)
-        out = threshold(values, *self.levels())
-        return tf.cast(tf.where(self.active, out, values), inputs.dtype)
+        binary = threshold(tf.cast(inputs, tf.float32), *self.levels())
+        return tf.where(self.active, tf.cast(binary, inputs.dtype), inputs)
 
     def levels(self) -> tuple[tf.Tensor, tf.Tensor]:
         """Return the scale, a scalar, and the thresholds in units of it, one per channel."""

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from keras_compress._keras import keras
+import tensorflow as tf
+
+from keras_compress._keras import is_graph_model, keras
 from keras_compress.graph import LayerRole, spec_of
-from keras_compress.graph.variables import leaf_layers
 from keras_compress.layers import BinaryWeight, CompressedLayer, FakeQuantize, weight_owner
 
 __all__ = ["OperationRow", "count_operations"]
@@ -37,33 +39,54 @@ def count_operations(model: keras.Model) -> tuple[OperationRow, ...]:
         >>> count_operations(model)
         (OperationRow(layer='conv', multiply_accumulates=864, bits=32),)
     """
-    rows = []
-    for path, layer in leaf_layers(model):
+    return tuple(_rows(model, "", 1))
+
+
+def _rows(model: keras.Model, prefix: str, times: int) -> Iterator[OperationRow]:
+    nodes = [node for level in model._nodes_by_depth.values() for node in level]
+    for layer in model.layers:
+        calls = [node for node in nodes if node.layer is layer]
+        if is_graph_model(layer):
+            yield from _rows(layer, prefix + layer.name + "/", times * len(calls))
+            continue
         inner = layer.layer if isinstance(layer, CompressedLayer) else layer
         try:
             spec = spec_of(type(inner).__name__, inner.get_config())
         except NotImplementedError:  # a layer of the user's that cannot tell its configuration
             continue
         if spec.role is LayerRole.COMPUTE and spec.weights:
-            work = sum(_work(inner, node, weight) for node in layer._inbound_nodes for weight in spec.weights)
-            rows.append(OperationRow(path, work, _bits(layer)))
-    return tuple(rows)
+            work = sum(_work(inner, call, weight.path) for call in calls for weight in spec.weights)
+            yield OperationRow(prefix + layer.name, times * work, _bits(layer))
 
 
-def _work(layer: keras.layers.Layer, node: Any, weight: Any) -> int:
-    """Count the multiply-accumulates of one call with one weight: its size at every position of the output."""
-    owner, attribute = weight_owner(layer, weight.path)
-    shape = getattr(owner, attribute).shape.as_list()
-    transposed = "Transpose" in type(layer).__name__
-    tensor = keras.backend.int_shape(_first(node.input_tensors if transposed else node.outputs))
-    channels = shape[-1] if transposed else math.prod(shape[axis] for axis in weight.channel_axes)
-    return math.prod(size or 1 for size in tensor[1:]) // max(channels, 1) * math.prod(shape)
+def _work(layer: keras.layers.Layer, call: Any, weight: str) -> int:
+    """Count the multiply-accumulates of one call with one weight."""
+    owner, attribute = weight_owner(layer, weight)
+    kernel = getattr(owner, attribute).shape.as_list()
+    inputs, outputs = (
+        [size or 1 for size in keras.backend.int_shape(tf.nest.flatten(tensors)[0])]
+        for tensors in (call.input_tensors, call.outputs)
+    )
+    kind = type(owner).__name__
+    if kind == "EinsumDense":
+        return _einsum_work(owner.equation, inputs, kernel)
+    if kind.startswith("LocallyConnected"):
+        return math.prod(outputs[1:]) * math.prod(owner.kernel_size) * inputs[-1]
+    moving = inputs if "Transpose" in kind else outputs
+    first = getattr(owner, "data_format", "channels_last") == "channels_first"
+    return math.prod(moving[2:] if first else moving[1:-1]) * math.prod(kernel)
 
 
-def _first(structure: Any) -> Any:
-    while isinstance(structure, (list, tuple)):
-        structure = structure[0]
-    return structure
+def _einsum_work(equation: str, inputs: Sequence[int], kernel: Sequence[int]) -> int:
+    """Multiply the sizes of all letters but that of the batch; an ellipsis stands for letters of the input."""
+    left, rest = equation.replace(" ", "").split(",")
+    second = rest.split("->")[0]
+    letters = left.replace("...", "." * (len(inputs) - len(left.replace("...", ""))))
+    sizes = {letter: size for letter, size in zip(letters, inputs, strict=False) if letter != "."}
+    open_sizes = math.prod(size for letter, size in zip(letters[1:], inputs[1:], strict=False) if letter == ".")
+    sizes.update(zip(second, kernel, strict=False))
+    sizes.pop(letters[0], None)
+    return open_sizes * math.prod(sizes.values())
 
 
 def _bits(layer: keras.layers.Layer) -> int:

@@ -10,6 +10,8 @@ import pytest
 
 from tests.faults.distributed_training import CONFIGURATIONS, EPOCHS
 
+pytestmark = pytest.mark.xdist_group("distribution")  # what the trainings give is shared by the tests
+
 
 def start(folder, *arguments):
     folder.mkdir(exist_ok=True)
