@@ -10,15 +10,17 @@ from typing import Any
 from keras_compress._keras import keras
 from keras_compress.errors import ExportError
 from keras_compress.export.frozen_graph import export_frozen_graph
+from keras_compress.export.onnx import export_onnx
 from keras_compress.export.openvino import export_openvino
 
-__all__ = ["export_frozen_graph", "export_model", "export_openvino"]
+__all__ = ["export_frozen_graph", "export_model", "export_onnx", "export_openvino"]
 
 EXPORTERS: dict[str, Callable[..., Path]] = {
     "frozen_graph": export_frozen_graph,
+    "onnx": export_onnx,
     "openvino": export_openvino,
 }
-SUFFIXES = {".pb": "frozen_graph", ".xml": "openvino"}
+SUFFIXES = {".pb": "frozen_graph", ".xml": "openvino", ".onnx": "onnx"}
 
 
 def export_model(model: keras.Model, path: str | Path, save_format: str | None = None, **options: Any) -> Path:
@@ -27,7 +29,8 @@ def export_model(model: keras.Model, path: str | Path, save_format: str | None =
     Args:
         model: the compressed model; it is only read.
         path: the file to write. Missing folders are made; an existing file is replaced only by a complete new one.
-        save_format: ``"frozen_graph"`` or ``"openvino"``; by default the format of the suffix, ``.pb`` or ``.xml``.
+        save_format: ``"frozen_graph"``, ``"openvino"`` or ``"onnx"``; by default the format of the suffix, ``.pb``, ``.xml`` or
+            ``.onnx``.
         options: of the format, see :func:`~keras_compress.export.frozen_graph.export_frozen_graph`.
 
     Returns:

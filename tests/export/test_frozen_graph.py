@@ -101,7 +101,7 @@ def test_the_batch_is_open_or_fixed(controller, tmp_path, batch_size, expected):
         ({"input_names": ["a", "b"]}, r"'input_names' takes 1 different names.*\['a', 'b'\]"),
         ({"output_names": []}, r"'output_names' takes 1 different names"),
         ({"input_names": ["same"], "output_names": ["same"]}, r"same"),
-        ({"save_format": "caffe"}, r"save_format one of \['frozen_graph', 'openvino'\].*'caffe'"),
+        ({"save_format": "caffe"}, r"save_format one of \['frozen_graph', 'onnx', 'openvino'\].*'caffe'"),
         ({"batchsize": 3}, r"batchsize"),
     ],
 )
