@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import copy
-import dataclasses
 from collections.abc import Sequence
 from functools import partial
 from pathlib import Path
@@ -16,7 +15,6 @@ from keras_compress.algorithms import (
     BoundOp,
     CompressionAlgorithm,
     CompressionStage,
-    Plan,
     Position,
     SkippedWeight,
     registered_algorithms,
@@ -25,17 +23,16 @@ from keras_compress.calibration import adapt_batch_norm
 from keras_compress.config import CompressionConfig
 from keras_compress.data import input_specs
 from keras_compress.distribution import broadcast_from_chief
-from keras_compress.errors import ConfigError, UnsupportedModelError
+from keras_compress.errors import ConfigError
 from keras_compress.export import export_model
-from keras_compress.graph import Edit, InsertLayer, ModelGraph, WrapWeight, apply_edits, build, take
+from keras_compress.graph import Edit, InsertLayer, apply_edits, build, take
 from keras_compress.graph.compilation import copy_compilation
 from keras_compress.graph.model_check import require_compressible
 from keras_compress.graph.passes.strip import strip
-from keras_compress.graph.snapshot import ModelSnapshot
 from keras_compress.graph.variables import leaf_layers
 from keras_compress.layers import CompressedLayer, weight_owner
-from keras_compress.layers.weight_op import Stage, op_stage
-from keras_compress.report import CompressionStatistics, Coverage, collect_statistics, coverage_of
+from keras_compress.planning import cover, plan, prepare
+from keras_compress.report import CompressionStatistics, Coverage, collect_statistics
 from keras_compress.scheduler import CompressionScheduler
 from keras_compress.state import CompressionState
 
@@ -83,15 +80,15 @@ def create_compressed_model(
 def _create(
     model: keras.Model, config: CompressionConfig, compression_state: dict | None
 ) -> tuple[CompressionController, keras.Model]:
-    snapshot = _prepared(model, config)
+    snapshot = prepare(take(model), config)
     state = None if compression_state is None else CompressionState.from_dict(compression_state)
     if state is None:
-        edits, skipped = _plan(snapshot, config)
+        edits, skipped = plan(snapshot, config)
     else:
         state.check_config(config.to_dict())
         state.check_model(snapshot)
         edits, skipped = state.edits, list(state.skipped)
-    coverage = _coverage(snapshot, config, edits, skipped)
+    coverage = cover(snapshot, config, edits, skipped)
     compressed = build(apply_edits(snapshot, [edit for part in edits for edit in part]))
     compressed.output_names = list(model.output_names)  # a quantizer behind an output has a name of its own
     copy_compilation(model, compressed)
@@ -121,80 +118,8 @@ def coverage(model: keras.Model, config: CompressionConfig | dict) -> Coverage:
     if not isinstance(config, CompressionConfig):
         config = CompressionConfig.from_dict(config)
     require_compressible(model)
-    snapshot = _prepared(model, config)
-    return _coverage(snapshot, config, *_plan(snapshot, config))
-
-
-def _prepared(model: keras.Model, config: CompressionConfig) -> ModelSnapshot:
-    snapshot = take(model)
-    for algorithm in config.compression:
-        snapshot = algorithm.prepare(snapshot, config.plan_context())
-    return snapshot
-
-
-def _plan(snapshot: ModelSnapshot, config: CompressionConfig):
-    """Let every algorithm plan on the same graph; return the edits by algorithm, and what none of them touches."""
-    graph = ModelGraph(snapshot)
-    context = config.plan_context()
-    planned: dict[int, Plan] = {}
-    for number, algorithm in sorted(enumerate(config.compression), key=lambda item: item[1].weight_stage):
-        plan = planned[number] = algorithm.plan(graph, context)
-        if algorithm.weight_stage is Stage.BINARIZE:
-            binary = {edit.layer for edit in plan.edits if isinstance(edit, WrapWeight)}
-            context = dataclasses.replace(context, binary_layers=context.binary_layers | binary)
-    plans = [planned[number] for number in range(len(config.compression))]
-    edits = [list(plan.edits) for plan in plans]
-    _refuse_conflicts(config, edits)
-    touched = {(edit.layer, edit.weight) for part in edits for edit in part if isinstance(edit, WrapWeight)}
-    skipped = [weight for plan in plans for weight in plan.skipped if (weight.layer, weight.weight) not in touched]
-    return edits, list(dict.fromkeys(skipped))
-
-
-def _refuse_conflicts(config: CompressionConfig, edits: Sequence[Sequence[Edit]]) -> None:
-    """Raise a ConfigError if two algorithms want to do the same kind of thing to the same weight or edge."""
-    owners: dict[tuple, str] = {}
-    masked: dict[tuple[str, str], str] = {}
-    for algorithm, part in zip(config.compression, edits, strict=True):
-        if algorithm.weight_stage is Stage.MASK:
-            masked.update({(edit.layer, edit.weight): algorithm.name for edit in part if isinstance(edit, WrapWeight)})
-    for algorithm, part in zip(config.compression, edits, strict=True):
-        for edit in part:
-            if isinstance(edit, WrapWeight):
-                places = [(edit.layer, edit.weight, op_stage(edit.op).name)]
-                if algorithm.weight_stage is Stage.BINARIZE and (edit.layer, edit.weight) in masked:
-                    raise ConfigError(
-                        f"'{masked[edit.layer, edit.weight]}' and '{algorithm.name}' cannot share the weight "
-                        f"'{edit.weight}' of '{edit.layer}': a binary weight has two values, and neither is zero. Give "
-                        "them different layers with 'ignored_scopes' or 'target_scopes'."
-                    )
-            else:
-                places = [(source.layer, str(source), str(ref)) for source in edit.sources for ref in edit.consumers]
-            for place in places:
-                if place in owners:
-                    raise ConfigError(
-                        f"Two algorithms, '{owners[place]}' and '{algorithm.name}', want to compress '{place[0]}' in the "
-                        "same way. Give them different layers with 'ignored_scopes' or 'target_scopes'."
-                    )
-                owners[place] = algorithm.name
-
-
-def _coverage(
-    snapshot: ModelSnapshot,
-    config: CompressionConfig,
-    edits: Sequence[Sequence[Edit]],
-    skipped: Sequence[SkippedWeight],
-) -> Coverage:
-    names = [algorithm.name for algorithm in config.compression]
-    scopes = [algorithm.scope(config.plan_context()) for algorithm in config.compression]
-    outside = [path for path in snapshot.weights if not any(path in scope for scope in scopes)]
-    found = coverage_of(ModelGraph(snapshot), list(zip(names, edits, strict=True)), skipped, outside)
-    if config.strict and found.unexplained:
-        listed = "\n".join(f"    {row.layer}: {row.weight}: {row.reason}" for row in found.unexplained)
-        raise UnsupportedModelError(
-            f"{len(found.unexplained)} weights would stay in floating point, and the configuration is strict:\n{listed}\n"
-            "Register the layers, list them under 'ignored_scopes', or set \"strict\": false."
-        )
-    return found
+    snapshot = prepare(take(model), config)
+    return cover(snapshot, config, *plan(snapshot, config))
 
 
 class CompressionController:
