@@ -123,7 +123,7 @@ def test_a_fit_that_ends_before_compression_is_complete_warns(final_epoch, optio
     assert len(messages) == warned
     if warned:
         assert f"complete at the start of epoch {final_epoch} " in messages[0]
-        assert f"{options['epochs']} epochs" in messages[0]
+        assert f"ends with epoch {options['epochs'] - 1}." in messages[0]
         assert "sparsity_target_epoch" in messages[0]
 
 
