@@ -31,7 +31,7 @@ def polynomial_level(
         concave: start fast and end slowly if ``power`` is above 1, the reverse below. Default True.
 
     Example:
-        >>> polynomial_level(5, 0.0, 0.8, 10, power=3)
+        >>> round(polynomial_level(5, 0.0, 0.8, 10, power=3), 6)
         0.7
 
     Source: Zhu and Gupta 2017, arXiv:1710.01878.

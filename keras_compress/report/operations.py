@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import warnings
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -10,7 +11,7 @@ from typing import Any
 import tensorflow as tf
 
 from keras_compress._keras import is_graph_model, keras
-from keras_compress.graph import LayerRole, spec_of
+from keras_compress.graph import LayerRole, LayerSpec, spec_of
 from keras_compress.layers import BinaryWeight, CompressedLayer, FakeQuantize, weight_owner
 
 __all__ = ["OperationRow", "count_operations"]
@@ -50,13 +51,20 @@ def _rows(model: keras.Model, prefix: str, times: int) -> Iterator[OperationRow]
             yield from _rows(layer, prefix + layer.name + "/", times * len(calls))
             continue
         inner = layer.layer if isinstance(layer, CompressedLayer) else layer
-        try:
-            spec = spec_of(type(inner).__name__, inner.get_config())
-        except NotImplementedError:  # a layer of the user's that cannot tell its configuration
-            continue
+        spec = _spec(inner)
         if spec.role is LayerRole.COMPUTE and spec.weights:
             work = sum(_work(inner, call, weight.path) for call in calls for weight in spec.weights)
             yield OperationRow(prefix + layer.name, times * work, _bits(layer))
+
+
+def _spec(layer: keras.layers.Layer) -> LayerSpec:
+    """Return the row of a layer; a layer of the user's that cannot tell its configuration is known by its class alone."""
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # Keras warns of lambdas, and nothing is written here
+        try:
+            return spec_of(type(layer).__name__, layer.get_config())
+        except NotImplementedError:
+            return spec_of(type(layer).__name__)
 
 
 def _work(layer: keras.layers.Layer, call: Any, weight: str) -> int:

@@ -155,7 +155,7 @@ def test_a_folder_is_refused(controller, tmp_path):
 
 
 def test_an_unknown_suffix_is_refused(controller, tmp_path):
-    with pytest.raises(ExportError, match=r"ending in \['\.pb', '\.xml'\].*model\.tfjs.*convert"):
+    with pytest.raises(ExportError, match=r"ending in \['\.onnx', '\.pb', '\.xml'\].*model\.tfjs.*convert"):
         controller.export_model(tmp_path / "model.tfjs")
 
 
