@@ -6,8 +6,10 @@ that the package depends on are collected here, so that another Keras can be sup
 
 from __future__ import annotations
 
+import sys
 import warnings
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from typing import Any
 
 import tensorflow as tf
@@ -27,6 +29,7 @@ __all__ = [
     "OPERATOR_LAYERS",
     "Functional",
     "PreprocessingLayer",
+    "deep_graphs",
     "deserialize",
     "functional_config",
     "inferring_shapes",
@@ -67,6 +70,17 @@ def deserialize(description: dict, custom_objects: dict | None = None) -> Any:
 def trusted():
     """Context in which Python lambdas may be deserialized: only for descriptions of objects alive in this process."""
     return serialization_lib.SafeModeScope(safe_mode=False)
+
+
+@contextmanager
+def deep_graphs(layers: int) -> Iterator[None]:
+    """Allow Python as many nested calls as Keras makes when it walks a graph of so many layers in a row."""
+    before = sys.getrecursionlimit()
+    sys.setrecursionlimit(max(before, 1000 + 4 * layers))
+    try:
+        yield
+    finally:
+        sys.setrecursionlimit(before)
 
 
 def functional_config(model: Functional, describe_layer: Callable[[Any], dict]) -> dict:

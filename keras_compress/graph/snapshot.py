@@ -13,7 +13,7 @@ from typing import Any
 
 import numpy as np
 
-from keras_compress._keras import PreprocessingLayer, deserialize, keras, trusted
+from keras_compress._keras import PreprocessingLayer, deep_graphs, deserialize, keras, trusted
 from keras_compress.errors import UnsupportedModelError
 from keras_compress.graph.description import describe
 from keras_compress.graph.variables import frozen_array, leaf_layers, named_variables, sublayers
@@ -58,7 +58,7 @@ def build(snapshot: ModelSnapshot) -> keras.Model:
 
     A layer without arrays in the snapshot, as a new quantizer, keeps its initial values.
     """
-    with trusted():
+    with trusted(), deep_graphs(sum(1 for _ in entries(snapshot.config))):
         model = deserialize(snapshot.config, dict(snapshot.custom_objects))
     for path, layer in leaf_layers(model):
         arrays = snapshot.weights.get(path)
