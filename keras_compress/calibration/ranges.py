@@ -20,7 +20,7 @@ from keras_compress._keras import keras
 from keras_compress.calibration.range_estimators import ESTIMATORS, RangeEstimator
 from keras_compress.data import Dataset, input_specs, pack_inputs, tensor_specs
 from keras_compress.graph.variables import sublayers
-from keras_compress.layers import BinaryActivation, FakeQuantize, observing
+from keras_compress.layers import FakeQuantize, ObservableOp, observing
 from keras_compress.settings import Settings
 
 __all__ = ["Measurement", "RangeInitializer", "RangeParams", "calibrate_activations", "calibrate_weight", "observable"]
@@ -90,8 +90,8 @@ class Measurement:
 
 def calibrate_activations(
     model: keras.Model,
-    measurements: Mapping[FakeQuantize | BinaryActivation, Measurement],
-    all_quantizers: Iterable[FakeQuantize | BinaryActivation],
+    measurements: Mapping[ObservableOp, Measurement],
+    all_quantizers: Iterable[ObservableOp],
     data: Dataset,
 ) -> None:
     """Set the ranges of activation quantizers in one pass over the data.
@@ -130,9 +130,9 @@ def calibrate_activations(
         quantizer.set_range(*observer.range())
 
 
-def observable(model: keras.Model) -> list[FakeQuantize | BinaryActivation]:
+def observable(model: keras.Model) -> list[ObservableOp]:
     """Return every operation of a model that can be switched off and observed."""
-    return [layer for layer in sublayers(model) if isinstance(layer, (FakeQuantize, BinaryActivation))]
+    return [layer for layer in sublayers(model) if isinstance(layer, ObservableOp)]
 
 
 class _Observer:
@@ -141,7 +141,7 @@ class _Observer:
     Each tensor that the quantizer is called on has an estimator of its own.
     """
 
-    def __init__(self, quantizer: FakeQuantize | BinaryActivation, measurement: Measurement):
+    def __init__(self, quantizer: ObservableOp, measurement: Measurement):
         self._shape = quantizer.range_variable_shape
         self._limit = measurement.initializer.num_init_samples
         self._estimators = [

@@ -2,9 +2,10 @@
 
 from keras_compress.layers.binarize import BinaryActivation, BinaryWeight
 from keras_compress.layers.compressed_layer import CompressedLayer, weight_owner
-from keras_compress.layers.fake_quantize import AsymmetricFakeQuantize, FakeQuantize, SymmetricFakeQuantize, observing
+from keras_compress.layers.fake_quantize import AsymmetricFakeQuantize, FakeQuantize, SymmetricFakeQuantize
 from keras_compress.layers.fixed_fake_quantize import FixedFakeQuantize
 from keras_compress.layers.fixed_threshold import FixedThreshold
+from keras_compress.layers.observable_op import ObservableOp, observing
 from keras_compress.layers.sparsity_mask import BinaryMask, SparsityMask
 from keras_compress.layers.stochastic_gate import StochasticGate
 from keras_compress.layers.weight_op import IntegerWeight, Stage, WeightOp
@@ -19,6 +20,7 @@ __all__ = [
     "FixedFakeQuantize",
     "FixedThreshold",
     "IntegerWeight",
+    "ObservableOp",
     "SparsityMask",
     "Stage",
     "StochasticGate",

@@ -5,12 +5,11 @@ Both pass everything through until they are switched on; when that happens is de
 
 from __future__ import annotations
 
-from collections.abc import Callable
-
 import numpy as np
 import tensorflow as tf
 
-from keras_compress._keras import inferring_shapes, keras, register
+from keras_compress._keras import keras, register
+from keras_compress.layers.observable_op import ObservableOp
 from keras_compress.layers.weight_op import IntegerWeight, Stage, WeightOp
 from keras_compress.numerics import binarize, binary_scale, threshold
 
@@ -66,7 +65,7 @@ class BinaryWeight(WeightOp):
 
 
 @register
-class BinaryActivation(WeightOp):
+class BinaryActivation(ObservableOp):
     """Maps values above ``scale * thresholds`` to ``scale`` and others to 0 once it is active.
 
     See :func:`~keras_compress.numerics.threshold`. Zero is one of the two values, so zero padding is exact. Scale and
@@ -83,14 +82,6 @@ class BinaryActivation(WeightOp):
 
     stage = Stage.BINARIZE
 
-    def __init__(self, **kwargs):
-        super().__init__(**kwargs)
-        self.supports_masking = True
-        self._observer: Callable[[tf.Tensor], None] | None = None
-
-    #: As of a quantizer with one range, so that calibration can measure it.
-    range_variable_shape = ()
-
     def build(self, input_shape):
         channels = tf.TensorShape(input_shape)[-1]
         if channels is None:
@@ -104,14 +95,8 @@ class BinaryActivation(WeightOp):
         self.threshold_logits = self.add_weight("threshold_logits", (channels,), initializer=zeros)
         super().build(input_shape)
 
-    def call(self, inputs):
-        if self._observer is not None:
-            self._observer(inputs)
-            return inputs
-        return inputs if inferring_shapes() else self._binarized(inputs)
-
     @tf.autograph.experimental.do_not_convert
-    def _binarized(self, inputs: tf.Tensor) -> tf.Tensor:
+    def mapped(self, inputs: tf.Tensor) -> tf.Tensor:
         binary = threshold(tf.cast(inputs, tf.float32), *self.levels())
         return tf.where(self.active, tf.cast(binary, inputs.dtype), inputs)
 

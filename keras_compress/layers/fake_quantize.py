@@ -2,30 +2,29 @@
 
 A layer maps a tensor of any shape to the levels of its integer grid. Used inside a
 :class:`~keras_compress.layers.compressed_layer.CompressedLayer` it quantizes a weight; put into the graph of a model it
-quantizes an activation. How a range is found from data is not decided here: while an observer is attached, the layer
-shows it the tensor and passes the tensor on unchanged.
+quantizes an activation. How a range is found from data is not decided here.
 """
 
 from __future__ import annotations
 
 from abc import abstractmethod
-from collections.abc import Callable, Iterable, Mapping, Sequence
-from contextlib import contextmanager
+from collections.abc import Sequence
 
 import numpy as np
 import tensorflow as tf
 
-from keras_compress._keras import inferring_shapes, keras, register
-from keras_compress.layers.weight_op import IntegerWeight, Stage, WeightOp
+from keras_compress._keras import keras, register
+from keras_compress.layers.observable_op import ObservableOp
+from keras_compress.layers.weight_op import IntegerWeight, Stage
 from keras_compress.numerics import fake_quantize, symmetric_bounds, tune_range
 
-__all__ = ["AsymmetricFakeQuantize", "FakeQuantize", "SymmetricFakeQuantize", "observing"]
+__all__ = ["AsymmetricFakeQuantize", "FakeQuantize", "SymmetricFakeQuantize"]
 
 #: Where an activation range stands before it was measured: wide enough for the output of ReLU6 and for normalized data.
 UNMEASURED_RANGE = 6.0
 
 
-class FakeQuantize(WeightOp):
+class FakeQuantize(ObservableOp):
     """Base of the quantizers: an integer grid of ``num_bits`` over a trainable range.
 
     Args:
@@ -57,8 +56,6 @@ class FakeQuantize(WeightOp):
         self.narrow_range = narrow_range
         self.channel_axes = None if channel_axes is None else tuple(channel_axes)
         self.half_range = half_range
-        self.supports_masking = True
-        self._observer: Callable[[tf.Tensor], None] | None = None
 
     @property
     def grid_bits(self) -> int:
@@ -91,14 +88,8 @@ class FakeQuantize(WeightOp):
         self.range_variable_shape = self.range_shape(input_shape)
         super().build(input_shape)
 
-    def call(self, inputs):
-        if self._observer is not None:
-            self._observer(inputs)
-            return inputs
-        return inputs if inferring_shapes() else self._quantized(inputs)
-
     @tf.autograph.experimental.do_not_convert
-    def _quantized(self, inputs: tf.Tensor) -> tf.Tensor:
+    def mapped(self, inputs: tf.Tensor) -> tf.Tensor:
         values = tf.cast(inputs, tf.float32)
         low, high = self.range()
         return tf.cast(fake_quantize(values, low, high, self.grid_bits, self.narrow_range), inputs.dtype)
@@ -106,10 +97,6 @@ class FakeQuantize(WeightOp):
     @abstractmethod
     def range(self) -> tuple[tf.Tensor, tf.Tensor]:
         """Return the lowest and highest level, shaped as :meth:`range_shape`, differentiable."""
-
-    @abstractmethod
-    def set_range(self, low: np.ndarray, high: np.ndarray) -> None:
-        """Start the trainable range from measured extremes, shaped as :meth:`range_shape`."""
 
     def integer_range(self) -> tuple[np.ndarray, np.ndarray]:
         """Return ``(scale, zero_point)``: the grid is ``scale * (q - zero_point)`` for ``q`` from 0 upwards.
@@ -224,27 +211,6 @@ class AsymmetricFakeQuantize(FakeQuantize):
         width = high - low
         self.range_min.assign(low)
         self.range_max.assign(np.where(width > 0, high, _without_zeros(width)))
-
-
-@contextmanager
-def observing(observers: Mapping[FakeQuantize, Callable[[tf.Tensor], None]], quantizers: Iterable[FakeQuantize]):
-    """Switch ``quantizers`` off while the context lasts, and show their inputs to their observer, if they have one.
-
-    A graph traced inside the context keeps the observers, so trace a function of its own there and drop it afterwards.
-    """
-    quantizers = list(quantizers)
-    try:
-        for quantizer in quantizers:
-            quantizer._observer = observers.get(quantizer) or _ignore
-        yield
-    finally:
-        for quantizer in quantizers:
-            quantizer._observer = None
-
-
-@tf.autograph.experimental.do_not_convert
-def _ignore(tensor) -> None:
-    """Observe nothing."""
 
 
 def _without_zeros(scale: np.ndarray) -> np.ndarray:
