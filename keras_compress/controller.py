@@ -15,6 +15,7 @@ from keras_compress.algorithms import (
     BoundOp,
     CompressionAlgorithm,
     CompressionStage,
+    LeveledAlgorithm,
     Position,
     SkippedWeight,
     registered_algorithms,
@@ -205,10 +206,10 @@ class CompressionController:
         for algorithm, ops in self._parts_with_level():
             algorithm.freeze(ops, freeze)
 
-    def _parts_with_level(self) -> list[tuple[CompressionAlgorithm, list[BoundOp]]]:
-        parts = [(algorithm, ops) for algorithm, ops in self._parts if algorithm.has_level]
+    def _parts_with_level(self) -> list[tuple[LeveledAlgorithm, list[BoundOp]]]:
+        parts = [(algorithm, ops) for algorithm, ops in self._parts if isinstance(algorithm, LeveledAlgorithm)]
         if not parts:
-            able = sorted(name for name, algorithm in registered_algorithms().items() if algorithm.has_level)
+            able = sorted(name for name, kind in registered_algorithms().items() if issubclass(kind, LeveledAlgorithm))
             raise ConfigError(
                 f"No algorithm of this compression has a level. Expected: one of {able} in the configuration. "
                 f"Received: {[algorithm.name for algorithm in self.config.compression]}."

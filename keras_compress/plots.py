@@ -6,6 +6,7 @@ from typing import Any
 
 import numpy as np
 
+from keras_compress.algorithms import LeveledAlgorithm
 from keras_compress.config import CompressionConfig
 from keras_compress.errors import CompressionError, ConfigError
 
@@ -29,7 +30,7 @@ def plot_schedule(config: CompressionConfig | dict, epochs: int | None = None, a
     """
     if not isinstance(config, CompressionConfig):
         config = CompressionConfig.from_dict(config)
-    scheduled = [algorithm for algorithm in config.compression if algorithm.has_level]
+    scheduled = [algorithm for algorithm in config.compression if isinstance(algorithm, LeveledAlgorithm)]
     if not scheduled:
         names = [algorithm.name for algorithm in config.compression]
         raise ConfigError(

@@ -8,6 +8,7 @@ that change live in the operations.
 from __future__ import annotations
 
 import enum
+from abc import abstractmethod
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Annotated, Any, ClassVar
@@ -29,6 +30,7 @@ __all__ = [
     "BoundOp",
     "CompressionAlgorithm",
     "CompressionStage",
+    "LeveledAlgorithm",
     "Plan",
     "PlanContext",
     "Position",
@@ -136,12 +138,10 @@ class CompressionAlgorithm(Settings):
         validate_scopes: whether a pattern that names no layer is an error. Default True.
         compression_lr_multiplier: accepted for other frameworks, without effect.
         weight_stage: the stage of the operations it puts on weights; algorithms plan and initialize in this order.
-        has_level: whether a level can be set and frozen. Default False.
     """
 
     name: ClassVar[str] = ""
     weight_stage: ClassVar[Stage] = Stage.QUANTIZE
-    has_level: ClassVar[bool] = False
     _registry: ClassVar[dict[str, type[CompressionAlgorithm]]] = {}
 
     ignored_scopes: ScopeList = ()
@@ -163,9 +163,9 @@ class CompressionAlgorithm(Settings):
         """Return the model in the form this algorithm wants to plan on. Pure, and the function stays the same."""
         return snapshot
 
+    @abstractmethod
     def plan(self, graph: ModelGraph, context: PlanContext) -> Plan:
         """Return the edits for a model. Pure: the same graph gives the same plan."""
-        raise NotImplementedError(f"{type(self).__name__} must define plan(graph, context).")
 
     def initialize(self, ops: Sequence[BoundOp], model: keras.Model, data: Dataset | None) -> bool:
         """Give the operations their first numbers, from the weights and from data where there are any.
@@ -191,18 +191,6 @@ class CompressionAlgorithm(Settings):
     def final_epoch(self) -> int | None:
         """Return the epoch from whose start on compression is complete, -1 for before training; None if unknown."""
         return -1
-
-    def planned_level(self, epoch: float) -> float | None:
-        """Return the level the schedule plans for a position in epochs; None for algorithms without a level."""
-        return None
-
-    def set_level(self, ops: Sequence[BoundOp], level: float) -> None:
-        """Bring the operations to a level in [0, 1), for algorithms with ``has_level``."""
-        raise NotImplementedError(f"{type(self).__name__} has no level.")
-
-    def freeze(self, ops: Sequence[BoundOp], frozen: bool = True) -> None:
-        """Fix what the operations do, or let it change again, for algorithms with ``has_level``."""
-        raise NotImplementedError(f"{type(self).__name__} has no level.")
 
     def loss(self, ops: Sequence[BoundOp]) -> tf.Tensor | None:
         """Return the term this algorithm adds to the loss, a float32 scalar, or None; called once per training step."""
@@ -236,6 +224,22 @@ class CompressionAlgorithm(Settings):
 
     def to_dict(self) -> dict:
         return {"algorithm": self.name, **super().to_dict()}
+
+
+class LeveledAlgorithm(CompressionAlgorithm):
+    """Base of the algorithms that go to a level in [0, 1), which can also be set and frozen by hand."""
+
+    @abstractmethod
+    def planned_level(self, epoch: float) -> float:
+        """Return the level the schedule plans for a position in epochs."""
+
+    @abstractmethod
+    def set_level(self, ops: Sequence[BoundOp], level: float) -> None:
+        """Bring the operations to a level in [0, 1)."""
+
+    @abstractmethod
+    def freeze(self, ops: Sequence[BoundOp], frozen: bool = True) -> None:
+        """Fix what the operations do, or let it change again."""
 
 
 def registered_algorithms() -> dict[str, type[CompressionAlgorithm]]:

@@ -6,6 +6,7 @@ arXiv:1606.06160.
 
 from __future__ import annotations
 
+import dataclasses
 import warnings
 from collections.abc import Sequence
 from typing import Annotated, ClassVar, Literal
@@ -14,15 +15,14 @@ from pydantic import Field
 
 from keras_compress._keras import keras, serialize
 from keras_compress.algorithms.base import (
-    OUTSIDE,
     BoundOp,
     CompressionAlgorithm,
     CompressionStage,
     Plan,
     PlanContext,
     Position,
-    SkippedWeight,
 )
+from keras_compress.algorithms.weight_planning import CompressibleWeight, plan_weights
 from keras_compress.calibration import (
     BatchNormAdaptation,
     Measurement,
@@ -31,7 +31,7 @@ from keras_compress.calibration import (
     observable,
 )
 from keras_compress.data import Dataset
-from keras_compress.graph import GraphNode, InsertLayer, ModelGraph, NodeRef, TensorRef, WrapWeight
+from keras_compress.graph import InsertLayer, ModelGraph, NodeRef, TensorRef, WrapWeight, unused_name
 from keras_compress.layers import BinaryActivation, BinaryWeight, Stage
 from keras_compress.settings import OneOrMore, Settings
 
@@ -105,29 +105,18 @@ class Binarization(CompressionAlgorithm):
     initializer: BinarizationInit = BinarizationInit()
 
     def plan(self, graph: ModelGraph, context: PlanContext) -> Plan:
-        scope = self.scope(context)
-        scope.check([path for path, _ in graph.layers()])
-        edits: list[WrapWeight] = []
-        skipped: list[SkippedWeight] = []
-        for path, node in graph.layers():
-            for weight in node.spec.weights:
-                if path not in scope:
-                    skipped.append(SkippedWeight(path, weight.path, OUTSIDE))
-                elif node.config.get("data_format") == "channels_first":
-                    reason = "binary activations have their thresholds on the last axis, and its channels come first"
-                    skipped.append(SkippedWeight(path, weight.path, reason))
-                elif not self._takes(node):
-                    reason = f"binarization was asked for layers of class {', '.join(self.layer_types)}"
-                    skipped.append(SkippedWeight(path, weight.path, reason))
-                else:
-                    axes = weight.channel_axes if self.mode == "xnor" else None
-                    edits.append(
-                        WrapWeight(path, weight.path, serialize(BinaryWeight(axes, name=f"{weight.path}_binarizer")))
-                    )
-        return Plan((*edits, *_plan_activations(graph, {edit.layer for edit in edits})), tuple(skipped))
+        weights = plan_weights(self, graph, context, self._binarizer)
+        activations = _plan_activations(graph, {edit.layer for edit in weights.edits if isinstance(edit, WrapWeight)})
+        return dataclasses.replace(weights, edits=(*weights.edits, *activations))
 
-    def _takes(self, node: GraphNode) -> bool:
-        return node.stock and node.class_name in self.layer_types
+    def _binarizer(self, weight: CompressibleWeight) -> BinaryWeight | str:
+        """Return the operation for a weight, or why there is none."""
+        if weight.node.config.get("data_format") == "channels_first":
+            return "binary activations have their thresholds on the last axis, and its channels come first"
+        if not (weight.node.stock and weight.node.class_name in self.layer_types):
+            return f"binarization was asked for layers of class {', '.join(self.layer_types)}"
+        axes = weight.spec.channel_axes if self.mode == "xnor" else None
+        return BinaryWeight(axes, name=weight.op_name("binarizer"))
 
     def initialize(self, ops: Sequence[BoundOp], model: keras.Model, data: Dataset | None) -> bool:
         activations = [bound.op for bound in ops if bound.variable is None]
@@ -210,10 +199,7 @@ def _plan_activations(graph: ModelGraph, layers: set[str]) -> list[InsertLayer]:
     taken = {path for path, _ in graph.layers()}
     edits = []
     for tensor, consumers in readers.items():
-        path = tensor.layer + "_binarizer"
-        while path in taken:
-            path += "_"
-        taken.add(path)
+        path = unused_name(tensor.layer + "_binarizer", taken)
         scope = graph.producer(tensor).scope
         op = BinaryActivation(name=path[len(scope) :])
         edits.append(InsertLayer(scope, serialize(op), (tensor,), tuple(consumers)))

@@ -7,7 +7,8 @@ from typing import ClassVar, Literal
 
 from keras_compress._keras import keras
 from keras_compress.algorithms.base import BoundOp, CompressionAlgorithm, Plan, PlanContext
-from keras_compress.algorithms.sparsity import ask_level, plan_masks, share_of_zeros
+from keras_compress.algorithms.sparsity import ask_level, share_of_zeros
+from keras_compress.algorithms.weight_planning import plan_weights
 from keras_compress.data import Dataset
 from keras_compress.graph import ModelGraph
 from keras_compress.layers import BinaryMask, Stage
@@ -29,7 +30,7 @@ class ConstSparsity(CompressionAlgorithm):
     algorithm: Literal["const_sparsity"] = "const_sparsity"
 
     def plan(self, graph: ModelGraph, context: PlanContext) -> Plan:
-        return plan_masks(self, graph, context, lambda name, path, weight, shape: BinaryMask(name=name))
+        return plan_weights(self, graph, context, lambda weight: BinaryMask(name=weight.op_name("mask")))
 
     def initialize(self, ops: Sequence[BoundOp], model: keras.Model, data: Dataset | None) -> bool:
         for bound in ops:

@@ -17,10 +17,11 @@ from pydantic import Field, model_validator
 
 from keras_compress._keras import keras
 from keras_compress.algorithms.base import BoundOp, Plan, PlanContext
-from keras_compress.algorithms.sparsity import SparsityAlgorithm, SparsityParams, ask_level, importance, plan_masks
+from keras_compress.algorithms.sparsity import SparsityAlgorithm, SparsityParams, ask_level, importance
+from keras_compress.algorithms.weight_planning import CompressibleWeight, plan_weights
 from keras_compress.data import Dataset
 from keras_compress.errors import ConfigError
-from keras_compress.graph import ModelGraph, WeightSpec
+from keras_compress.graph import ModelGraph
 from keras_compress.layers import BinaryMask
 
 __all__ = ["MagnitudeParams", "MagnitudeSparsity", "keep_largest", "outside_pattern"]
@@ -75,15 +76,17 @@ class MagnitudeSparsity(SparsityAlgorithm):
     params: MagnitudeParams = MagnitudeParams()
 
     def plan(self, graph: ModelGraph, context: PlanContext) -> Plan:
-        def make_op(name: str, path: str, weight: WeightSpec, shape: tuple[int, ...]) -> BinaryMask | str:
-            if self._pattern is None:
-                return BinaryMask(name=name)
-            axis = input_axis(weight.channel_axes, len(shape))
-            if shape[axis] % self._pattern[1]:
-                return f"its input dimension of {shape[axis]} does not divide into groups of {self._pattern[1]}"
-            return BinaryMask(input_axis=axis, name=name)
+        return plan_weights(self, graph, context, self._mask)
 
-        return plan_masks(self, graph, context, make_op)
+    def _mask(self, weight: CompressibleWeight) -> BinaryMask | str:
+        """Return the mask for a weight, or why its shape has no room for the pattern."""
+        name = weight.op_name("mask")
+        if self._pattern is None:
+            return BinaryMask(name=name)
+        axis = input_axis(weight.spec.channel_axes, len(weight.shape))
+        if weight.shape[axis] % self._pattern[1]:
+            return f"its input dimension of {weight.shape[axis]} does not divide into groups of {self._pattern[1]}"
+        return BinaryMask(input_axis=axis, name=name)
 
     @property
     def _pattern(self) -> tuple[int, int] | None:

@@ -8,8 +8,9 @@ Source: Kozlov et al. 2020, arXiv:2002.08679; Jacob et al. 2018, arXiv:1712.0587
 
 from __future__ import annotations
 
+import dataclasses
 import warnings
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Annotated, Any, ClassVar, Literal
 
 from pydantic import ConfigDict, Field, model_validator
@@ -23,9 +24,9 @@ from keras_compress.algorithms.base import (
     PlanContext,
     Scope,
     ScopeList,
-    SkippedWeight,
 )
 from keras_compress.algorithms.scope import matches, matching
+from keras_compress.algorithms.weight_planning import CompressibleWeight, plan_weights
 from keras_compress.calibration import (
     BatchNormAdaptation,
     Measurement,
@@ -42,7 +43,7 @@ from keras_compress.graph import (
     ModelGraph,
     ModelSnapshot,
     TensorRef,
-    WrapWeight,
+    unused_name,
 )
 from keras_compress.graph.landmarks import first_compute_layers
 from keras_compress.graph.passes.split_separable import split_separable
@@ -185,8 +186,8 @@ class Quantization(CompressionAlgorithm):
         scope.check(paths)
         if self.validate_scopes:
             self._check_scopes(paths)
-        weight_edits, skipped = self._plan_weights(graph, scope, context)
-        return Plan((*weight_edits, *self._plan_activations(graph, scope, context)), tuple(skipped))
+        weights = plan_weights(self, graph, context, self._weight_quantizers(graph, context))
+        return dataclasses.replace(weights, edits=(*weights.edits, *self._plan_activations(graph, scope, context)))
 
     def _check_scopes(self, paths: Sequence[str]) -> None:
         """Raise a ConfigError for a scope anywhere in the sections that names no layer."""
@@ -201,45 +202,32 @@ class Quantization(CompressionAlgorithm):
         unified = (scope for names in self.activations.unified_scale_ops for scope in names)
         matching(unified, paths, "activations.unified_scale_ops")
 
-    def _plan_weights(self, graph: ModelGraph, scope: Scope, context: PlanContext):
+    def _weight_quantizers(
+        self, graph: ModelGraph, context: PlanContext
+    ) -> Callable[[CompressibleWeight], FakeQuantize | str]:
+        """Return what makes the quantizer of a weight, or says why there is none."""
         group = Scope(self.weights.ignored_scopes, self.weights.target_scopes)
         first = first_compute_layers(graph) if self.overflow_fix == "first_layer_only" else set()
-        edits, skipped = [], []
-        for path, node in graph.layers():
-            for weight in node.spec.weights:
-                shape = graph.weight_shape(path, weight.path)
-                if path in context.binary_layers:
-                    continue
-                if shape is None:
-                    self._refuse_unknown_weight(graph, path, node, weight.path)
-                    continue
-                if path not in scope or path not in group:
-                    skipped.append(SkippedWeight(path, weight.path, OUTSIDE))
-                    continue
-                settings = self._settings("weights", path)
-                per_channel = settings.per_channel
-                if per_channel is None:
-                    per_channel = context.target_device != "TRIAL"
-                half = settings.bits == 8 and (self.overflow_fix == "enable" or path in first)
-                op = _quantizer(
-                    f"{weight.path.replace('.', '_')}_quantizer",
-                    settings,
-                    narrow_range=settings.mode == "symmetric" and settings.signed is not False,
-                    channel_axes=weight.channel_axes if per_channel else None,
-                    half_range=half and context.target_device in ("ANY", "CPU", "TRIAL"),
-                )
-                edits.append(WrapWeight(path, weight.path, serialize(op)))
-        return edits, skipped
 
-    @staticmethod
-    def _refuse_unknown_weight(graph: ModelGraph, path: str, node: GraphNode, weight: str) -> None:
-        """Raise a ConfigError for a registered weight that a layer of the user's does not have."""
-        if not node.stock:
-            names = sorted(graph.snapshot.weights.get(path, {}))
-            raise ConfigError(
-                f"Layer '{path}' of class {node.class_name} has no weight '{weight}', which register_layer_spec names. "
-                f"Expected: one of {names}. Received: weights={{{weight!r}: …}}. Correct the registration."
+        def make_op(weight: CompressibleWeight) -> FakeQuantize | str:
+            if weight.layer in context.binary_layers:
+                return "its weights are binary"
+            if weight.layer not in group:
+                return OUTSIDE
+            settings = self._settings("weights", weight.layer)
+            per_channel = settings.per_channel
+            if per_channel is None:
+                per_channel = context.target_device != "TRIAL"
+            half = settings.bits == 8 and (self.overflow_fix == "enable" or weight.layer in first)
+            return _quantizer(
+                weight.op_name("quantizer"),
+                settings,
+                narrow_range=settings.mode == "symmetric" and settings.signed is not False,
+                channel_axes=weight.spec.channel_axes if per_channel else None,
+                half_range=half and context.target_device in ("ANY", "CPU", "TRIAL"),
             )
+
+        return make_op
 
     def _plan_activations(self, graph: ModelGraph, scope: Scope, context: PlanContext) -> list[InsertLayer]:
         group = Scope(self.activations.ignored_scopes, self.activations.target_scopes)
@@ -256,7 +244,7 @@ class Quantization(CompressionAlgorithm):
         for point in _unified(points, self.activations.unified_scale_ops):
             settings = self._settings("activations", point.sources[0].layer)
             scope_prefix = graph.producer(point.sources[0]).scope
-            path = _unused_path(point.sources[0], names)
+            path = unused_name(_quantizer_path(point.sources[0]), names)
             channel_axes = (-1,) if settings.per_channel else None
             op = _quantizer(path[len(scope_prefix) :], settings, channel_axes=channel_axes)
             edits.append(InsertLayer(scope_prefix, serialize(op), point.sources, point.consumers))
@@ -350,15 +338,10 @@ def _quantizer(name: str, settings: QuantizerSettings, **options: Any) -> FakeQu
     return SymmetricFakeQuantize(bits, name=name, signed=settings.signed, **options)
 
 
-def _unused_path(source: TensorRef, paths: set[str]) -> str:
-    """Return a layer path for the quantizer of ``source`` that is not among ``paths``, and add it to them."""
-    path = source.layer + "_quantizer"
-    if source.node or source.output:
-        path += f"_{source.node}_{source.output}"
-    while path in paths:
-        path += "_"
-    paths.add(path)
-    return path
+def _quantizer_path(source: TensorRef) -> str:
+    """Return the layer path wanted for the quantizer of ``source``."""
+    call = f"_{source.node}_{source.output}" if source.node or source.output else ""
+    return f"{source.layer}_quantizer{call}"
 
 
 def _unified(points: list[QuantizationPoint], groups: tuple[tuple[str, ...], ...]) -> list[QuantizationPoint]:

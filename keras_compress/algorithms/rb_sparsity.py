@@ -23,11 +23,11 @@ from keras_compress.algorithms.sparsity import (
     SparsityParams,
     ask_level,
     importance,
-    plan_masks,
     share_of_zeros,
 )
+from keras_compress.algorithms.weight_planning import CompressibleWeight, compressible_weights, plan_weights
 from keras_compress.data import Dataset
-from keras_compress.graph import ModelGraph, WeightSpec
+from keras_compress.graph import ModelGraph
 from keras_compress.layers import StochasticGate
 from keras_compress.numerics import open_gates
 
@@ -77,25 +77,15 @@ class RBSparsity(SparsityAlgorithm):
     params: RBParams = RBParams()
 
     def plan(self, graph: ModelGraph, context: PlanContext) -> Plan:
-        sizes = [math.prod(shape) for shape in self._shapes(graph, context)]
-        together = sum(sizes)
-
-        def make_op(name: str, path: str, weight: WeightSpec, shape: tuple[int, ...]) -> StochasticGate:
-            seed = zlib.crc32(f"{path} {weight.path} {self.params.seed}".encode()) & 0x7FFFFFFF
-            gates = math.prod(shape) if self.local else together
-            return StochasticGate(seed, PACE, GRADIENT_SCALE * gates, name=name)
-
-        return plan_masks(self, graph, context, make_op)
-
-    def _shapes(self, graph: ModelGraph, context: PlanContext) -> list[tuple[int, ...]]:
         scope = self.scope(context)
-        found = [
-            graph.weight_shape(path, weight.path)
-            for path, node in graph.layers()
-            if path in scope
-            for weight in node.spec.weights
-        ]
-        return [shape for shape in found if shape is not None]
+        together = sum(math.prod(weight.shape) for weight in compressible_weights(graph) if weight.layer in scope)
+
+        def make_op(weight: CompressibleWeight) -> StochasticGate:
+            seed = zlib.crc32(f"{weight.layer} {weight.spec.path} {self.params.seed}".encode()) & 0x7FFFFFFF
+            gates = math.prod(weight.shape) if self.local else together
+            return StochasticGate(seed, PACE, GRADIENT_SCALE * gates, name=weight.op_name("mask"))
+
+        return plan_weights(self, graph, context, make_op)
 
     def initialize(self, ops: Sequence[BoundOp], model: keras.Model, data: Dataset | None) -> bool:
         for group in self.groups(ops):

@@ -13,20 +13,14 @@ from typing import Annotated, Any, ClassVar, Literal
 import numpy as np
 from pydantic import Field, model_validator
 
-from keras_compress._keras import serialize
 from keras_compress.algorithms.base import (
-    OUTSIDE,
     BoundOp,
-    CompressionAlgorithm,
     CompressionStage,
-    Plan,
-    PlanContext,
+    LeveledAlgorithm,
     Position,
-    SkippedWeight,
 )
 from keras_compress.calibration import BatchNormAdaptation
 from keras_compress.errors import ConfigError
-from keras_compress.graph import ModelGraph, WrapWeight
 from keras_compress.layers import SparsityMask, Stage
 from keras_compress.schedules import (
     ADAPTIVE_STEP,
@@ -44,7 +38,6 @@ __all__ = [
     "ask_level",
     "asked_level",
     "importance",
-    "plan_masks",
     "share_of_zeros",
 ]
 
@@ -128,7 +121,7 @@ class SparsityInit(Settings):
     batchnorm_adaptation: BatchNormAdaptation = BatchNormAdaptation()
 
 
-class SparsityAlgorithm(CompressionAlgorithm):
+class SparsityAlgorithm(LeveledAlgorithm):
     """Base of the algorithms that set a scheduled share of the weights to zero.
 
     Attributes:
@@ -138,7 +131,6 @@ class SparsityAlgorithm(CompressionAlgorithm):
     """
 
     weight_stage: ClassVar[Stage] = Stage.MASK
-    has_level: ClassVar[bool] = True
 
     sparsity_init: Level = 0.0
     params: SparsityParams = SparsityParams()
@@ -255,36 +247,6 @@ class SparsityAlgorithm(CompressionAlgorithm):
                 "'sparsity_freeze_epoch'."
             )
         return remarks
-
-
-def plan_masks(algorithm: CompressionAlgorithm, graph: ModelGraph, context: PlanContext, make_op) -> Plan:
-    """Return the plan that puts an operation on every compressible weight in scope.
-
-    Args:
-        algorithm: whose scope counts.
-        graph: the model.
-        context: root keys of the configuration.
-        make_op: called with ``(name, layer path, weight spec, shape)``; returns the operation, or a sentence that says
-            why there can be none.
-    """
-    scope = algorithm.scope(context)
-    scope.check([path for path, _ in graph.layers()])
-    edits: list[WrapWeight] = []
-    skipped: list[SkippedWeight] = []
-    for path, node in graph.layers():
-        for weight in node.spec.weights:
-            shape = graph.weight_shape(path, weight.path)
-            if shape is None:
-                continue
-            if path not in scope:
-                skipped.append(SkippedWeight(path, weight.path, OUTSIDE))
-                continue
-            op = make_op(f"{weight.path.replace('.', '_')}_mask", path, weight, shape)
-            if isinstance(op, str):
-                skipped.append(SkippedWeight(path, weight.path, op))
-            else:
-                edits.append(WrapWeight(path, weight.path, serialize(op)))
-    return Plan(tuple(edits), tuple(skipped))
 
 
 def share_of_zeros(ops: Sequence[BoundOp]) -> float:

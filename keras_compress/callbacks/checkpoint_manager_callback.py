@@ -108,19 +108,17 @@ class CheckpointManagerCallback(keras.callbacks.Callback):
         return self._manager
 
     def _remove_remains(self) -> None:
-        """Delete the files of the save that failed."""
-        known = self._manager.checkpoints if self._manager is not None else []
-        complete = {Path(path).name for path in known}
+        """Delete the files of the save that failed: those of the newest number, unless its checkpoint is complete."""
+        number = int(self._checkpoint.save_counter.numpy())
+        complete = self._manager.checkpoints if self._manager is not None else []
+        if any(_number(Path(path)) == number for path in complete):
+            return
         for file in self._directory.glob("ckpt-*"):
-            if _prefix(file) not in complete and _number(file) == int(self._checkpoint.save_counter.numpy()):
+            if _number(file) == number:
                 if file.is_dir():
                     shutil.rmtree(file, ignore_errors=True)
                 else:
                     file.unlink(missing_ok=True)
-
-
-def _prefix(file: Path) -> str:
-    return re.split(r"\.|_temp", file.name)[0]
 
 
 def _number(file: Path) -> int:

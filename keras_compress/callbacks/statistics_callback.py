@@ -12,6 +12,7 @@ from keras_compress.controller import CompressionController
 from keras_compress.distribution import is_chief
 from keras_compress.graph.variables import leaf_layers
 from keras_compress.layers import CompressedLayer
+from keras_compress.report import CompressionStatistics
 
 __all__ = ["StatisticsCallback"]
 
@@ -51,20 +52,22 @@ class StatisticsCallback(keras.callbacks.Callback):
             numbers.update({f"{name}/{key}": float(value) for key, value in statistics.items()})
         if logs is not None:
             logs.update(numbers)
+        if self._writer is None and not self._log_text:
+            return
+        table = self._controller.statistics(quickly_collected_only=True)
         if self._writer is not None:
             with self._writer.as_default(step=self._controller.scheduler.current_epoch):
                 for key, value in numbers.items():
                     _write_scalar(f"2.compression/statistics/{key}", value)
-                self._write_details()
+                self._write_details(table)
             self._writer.flush()
         if self._log_text:
             print(f"epoch {epoch + 1}: " + ", ".join(f"{key} {value:g}" for key, value in numbers.items()))
-            table = self._controller.statistics(quickly_collected_only=True)
             if table.sparsity:
                 print(table.sparsity_table())
 
-    def _write_details(self):
-        for row in self._controller.statistics(quickly_collected_only=True).sparsity:
+    def _write_details(self, table: CompressionStatistics):
+        for row in table.sparsity:
             _write_scalar(f"3.compression_details/statistics/{row.layer}/{row.weight}/sparsity_level", row.level)
         for path, layer in leaf_layers(self._controller.model):
             if isinstance(layer, CompressedLayer):

@@ -1,6 +1,14 @@
 """Where compression happens: the model as a value, and pure functions on it."""
 
-from keras_compress.graph.edits import Edit, InsertLayer, WrapWeight, apply_edits, edit_from_dict, edit_to_dict
+from keras_compress.graph.edits import (
+    Edit,
+    InsertLayer,
+    WrapWeight,
+    apply_edits,
+    edit_from_dict,
+    edit_to_dict,
+    unused_name,
+)
 from keras_compress.graph.layer_specs import LayerRole, LayerSpec, WeightSpec, register_layer_spec, spec_of
 from keras_compress.graph.snapshot import ModelSnapshot, build, take
 from keras_compress.graph.view import GraphNode, ModelGraph, NodeRef, TensorRef
@@ -24,4 +32,5 @@ __all__ = [
     "register_layer_spec",
     "spec_of",
     "take",
+    "unused_name",
 ]

@@ -15,7 +15,7 @@ from keras_compress.graph.snapshot import ModelSnapshot, is_model_entry
 from keras_compress.graph.view import OUTPUT, NodeRef, TensorRef, first_call, replace_tensors
 from keras_compress.layers.compressed_layer import REGISTERED_NAME
 
-__all__ = ["Edit", "InsertLayer", "WrapWeight", "apply_edits", "edit_from_dict", "edit_to_dict"]
+__all__ = ["Edit", "InsertLayer", "WrapWeight", "apply_edits", "edit_from_dict", "edit_to_dict", "unused_name"]
 
 
 @dataclass(frozen=True)
@@ -69,6 +69,14 @@ def edit_from_dict(values: dict) -> Edit:
             tuple(NodeRef(*consumer) for consumer in values["consumers"]),
         )
     raise CompressionError(f"Unknown edit. Expected: WrapWeight or InsertLayer. Received: edit={kind!r}.")
+
+
+def unused_name(wanted: str, taken: set[str]) -> str:
+    """Return ``wanted``, with underscores behind it while it is among ``taken``, and add the result to them."""
+    while wanted in taken:
+        wanted += "_"
+    taken.add(wanted)
+    return wanted
 
 
 def apply_edits(snapshot: ModelSnapshot, edits: Iterable[Edit]) -> ModelSnapshot:

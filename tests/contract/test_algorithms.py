@@ -11,7 +11,14 @@ import tensorflow as tf
 
 from keras_compress import create_compressed_model, create_compression_callbacks
 from keras_compress._keras import OPERATOR_LAYERS, keras
-from keras_compress.algorithms import CompressionStage, Plan, PlanContext, Position, registered_algorithms
+from keras_compress.algorithms import (
+    CompressionStage,
+    LeveledAlgorithm,
+    Plan,
+    PlanContext,
+    Position,
+    registered_algorithms,
+)
 from keras_compress.errors import ConfigError
 from keras_compress.graph import ModelGraph, WrapWeight, apply_edits, build, edit_from_dict, edit_to_dict, take
 from keras_compress.graph.variables import leaf_layers
@@ -28,7 +35,9 @@ MODELS = {
 every_algorithm = pytest.mark.parametrize("name", sorted(ALGORITHMS))
 every_model = pytest.mark.parametrize("kind", MODELS)
 every_pair = pytest.mark.parametrize(("first", "second"), list(itertools.combinations(sorted(ALGORITHMS), 2)))
-with_a_level = pytest.mark.parametrize("name", sorted(name for name in ALGORITHMS if ALGORITHMS[name].has_level))
+with_a_level = pytest.mark.parametrize(
+    "name", sorted(name for name in ALGORITHMS if issubclass(ALGORITHMS[name], LeveledAlgorithm))
+)
 
 
 def plan(name, graph, context=None, **settings) -> Plan:

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
+from keras_compress.graph.edits import unused_name
 from keras_compress.graph.snapshot import ModelSnapshot, is_model_entry
 from keras_compress.graph.view import first_call
 
@@ -41,7 +42,7 @@ def _split_model(config: dict, prefix: str, allowed: Callable[[str], bool], weig
     for entry in config["layers"]:
         path = prefix + entry["config"]["name"]
         if _is_splittable(entry) and allowed(path):
-            name = _unused(entry["config"]["name"] + "_depthwise", names)
+            name = unused_name(entry["config"]["name"] + "_depthwise", names)
             depthwise, pointwise = _split(entry, name)
             arrays = dict(weights[path])
             weights[prefix + name] = {"depthwise_kernel": arrays.pop("depthwise_kernel")}
@@ -57,13 +58,6 @@ def _split_model(config: dict, prefix: str, allowed: Callable[[str], bool], weig
 def _is_splittable(entry: dict) -> bool:
     """Causal padding exists for the whole only, not for its two parts."""
     return entry["class_name"] in ("SeparableConv1D", "SeparableConv2D") and entry["config"].get("padding") != "causal"
-
-
-def _unused(name: str, names: set[str]) -> str:
-    while name in names:
-        name += "_"
-    names.add(name)
-    return name
 
 
 def _split(entry: dict, depthwise_name: str) -> tuple[dict, dict]:
