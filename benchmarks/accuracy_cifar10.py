@@ -15,23 +15,20 @@ import openvino as ov
 import tf_keras as keras
 from cifar10 import load_cifar10, training_pipeline
 from export_parity import frozen_graph_of, in_batches
-from resnet8 import build_resnet8
+from fine_tuning import BATCH, compile_for, trained_float_model, variant
 
 import keras_compress as kc
 from keras_compress.export.openvino_audit import executed_layers
 from keras_compress.report.table import format_table
 
-BATCH = 128
+FOUR_BITS = {"bits": 4, "mode": "asymmetric"}
 VARIANTS = {
     "float": None,
-    "W8A8": {},
-    "W8A8 mixed": {"preset": "mixed"},
-    "W4A8": {"weights": {"bits": 4}},
-    "W4A4": {"weights": {"bits": 4}, "activations": {"bits": 4}},
-    "W4A4 asymmetric": {
-        "weights": {"bits": 4, "mode": "asymmetric"},
-        "activations": {"bits": 4, "mode": "asymmetric"},
-    },
+    "W8A8": {"algorithm": "quantization"},
+    "W8A8 mixed": {"algorithm": "quantization", "preset": "mixed"},
+    "W4A8": {"algorithm": "quantization", "weights": {"bits": 4}},
+    "W4A4": {"algorithm": "quantization", "weights": {"bits": 4}, "activations": {"bits": 4}},
+    "W4A4 asymmetric": {"algorithm": "quantization", "weights": FOUR_BITS, "activations": FOUR_BITS},
 }
 
 
@@ -62,34 +59,6 @@ def main():
 
 
 HEADER = ["variant", "before %", "after %", "OpenVINO %", "top-1 same %", "TF max rel. diff.", "INT8 layers"]
-
-
-def variant(model, settings, data):
-    """Return a copy of the float model, compressed unless ``settings`` is None, and its controller."""
-    if settings is None:
-        copy = keras.models.clone_model(model)
-        copy.set_weights(model.get_weights())
-        return copy, None
-    config = {"compression": {"algorithm": "quantization", **settings}}
-    controller, compressed = kc.create_compressed_model(model, kc.register_default_init_args(config, data))
-    return compressed, controller
-
-
-def trained_float_model(cache, images, labels, epochs):
-    if cache.exists():
-        return keras.models.load_model(cache, compile=False)
-    keras.utils.set_random_seed(1)
-    model = build_resnet8()
-    compile_for(model, epochs * (len(images) // BATCH), learning_rate=3e-3)
-    model.fit(training_pipeline(images, labels, BATCH), epochs=epochs, verbose=2)
-    cache.parent.mkdir(parents=True, exist_ok=True)
-    model.save(cache)
-    return model
-
-
-def compile_for(model, steps, learning_rate=1e-3):
-    schedule = keras.optimizers.schedules.CosineDecay(learning_rate, steps)
-    model.compile(keras.optimizers.Adam(schedule), "sparse_categorical_crossentropy", ["accuracy"])
 
 
 def compare_with_openvino(model, controller, images, labels):

@@ -4,7 +4,7 @@
 
 Stages: one epoch in floating point, then binary activations, one or two epochs later binary weights, and from the middle on
 a learning rate that falls from 1e-3 to zero. What ``kc.keep_in_float`` names stays in floating point. The picture shows the
-accuracy on the 10,000 test images after every epoch.
+accuracy on the 10,000 test images after every epoch, of the modes trained now and of those in the JSON file beside it.
 """
 
 import argparse
@@ -14,9 +14,8 @@ from pathlib import Path
 import numpy as np
 import openvino as ov
 import tf_keras as keras
-from accuracy_cifar10 import BATCH, compile_for
 from cifar10 import load_cifar10, training_pipeline
-from resnet8 import build_resnet8
+from fine_tuning import BATCH, trained_float_model
 
 import keras_compress as kc
 from keras_compress.export.openvino_audit import executed_layers
@@ -41,14 +40,15 @@ def main():
     parser.add_argument("--float-epochs", type=int, default=12)
     parser.add_argument("--epochs", type=int, default=10)
     parser.add_argument("--modes", nargs="*", default=["xnor", "dorefa"])
-    parser.add_argument("--picture", type=Path, default=Path("runs/binarization.png"))
+    parser.add_argument("--picture", type=Path, default=Path("docs/binarization.png"))
     arguments = parser.parse_args()
     (train_images, train_labels), (images, labels) = load_cifar10(arguments.data)
     images = images.astype(np.float32) / 255
-    model = trained_float_model(arguments.cache, train_images, train_labels, arguments.float_epochs)
+    model = trained_float_model(arguments.cache, train_images, train_labels, arguments.float_epochs, width=2)
     model.compile(loss="sparse_categorical_crossentropy", metrics=["accuracy"])
     reference = model.evaluate(images, labels, batch_size=500, verbose=0)[1]
-    rows, curves = [["float", f"{reference:.2%}", "", "", "", ""]], {}
+    rows, kept = [["float", f"{reference:.2%}", "", "", "", ""]], arguments.picture.with_suffix(".json")
+    curves = json.loads(kept.read_text()) if kept.exists() else {}
     for mode in arguments.modes:
         keras.utils.set_random_seed(0)
         data = training_pipeline(train_images, train_labels, BATCH)
@@ -75,23 +75,12 @@ def main():
         drop = 100 * (curves[mode][-1] - reference)
         rows.append([mode, f"{curves[mode][-1]:.2%}", f"{drop:.2f}", len(ones), f"{share:.1%}", f"{same:.2%}"])
         print(format_table(HEADER, rows), flush=True)
-        arguments.picture.with_suffix(".json").write_text(json.dumps({"float": reference, **curves}))
+        kept.parent.mkdir(parents=True, exist_ok=True)
+        kept.write_text(json.dumps(curves))
     draw(arguments.picture, reference, curves, stages(arguments.epochs))
 
 
 HEADER = ["model", "accuracy", "points", "one-bit layers", "of the operations", "OpenVINO top-1 same"]
-
-
-def trained_float_model(cache, images, labels, epochs):
-    if cache.exists():
-        return keras.models.load_model(cache, compile=False)
-    keras.utils.set_random_seed(1)
-    model = build_resnet8(width=2)
-    compile_for(model, epochs * (len(images) // BATCH), learning_rate=3e-3)
-    model.fit(training_pipeline(images, labels, BATCH), epochs=epochs, verbose=2)
-    cache.parent.mkdir(parents=True, exist_ok=True)
-    model.save(cache)
-    return model
 
 
 def draw(path, reference, curves, params):

@@ -13,8 +13,8 @@ from pathlib import Path
 
 import numpy as np
 import tf_keras as keras
-from accuracy_cifar10 import BATCH, compile_for, trained_float_model
 from cifar10 import load_cifar10, training_pipeline
+from fine_tuning import BATCH, compile_for, trained_float_model, variant
 from zeros_in_files import zeros_everywhere
 
 import keras_compress as kc
@@ -42,13 +42,16 @@ def variants(epochs):
     pattern = {"algorithm": "magnitude_sparsity", "params": schedule(epochs, pattern="2:4", power=3)}
     settle = {"sparsity_freeze_epoch": round(0.7 * epochs)}  # the rest is trained without chance
     rb = {"algorithm": "rb_sparsity", "params": schedule(epochs, sparsity_target=0.6, **settle)}
+    polynomial = {**rb, "params": {**rb["params"], "schedule": "polynomial", "power": 3}}
     return {
         "float": None,
         "magnitude 60 %": [magnitude],
         "magnitude 60 % + INT8": [magnitude, INT8],
         "2:4 + INT8": [pattern, INT8],
         "RB 60 %": [rb],
+        "RB 60 %, polynomial": [polynomial],
         "RB 60 % + INT8": [rb, INT8],
+        "RB 60 %, polynomial + INT8": [polynomial, INT8],
     }
 
 
@@ -68,15 +71,8 @@ def main():
     for name in arguments.variants:
         keras.utils.set_random_seed(arguments.seed)
         data = training_pipeline(train_images, train_labels, BATCH, arguments.seed)
-        algorithms = variants(arguments.epochs)[name]
-        tuned, controller, callbacks = model, None, []
-        if algorithms is None:
-            tuned = keras.models.clone_model(model)
-            tuned.set_weights(model.get_weights())
-        else:
-            config = kc.register_default_init_args({"compression": algorithms}, data)
-            controller, tuned = kc.create_compressed_model(model, config)
-            callbacks = kc.create_compression_callbacks(controller)
+        tuned, controller = variant(model, variants(arguments.epochs)[name], data)
+        callbacks = kc.create_compression_callbacks(controller) if controller else []
         compile_for(tuned, arguments.epochs * (len(train_images) // BATCH))
         tuned.fit(data, epochs=arguments.epochs, callbacks=callbacks, verbose=2)
         accuracy = tuned.evaluate(images, labels, batch_size=500, verbose=0)[1]
