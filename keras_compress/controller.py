@@ -25,7 +25,7 @@ from keras_compress.config import CompressionConfig
 from keras_compress.data import input_specs
 from keras_compress.distribution import broadcast_from_chief
 from keras_compress.errors import ConfigError
-from keras_compress.export import export_model
+from keras_compress.export import export_model, format_options
 from keras_compress.graph import Edit, InsertLayer, apply_edits, build, take
 from keras_compress.graph.compilation import copy_compilation
 from keras_compress.graph.model_check import require_compressible
@@ -33,7 +33,7 @@ from keras_compress.graph.passes.strip import strip
 from keras_compress.graph.variables import leaf_layers
 from keras_compress.layers import CompressedLayer, weight_owner
 from keras_compress.planning import cover, plan, prepare
-from keras_compress.report import CompressionStatistics, Coverage, collect_statistics
+from keras_compress.report import CompressionStatistics, Coverage, ExportReport, collect_statistics
 from keras_compress.scheduler import CompressionScheduler
 from keras_compress.state import CompressionState
 
@@ -258,8 +258,13 @@ class CompressionController:
         """
         return build(strip(take(self.model)))
 
-    def export_model(self, path: str | Path, save_format: str | None = None, **options: Any) -> Path:
-        """Write the model for inference; see :func:`keras_compress.export.export_model`."""
+    def export_model(self, path: str | Path, save_format: str | None = None, **options: Any) -> ExportReport:
+        """Write the model for inference, audit the file and report; see :func:`keras_compress.export.export_model`.
+
+        Where a runtime needs ranges that training does not, they are measured on the registered data.
+        """
+        if "calibration_data" in format_options(path, save_format):
+            options.setdefault("calibration_data", options.get("data", self.config.init_data))
         return export_model(self.model, path, save_format, **options)
 
     def distributed(self) -> None:

@@ -10,6 +10,7 @@ __all__ = [
     "CompressionError",
     "ConfigError",
     "DataError",
+    "ExportAuditError",
     "ExportError",
     "StateError",
     "UnsupportedModelError",
@@ -40,6 +41,10 @@ class StateError(CompressionError, ValueError):
 
 class ExportError(CompressionError, RuntimeError):
     """An export could not be written; a file that was there before is untouched."""
+
+
+class ExportAuditError(ExportError):
+    """An exported file does not hold what it should; the message names every weight that is not compressed."""
 
 
 def nearest(name: str, candidates: Iterable[str], count: int = 3) -> list[str]:

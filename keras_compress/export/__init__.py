@@ -1,59 +1,135 @@
-"""Model files for runtimes: one format per file of this folder."""
+"""Model files for runtimes: one format per file of this folder. Every file is read back and audited."""
 
 from __future__ import annotations
 
+import importlib
 import inspect
-from collections.abc import Callable
+import pkgutil
 from pathlib import Path
 from typing import Any
 
 from keras_compress._keras import keras
-from keras_compress.errors import ExportError
-from keras_compress.export.frozen_graph import export_frozen_graph
-from keras_compress.export.onnx import export_onnx
-from keras_compress.export.openvino import export_openvino
+from keras_compress.errors import ExportAuditError, ExportError
+from keras_compress.export.file_audit import audit_file
+from keras_compress.export.format import Format
+from keras_compress.export.frozen_graph import tensor_names
+from keras_compress.report import ExportReport
 
-__all__ = ["export_frozen_graph", "export_model", "export_onnx", "export_openvino"]
+__all__ = ["audit", "export_model", "format_of", "format_options", "registered_formats"]
 
-EXPORTERS: dict[str, Callable[..., Path]] = {
-    "frozen_graph": export_frozen_graph,
-    "onnx": export_onnx,
-    "openvino": export_openvino,
-}
-SUFFIXES = {".pb": "frozen_graph", ".xml": "openvino", ".onnx": "onnx"}
+_FORMATS: dict[str, Format] = {}
+for _module in pkgutil.iter_modules(__path__):
+    _found = importlib.import_module(f"{__name__}.{_module.name}")
+    for _format in (*getattr(_found, "FORMATS", ()), *filter(None, [getattr(_found, "FORMAT", None)])):
+        _FORMATS[_format.name] = _format
 
 
-def export_model(model: keras.Model, path: str | Path, save_format: str | None = None, **options: Any) -> Path:
-    """Write a compressed model for inference.
+def registered_formats() -> dict[str, Format]:
+    """Return every format by its name."""
+    return dict(_FORMATS)
+
+
+def export_model(
+    model: keras.Model,
+    path: str | Path,
+    save_format: str | None = None,
+    *,
+    strict: bool = True,
+    data: Any = None,
+    **options: Any,
+) -> ExportReport:
+    """Write a compressed model for inference, read the file back and report what it holds.
 
     Args:
-        model: the compressed model; it is only read.
-        path: the file to write. Missing folders are made; an existing file is replaced only by a complete new one.
-        save_format: ``"frozen_graph"``, ``"openvino"`` or ``"onnx"``; by default the format of the suffix, ``.pb``, ``.xml`` or
-            ``.onnx``.
-        options: of the format, see :func:`~keras_compress.export.frozen_graph.export_frozen_graph`.
+        model: the compressed model; it is only read. It may have been loaded from a file, without its controller.
+        path: the file or folder to write. Missing folders are made; what exists is replaced only by a complete new one.
+        save_format: ``"frozen_graph"``, ``"saved_model"``, ``"keras"``, ``"h5"``, ``"onnx"``, ``"openvino"`` or ``"tflite"``; by
+            default the format of the suffix: ``.pb``, none, ``.keras``, ``.h5``, ``.onnx``, ``.xml``, ``.tflite``.
+        strict: raise if the audit finds a weight that should be compressed and is not. Default True.
+        data: samples, as for ``kc.Dataset``, on which the outputs of the file are compared with the model's. Default: none.
+        options: of the format, as ``input_names``, ``output_names``, ``batch_size``; see its function in this package.
+            ONNX Runtime and TensorFlow Lite need ranges that training does not: they are measured on ``calibration_data``, by
+            default on ``data``.
 
     Returns:
-        The path of the file.
+        The report; it can stand wherever a path is expected.
 
     Raises:
-        ExportError: the format is unknown, an option is wrong, or writing failed.
+        ExportError: the format is unknown, an option is wrong, a package is missing, or writing failed.
+        ExportAuditError: the file was written, and holds a weight otherwise than it should.
+
+    Example:
+        >>> import tempfile
+        >>> from keras_compress.controller import create_compressed_model
+        >>> model = keras.Sequential([keras.Input((4,)), keras.layers.Dense(2, name="dense")])
+        >>> config = {"compression": {"algorithm": "magnitude_sparsity", "sparsity_init": 0.5}}
+        >>> _, compressed = create_compressed_model(model, config)
+        >>> with tempfile.TemporaryDirectory() as folder:
+        ...     report = export_model(compressed, Path(folder) / "model.pb")
+        >>> report.weights[0].zeros
+        0.5
     """
     path = Path(path)
-    name = save_format or SUFFIXES.get(path.suffix.lower())
-    if name not in EXPORTERS:
-        raise ExportError(
-            f"Unknown export format. Expected: a file ending in {sorted(SUFFIXES)}, or save_format one of {sorted(EXPORTERS)}. "
-            f"Received: '{path.name}', save_format={save_format!r}. For other runtimes, write a .pb file and convert it, as "
-            "with openvino.convert_model."
-        )
-    exporter = EXPORTERS[name]
-    allowed = [
-        key
-        for key, parameter in inspect.signature(exporter).parameters.items()
-        if parameter.kind is parameter.KEYWORD_ONLY
-    ]
+    form = format_of(path, save_format)
+    allowed = format_options(path, save_format)
     unknown = [key for key in options if key not in allowed]
     if unknown:
-        raise ExportError(f"The format '{name}' has no option '{unknown[0]}'. Expected: one of {allowed}.")
-    return exporter(model, path, **options)
+        raise ExportError(f"The format '{form.name}' has no option '{unknown[0]}'. Expected: one of {allowed}.")
+    if "calibration_data" in allowed:
+        options.setdefault("calibration_data", data)
+    form.write(model, path, **options)
+    names = tensor_names(model, options.get("input_names"), options.get("output_names"))
+    report = audit_file(model, path, form, names, data)
+    if strict and report.problems:
+        listed = "\n".join(f"    {row.layer}: {row.weight}: {row.problem}" for row in report.problems)
+        unmeasured = "calibration_data" in allowed and options["calibration_data"] is None
+        hint = " Pass samples as calibration_data=…, to measure the ranges that are missing." if unmeasured else ""
+        raise ExportAuditError(
+            f"'{path}' was written, but {len(report.problems)} weights in it are not as they should be:\n{listed}\n"
+            f"strict=False returns the report instead.{hint}"
+        )
+    return report
+
+
+def format_options(path: str | Path, save_format: str | None = None) -> list[str]:
+    """Return the options of the format with a name, or that of the suffix of a path."""
+    parameters = inspect.signature(format_of(Path(path), save_format).write).parameters
+    return [key for key, parameter in parameters.items() if parameter.kind is parameter.KEYWORD_ONLY]
+
+
+def audit(
+    model: keras.Model,
+    path: str | Path,
+    save_format: str | None = None,
+    *,
+    input_names: Any = None,
+    output_names: Any = None,
+    data: Any = None,
+) -> ExportReport:
+    """Read an exported file back and report what it holds, without raising for what is wrong with it.
+
+    Args:
+        model: the compressed model the file was made from.
+        path: the file.
+        save_format: as for :func:`export_model`.
+        input_names, output_names: the names it was exported with, if any.
+        data: samples to compare its outputs on.
+    """
+    names = tensor_names(model, input_names, output_names)
+    return audit_file(model, Path(path), format_of(Path(path), save_format), names, data)
+
+
+def format_of(path: Path, save_format: str | None = None) -> Format:
+    """Return the format with a name, or that of the suffix of a path.
+
+    Raises:
+        ExportError: there is none.
+    """
+    by_suffix = {form.suffix: form.name for form in _FORMATS.values()}
+    name = save_format or by_suffix.get(path.suffix.lower())
+    if name not in _FORMATS:
+        raise ExportError(
+            f"Unknown export format. Expected: a path ending in one of {sorted(filter(None, by_suffix))}, a folder, or "
+            f"save_format one of {sorted(_FORMATS)}. Received: '{path.name}', save_format={save_format!r}."
+        )
+    return _FORMATS[name]

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import tensorflow as tf
@@ -17,11 +18,18 @@ from keras_compress._keras import keras
 from keras_compress.data import pack_inputs
 from keras_compress.errors import ExportError
 from keras_compress.export.atomic_file import write_atomically
-from keras_compress.graph import build, take
-from keras_compress.graph.passes.fix_quantizers import fix_quantizers
-from keras_compress.graph.passes.to_float32 import to_float32
+from keras_compress.export.format import Format, Run, StoredWeight, TensorNames
+from keras_compress.export.graph_def import stored_in_graph
+from keras_compress.export.inference_model import inference_model
 
-__all__ = ["export_frozen_graph", "run_frozen_graph"]
+__all__ = [
+    "FORMAT",
+    "export_frozen_graph",
+    "freeze",
+    "inference_function",
+    "run_frozen_graph",
+    "tensor_names",
+]
 
 
 def export_frozen_graph(
@@ -47,11 +55,51 @@ def export_frozen_graph(
     Raises:
         ExportError: a wrong number of names, names that collide, or a path that cannot be written.
     """
-    path = Path(path)
+    names = tensor_names(model, input_names, output_names)
+    graph = freeze(inference_model(model), names, batch_size=batch_size)
+    write_atomically(Path(path), graph.SerializeToString())
+    return Path(path)
+
+
+def tensor_names(
+    model: keras.Model, input_names: Sequence[str] | None = None, output_names: Sequence[str] | None = None
+) -> TensorNames:
+    """Return the names asked for, by default those Keras gives, with ``_output`` for an output that is an input.
+
+    Raises:
+        ExportError: not as many names as there are tensors, or one of them twice.
+    """
     inputs = _names(input_names, model.input_names, "input_names")
     defaults = [f"{name}_output" if name in inputs else name for name in model.output_names]
-    outputs = _names(output_names, defaults, "output_names")
-    inference_model = build(fix_quantizers(to_float32(take(model))))
+    return TensorNames(inputs, _names(output_names, defaults, "output_names"))
+
+
+def freeze(
+    model: keras.Model, names: TensorNames, *, batch_size: int | None = None, lower_control_flow: bool = True
+) -> tf.compat.v1.GraphDef:
+    """Return the graph of a model at inference, with all variables as constants.
+
+    Args:
+        model: a model for inference, see :mod:`~keras_compress.export.inference_model`.
+        names: of the input and output nodes.
+        batch_size: a fixed batch; None (default) leaves it open.
+        lower_control_flow: write loops in TensorFlow 1's way instead of as functions. Default True.
+
+    Raises:
+        ExportError: a name belongs to another node.
+    """
+    frozen = convert_variables_to_constants_v2(
+        inference_function(model, batch_size).get_concrete_function(), lower_control_flow=lower_control_flow
+    )
+    graph_def = frozen.graph.as_graph_def()
+    renamed = dict(zip((tensor.op.name for tensor in frozen.inputs), names.inputs, strict=True))
+    renamed.update(zip((tensor.op.name for tensor in frozen.outputs), names.outputs, strict=True))
+    _rename(graph_def, renamed)
+    return graph_def
+
+
+def inference_function(model: keras.Model, batch_size: int | None = None) -> Any:
+    """Return a ``tf.function`` from the flat inputs of a model to the list of its outputs."""
     signature = [
         tf.TensorSpec([batch_size or tensor.shape[0], *tensor.shape[1:]], tensor.dtype, name=f"input_{index}")
         for index, tensor in enumerate(model.inputs)
@@ -59,15 +107,9 @@ def export_frozen_graph(
 
     @tf.function(input_signature=signature)
     def infer(*tensors):
-        return tf.nest.flatten(inference_model(pack_inputs(inference_model, tensors), training=False))
+        return tf.nest.flatten(model(pack_inputs(model, tensors), training=False))
 
-    frozen = convert_variables_to_constants_v2(infer.get_concrete_function())
-    graph_def = frozen.graph.as_graph_def()
-    renamed = dict(zip((tensor.op.name for tensor in frozen.inputs), inputs, strict=True))
-    renamed.update(zip((tensor.op.name for tensor in frozen.outputs), outputs, strict=True))
-    _rename(graph_def, renamed)
-    write_atomically(path, graph_def.SerializeToString())
-    return path
+    return infer
 
 
 def run_frozen_graph(
@@ -85,24 +127,44 @@ def run_frozen_graph(
     Returns:
         One array per output.
     """
-    graph_def = tf.compat.v1.GraphDef()
-    graph_def.ParseFromString(Path(path).read_bytes())
-    before = tf.config.optimizer.get_experimental_options().get("disable_meta_optimizer", False)
-    tf.config.optimizer.set_experimental_options({"disable_meta_optimizer": not optimize})
-    try:
-        imported = tf.compat.v1.wrap_function(lambda: tf.import_graph_def(graph_def, name=""), [])
-        tensors = [imported.graph.get_tensor_by_name(f"{name}:0") for name in (*inputs, *outputs)]
-        function = imported.prune(tensors[: len(inputs)], tensors[len(inputs) :])
-        return [tensor.numpy() for tensor in function(*map(tf.constant, inputs.values()))]
-    finally:
-        tf.config.optimizer.set_experimental_options({"disable_meta_optimizer": before})
+    run = _load(Path(path), TensorNames(tuple(inputs), tuple(outputs)), 0, optimize=optimize)
+    return run(list(inputs.values()))
 
 
-def _names(wanted: Sequence[str] | None, default: Sequence[str], key: str) -> list[str]:
-    names = list(default if wanted is None else [wanted] if isinstance(wanted, str) else wanted)
+def _load(path: Path, names: TensorNames | None, threads: int, *, optimize: bool = False) -> Run:
+    graph_def = tf.compat.v1.GraphDef.FromString(Path(path).read_bytes())
+    names = names or _names_of(graph_def)
+    imported = tf.compat.v1.wrap_function(lambda: tf.import_graph_def(graph_def, name=""), [])
+    tensors = [imported.graph.get_tensor_by_name(f"{name}:0") for name in (*names.inputs, *names.outputs)]
+    function = imported.prune(tensors[: len(names.inputs)], tensors[len(names.inputs) :])
+
+    def run(arrays: Sequence[np.ndarray]) -> list[np.ndarray]:
+        before = tf.config.optimizer.get_experimental_options().get("disable_meta_optimizer", False)
+        tf.config.optimizer.set_experimental_options({"disable_meta_optimizer": not optimize})
+        try:
+            return [tensor.numpy() for tensor in function(*map(tf.constant, arrays))]
+        finally:
+            tf.config.optimizer.set_experimental_options({"disable_meta_optimizer": before})
+
+    return run
+
+
+def _names_of(graph_def: tf.compat.v1.GraphDef) -> TensorNames:
+    """Return the inputs of a graph, and the nodes that nothing reads."""
+    read = {reference.removeprefix("^").partition(":")[0] for node in graph_def.node for reference in node.input}
+    inputs = tuple(node.name for node in graph_def.node if node.op == "Placeholder")
+    return TensorNames(inputs, tuple(n.name for n in graph_def.node if n.name not in read and n.op != "NoOp"))
+
+
+def _stored_weights(path: Path) -> list[StoredWeight]:
+    return stored_in_graph(tf.compat.v1.GraphDef.FromString(Path(path).read_bytes()))
+
+
+def _names(wanted: Sequence[str] | None, default: Sequence[str], key: str) -> tuple[str, ...]:
+    names = tuple(default if wanted is None else [wanted] if isinstance(wanted, str) else wanted)
     if len(names) != len(default) or len(set(names)) != len(names):
         raise ExportError(
-            f"'{key}' takes {len(default)} different names, one for each of {list(default)}. Received: {names}."
+            f"'{key}' takes {len(default)} different names, one for each of {list(default)}. Received: {list(names)}."
         )
     return names
 
@@ -122,3 +184,6 @@ def _rename(graph_def: tf.compat.v1.GraphDef, renamed: dict[str, str]) -> None:
             name, colon, port = reference.removeprefix("^").partition(":")
             if name in renamed:
                 node.input[index] = control + renamed[name] + colon + port
+
+
+FORMAT = Format("frozen_graph", ".pb", export_frozen_graph, _stored_weights, _load, integers=False)

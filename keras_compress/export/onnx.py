@@ -1,27 +1,30 @@
-"""Export to ONNX with standard operations: sparse, binary and floating-point models.
-
-Models with quantizers are refused: converting them would fold their weights into floating point in silence.
-"""
+"""Export to ONNX with standard operations: integers between QuantizeLinear and DequantizeLinear, everything else as it is."""
 
 from __future__ import annotations
 
 import logging
-import tempfile
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+
 from keras_compress._keras import keras
 from keras_compress.errors import ExportError
 from keras_compress.export.atomic_file import write_atomically
-from keras_compress.export.frozen_graph import export_frozen_graph
-from keras_compress.graph.variables import sublayers
-from keras_compress.layers import FakeQuantize
+from keras_compress.export.format import Format, Run, StoredWeight, TensorNames
+from keras_compress.export.frozen_graph import freeze, tensor_names
+from keras_compress.export.inference_model import inference_model, with_quantized_outputs
+from keras_compress.export.onnx_audit import stored_in_onnx
+from keras_compress.export.onnx_quantization import activation_handlers, put_constants, quantize_in_front_of_moves
+from keras_compress.export.quantized_constants import take_constants
+from keras_compress.graph.passes.fold_batch_norm import fold_batch_norm
 
-__all__ = ["export_onnx"]
+__all__ = ["FORMAT", "export_onnx"]
 
-OPSET = 13
+#: The oldest and newest version of the operators that files are written with.
+OPSET, NEWEST_OPSET = 13, 21
 
 
 def export_onnx(
@@ -32,67 +35,64 @@ def export_onnx(
     output_names: Sequence[str] | None = None,
     batch_size: int | None = None,
     opset: int = OPSET,
+    calibration_data: Any = None,
 ) -> Path:
     """Write ``model`` as an ONNX file.
 
-    Binary activations become a comparison and a multiplication, binary weights constants of two values per channel, stored
-    as float32: ONNX has no type of one bit.
+    Quantized weights are stored as int8, one scale per channel, with batch normalization folded into them; activations pass
+    a QuantizeLinear and a DequantizeLinear of uint8. Weights of fewer bits are stored as int8 on fewer levels, as int4 from
+    opset 21 on. Binary activations become a comparison and a multiplication, binary weights constants of two values per
+    channel, stored as float32: ONNX has no type of one bit.
 
     Args:
         model: the compressed model; it is only read.
         path: the ``.onnx`` file to write.
         input_names, output_names, batch_size: as in :func:`~keras_compress.export.frozen_graph.export_frozen_graph`.
-        opset: version of the operators. Default 13.
+        opset: version of the operators, 13 to 21. Default 13.
+        calibration_data: samples, as for ``kc.Dataset``. ONNX Runtime computes a convolution in integers only if its output is
+            quantized too; where training left it in floating point, as in front of a sum, the range is measured on them.
+            Default: none, such convolutions are stored as integers and computed in floating point there.
 
     Returns:
         The path of the file.
 
     Raises:
-        ExportError: the model has quantizers, a package is missing, or as for the frozen graph.
+        ExportError: a package is missing, the opset is out of range, or as for the frozen graph.
     """
-    quantizer = next((layer for layer in sublayers(model) if isinstance(layer, FakeQuantize)), None)
-    if quantizer is not None:
-        raise ExportError(
-            f"ONNX files of quantized models cannot be written yet: '{quantizer.name}' would end in floating point. "
-            "Expected: a model without quantizers. Export to '.xml' (OpenVINO) or '.pb' instead."
-        )
     try:
-        import tensorflow as tf
+        import onnx
         import tf2onnx
     except ImportError:
         raise ExportError("Writing ONNX files needs two packages: pip install tf2onnx onnx") from None
-    names = {"input_names": input_names, "output_names": output_names}
-    with tempfile.TemporaryDirectory() as folder:
-        graph = export_frozen_graph(model, Path(folder) / "model.pb", batch_size=batch_size, **names)
-        graph_def = tf.compat.v1.GraphDef.FromString(graph.read_bytes())
-    inputs = [node.name for node in graph_def.node if node.op == "Placeholder"]
-    outputs = _outputs(model, output_names, inputs)
+    newest = max(tf2onnx.constants.OPSET_TO_IR_VERSION)
+    if not OPSET <= opset <= NEWEST_OPSET:
+        raise ExportError(f"ONNX files are written with opset {OPSET} to {NEWEST_OPSET}. Received: opset={opset!r}.")
+    names = tensor_names(model, input_names, output_names)
+    complete = (
+        model if calibration_data is None else with_quantized_outputs(model, calibration_data, of_matrix_products=False)
+    )
+    graph_def = freeze(
+        inference_model(complete, fold_batch_norm), names, batch_size=batch_size, lower_control_flow=False
+    )
+    constants = take_constants(graph_def)
+    inputs = (*names.inputs, *(constant.name for constant in constants))
     with _quiet():
         converted, _ = tf2onnx.convert.from_graph_def(
             graph_def,
             input_names=[f"{name}:0" for name in inputs],
-            output_names=[f"{name}:0" for name in outputs],
-            opset=opset,
+            output_names=[f"{name}:0" for name in names.outputs],
+            opset=min(opset, newest),
+            custom_op_handlers=activation_handlers(),
+            tensors_to_rename={f"{name}:0": name for name in (*inputs, *names.outputs)},
         )
-    _rename(converted.graph, {f"{name}:0": name for name in (*inputs, *outputs)})
+    put_constants(converted.graph, constants)
+    quantize_in_front_of_moves(converted.graph)
+    converted.producer_name = "keras_compress"
+    if opset > newest:
+        converted = onnx.version_converter.convert_version(converted, opset)
+    onnx.checker.check_model(converted)
     write_atomically(Path(path), converted.SerializeToString())
     return Path(path)
-
-
-def _outputs(model: keras.Model, wanted: Sequence[str] | None, inputs: Sequence[str]) -> list[str]:
-    if wanted is not None:
-        return [wanted] if isinstance(wanted, str) else list(wanted)
-    return [f"{name}_output" if name in inputs else name for name in model.output_names]
-
-
-def _rename(graph: Any, renamed: dict[str, str]) -> None:
-    """Rename tensors of an ONNX graph in place."""
-    for value in (*graph.input, *graph.output):
-        value.name = renamed.get(value.name, value.name)
-    for node in graph.node:
-        for names in (node.input, node.output):
-            for index, name in enumerate(names):
-                names[index] = renamed.get(name, name)
 
 
 @contextmanager
@@ -105,3 +105,28 @@ def _quiet() -> Iterator[None]:
         yield
     finally:
         logger.setLevel(level)
+
+
+def _stored_weights(path: Path) -> list[StoredWeight]:
+    import onnx
+
+    return stored_in_onnx(onnx.load(path), path)
+
+
+def _load(path: Path, names: TensorNames | None, threads: int) -> Run:
+    try:
+        import onnxruntime
+    except ImportError:
+        raise ExportError("Running ONNX files needs a package: pip install onnxruntime") from None
+    options = onnxruntime.SessionOptions()
+    options.intra_op_num_threads = threads
+    session = onnxruntime.InferenceSession(str(path), options, providers=["CPUExecutionProvider"])
+    inputs = names.inputs if names else [value.name for value in session.get_inputs()]
+
+    def run(arrays: Sequence[np.ndarray]) -> list[np.ndarray]:
+        return session.run(names.outputs if names else None, dict(zip(inputs, arrays, strict=True)))
+
+    return run
+
+
+FORMAT = Format("onnx", ".onnx", export_onnx, _stored_weights, _load, passes=(fold_batch_norm,))

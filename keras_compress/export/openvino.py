@@ -10,14 +10,18 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+
 from keras_compress._keras import keras
 from keras_compress.errors import ExportError
+from keras_compress.export.format import Format, Run, StoredWeight, TensorNames
 from keras_compress.export.frozen_graph import export_frozen_graph
+from keras_compress.export.openvino_audit import stored_in_openvino
 from keras_compress.export.openvino_binary import rewrite_binary_convolutions
 from keras_compress.graph.variables import leaf_layers
 from keras_compress.layers import BinaryActivation
 
-__all__ = ["export_openvino"]
+__all__ = ["FORMAT", "export_openvino"]
 
 
 def export_openvino(
@@ -108,3 +112,36 @@ def _move_together(moves: Sequence[tuple[Path, Path]], folder: Path) -> None:
         for old, target in kept:
             shutil.copy2(old, target)
         raise
+
+
+def _stored_weights(path: Path) -> list[StoredWeight]:
+    import openvino
+
+    return stored_in_openvino(openvino.Core().read_model(path))
+
+
+def _load(path: Path, names: TensorNames | None, threads: int) -> Run:
+    try:
+        import openvino
+    except ImportError:
+        raise ExportError("Running OpenVINO files needs its package: pip install openvino") from None
+    options: dict[str, Any] = {"INFERENCE_PRECISION_HINT": "f32", "PERFORMANCE_HINT": "LATENCY"}
+    if threads:
+        options["INFERENCE_NUM_THREADS"] = threads
+    compiled = openvino.Core().compile_model(path, "CPU", options)
+    inputs = [_port(compiled.inputs, name) for name in names.inputs] if names else compiled.inputs
+    outputs = [_port(compiled.outputs, name) for name in names.outputs] if names else compiled.outputs
+
+    def run(arrays: Sequence[np.ndarray]) -> list[np.ndarray]:
+        results = compiled(dict(zip(inputs, arrays, strict=True)))
+        return [results[port] for port in outputs]
+
+    return run
+
+
+def _port(ports: Sequence[Any], name: str) -> Any:
+    """Return the port with a name, which OpenVINO keeps as TensorFlow's name of the tensor."""
+    return next(port for port in ports if {name, f"{name}:0"} & port.get_names())
+
+
+FORMAT = Format("openvino", ".xml", export_openvino, _stored_weights, _load)

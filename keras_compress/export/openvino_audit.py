@@ -1,4 +1,4 @@
-"""What really runs in OpenVINO: the layers of a compiled model, read from its runtime graph.
+"""What an OpenVINO model holds and what really runs: its constants, and the layers of the runtime graph.
 
 A file is not INT8 because it was asked to be; the runtime decides. This module asks it.
 """
@@ -9,9 +9,35 @@ import math
 from dataclasses import dataclass
 from typing import Any
 
-__all__ = ["ExecutedLayer", "executed_layers"]
+import numpy as np
+
+from keras_compress.export.dataflow import Dataflow
+from keras_compress.export.format import StoredWeight
+
+__all__ = ["ExecutedLayer", "executed_layers", "stored_in_openvino"]
 
 _COMPUTE = {"Convolution", "Deconvolution", "FullyConnected", "MatMul", "BinaryConvolution"}
+
+_MOVES = {
+    *(
+        "Reshape",
+        "Transpose",
+        "Squeeze",
+        "Unsqueeze",
+        "MaxPool",
+        "Pad",
+        "Concat",
+        "StridedSlice",
+        "Slice",
+        "Split",
+        "Tile",
+    ),
+    *("VariadicSplit", "Gather", "Interpolate", "Broadcast", "DepthToSpace", "SpaceToDepth", "SpaceToBatch"),
+    *("BatchToSpace", "Convert", "ConvertLike", "ReduceMax", "ShapeOf"),
+}
+_COMPUTES = {"Convolution", "GroupConvolution", "ConvolutionBackpropData", "GroupConvolutionBackpropData", "MatMul"}
+_INTEGERS = ("i8", "u8", "i4", "u4", "u1")
+_STORED_AS = {"i8": "int8", "u8": "uint8", "i4": "int4", "u4": "uint4", "u1": "u1", "f32": "float32", "f16": "float16"}
 
 
 @dataclass(frozen=True)
@@ -24,6 +50,7 @@ class ExecutedLayer:
         precision: of its input, as ``u8``, ``i8``, ``f32``.
         primitive: the kernel, as ``brgconv_avx512_I8``.
         multiply_accumulates: its work for one sample.
+        weight_size: number of elements of its second input, 0 if that is not fixed.
     """
 
     name: str
@@ -31,6 +58,7 @@ class ExecutedLayer:
     precision: str
     primitive: str
     multiply_accumulates: int
+    weight_size: int = 0
 
     @property
     def runs_in_integers(self) -> bool:
@@ -49,7 +77,10 @@ def executed_layers(compiled_model: Any) -> list[ExecutedLayer]:
         info = node.get_rt_info()
         kind, precision, primitive = (_text(info, key) for key in ("layerType", "runtimePrecision", "primitiveType"))
         if kind in _COMPUTE:
-            layers.append(ExecutedLayer(node.get_friendly_name(), kind, precision, primitive, _work(node, kind)))
+            shape = node.input(1).get_partial_shape()
+            weight_size = math.prod(size.get_length() for size in shape) if shape.is_static else 0
+            name = node.get_friendly_name()
+            layers.append(ExecutedLayer(name, kind, precision, primitive, _work(node, kind), weight_size))
     return layers
 
 
@@ -67,3 +98,99 @@ def _work(node: Any, kind: str) -> int:
 
 def _text(info: Any, key: str) -> str:
     return info[key].astype(str) if key in info else ""
+
+
+def stored_in_openvino(model: Any) -> list[StoredWeight]:
+    """Return the constants of an ``openvino.Model``; what is computed from a constant alone counts as that constant."""
+    import openvino
+
+    nodes = {node.get_friendly_name(): node for node in model.get_ordered_ops()}
+    inputs = {
+        name: [_source(node, i).get_friendly_name() for i in range(node.get_input_size())]
+        for name, node in nodes.items()
+    }
+    kinds = {name: node.get_type_name() for name, node in nodes.items()}
+    constant: set[str] = set()
+    for name, kind in kinds.items():
+        if kind == "Constant" or (inputs[name] and kind != "Result" and constant.issuperset(inputs[name])):
+            constant.add(name)
+    for name in kinds:
+        if name in constant and kinds[name] == "FakeQuantize":
+            kinds[name] = "QuantizedConstant"
+    flow = Dataflow(kinds, inputs, _MOVES, _COMPUTES, {"FakeQuantize"})
+    borders = [name for name in constant if any(reader not in constant for reader in flow._readers[name])]
+    borders = [name for name in borders if _is_weight(nodes[name])]
+    values = dict(zip(borders, _evaluate(openvino, [nodes[name] for name in borders]), strict=True))
+    runs = _in_integers(executed_layers(_compiled(openvino, model)))
+    found = []
+    for name in borders:
+        root = _largest_constant(nodes[name])
+        element = root.get_element_type().get_type_name()
+        quantized = element in _INTEGERS or _behind_quantizer(nodes[name])
+        reads = flow.input_quantized(name)
+        found.append(
+            StoredWeight(
+                root.get_friendly_name(),
+                values[name],
+                _STORED_AS.get(element, element),
+                -(-math.prod(root.get_output_shape(0)) * root.get_element_type().bitwidth // 8),
+                quantized,
+                reads,
+                None if reads is None else runs.get(values[name].size),
+            )
+        )
+    return found
+
+
+def _in_integers(layers: list[ExecutedLayer]) -> dict[int, bool]:
+    """Return by size of the weight whether layers compute in integers; sizes whose layers differ are left out.
+
+    The compiled model has names of its own for most layers, so the size has to tell which is which.
+    """
+    found: dict[int, set[bool]] = {}
+    for layer in layers:
+        found.setdefault(layer.weight_size, set()).add(layer.runs_in_integers)
+    return {size: answers.pop() for size, answers in found.items() if len(answers) == 1}
+
+
+def _is_weight(node: Any) -> bool:
+    is_float = node.get_element_type().is_real()
+    return is_float and node.get_output_partial_shape(0).is_static and math.prod(node.get_output_shape(0)) > 1
+
+
+def _source(node: Any, index: int) -> Any:
+    return node.input(index).get_source_output().get_node()
+
+
+def _ancestors(node: Any) -> list[Any]:
+    found = [node]
+    for current in found:
+        found += [_source(current, index) for index in range(current.get_input_size())]
+    return found
+
+
+def _largest_constant(node: Any) -> Any:
+    constants = [one for one in _ancestors(node) if one.get_type_name() == "Constant"]
+    return max(constants, key=lambda one: math.prod(one.get_output_shape(0)))
+
+
+def _behind_quantizer(node: Any) -> bool:
+    return any(one.get_type_name() == "FakeQuantize" for one in _ancestors(node))
+
+
+def _evaluate(openvino: Any, nodes: list[Any]) -> list[np.ndarray]:
+    """Return the values of nodes that depend on constants alone."""
+    missing = [node for node in nodes if node.get_type_name() != "Constant"]
+    computed = iter(())
+    if missing:
+        model = openvino.Model([node.output(0) for node in missing], [])
+        compiled = openvino.Core().compile_model(model, "CPU", {"INFERENCE_PRECISION_HINT": "f32"})
+        computed = iter(compiled([]).values())
+    return [
+        np.array(node.get_data() if node.get_type_name() == "Constant" else next(computed), np.float32)
+        for node in nodes
+    ]
+
+
+def _compiled(openvino: Any, model: Any) -> Any:
+    return openvino.Core().compile_model(model, "CPU", {"INFERENCE_PRECISION_HINT": "f32"})

@@ -6,7 +6,7 @@ An edit is JSON-able: the edits of a compressed model are saved with it, so that
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from typing import Any
 
@@ -15,7 +15,16 @@ from keras_compress.graph.snapshot import ModelSnapshot, is_model_entry
 from keras_compress.graph.view import OUTPUT, NodeRef, TensorRef, first_call, replace_tensors
 from keras_compress.layers.compressed_layer import REGISTERED_NAME
 
-__all__ = ["Edit", "InsertLayer", "WrapWeight", "apply_edits", "edit_from_dict", "edit_to_dict", "unused_name"]
+__all__ = [
+    "Edit",
+    "InsertLayer",
+    "WrapWeight",
+    "apply_edits",
+    "edit_from_dict",
+    "edit_to_dict",
+    "reroute_edges",
+    "unused_name",
+]
 
 
 @dataclass(frozen=True)
@@ -126,21 +135,33 @@ def _wrap(entry: dict, edits: Sequence[WrapWeight]) -> None:
 
 
 def _insert_functional(config: dict, prefix: str, edits: Sequence[InsertLayer]) -> None:
-    names = {entry["name"] for entry in config["layers"]}
-    rerouted: dict[tuple[NodeRef, TensorRef], tuple[str, int]] = {}
+    rerouted: dict[tuple[NodeRef, TensorRef], TensorRef] = {}
     added: dict[str, list[dict]] = defaultdict(list)
     for edit in edits:
         name = edit.layer["config"]["name"]
         calls = [[[source.layer[len(prefix) :], source.node, source.output, {}]] for source in edit.sources]
         added[edit.sources[-1].layer[len(prefix) :]].append({**edit.layer, "name": name, "inbound_nodes": calls})
         for call, source in enumerate(edit.sources):
-            for consumer in edit.consumers:
-                rerouted[consumer, source] = (name, call)
+            rerouted.update({(consumer, source): TensorRef(edit.path, call, 0) for consumer in edit.consumers})
+    reroute_edges(config, prefix, rerouted)
+    config["layers"] = [item for entry in config["layers"] for item in (entry, *added[entry["name"]])]
+
+
+def reroute_edges(config: dict, prefix: str, rerouted: Mapping[tuple[NodeRef, TensorRef], TensorRef]) -> None:
+    """Let consumers in a functional model read other tensors, in place.
+
+    Args:
+        config: of the model that all of them lie in.
+        prefix: its path prefix.
+        rerouted: by consumer and the tensor it reads, the tensor it shall read.
+    """
+    names = {entry["name"] for entry in config["layers"]}
 
     def reroute(structure: Any, consumer: NodeRef) -> Any:
         def replacement(layer: str, node: int, index: int) -> list:
-            found = rerouted.get((consumer, TensorRef(prefix + layer, node, index)))
-            return [layer, node, index] if found is None else [*found, 0]
+            tensor = TensorRef(prefix + layer, node, index)
+            found = rerouted.get((consumer, tensor), tensor)
+            return [found.layer[len(prefix) :], found.node, found.output]
 
         return replace_tensors(structure, names, replacement)
 
@@ -151,7 +172,6 @@ def _insert_functional(config: dict, prefix: str, edits: Sequence[InsertLayer]) 
             for number, call in enumerate(entry["inbound_nodes"], first_call(entry))
         ]
     config["output_layers"] = reroute(config["output_layers"], NodeRef(prefix + OUTPUT, 0))
-    config["layers"] = [item for entry in config["layers"] for item in (entry, *added[entry["name"]])]
 
 
 def _insert_sequential(config: dict, prefix: str, edits: Sequence[InsertLayer]) -> None:

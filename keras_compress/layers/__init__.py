@@ -6,6 +6,7 @@ from keras_compress.layers.fake_quantize import AsymmetricFakeQuantize, FakeQuan
 from keras_compress.layers.fixed_fake_quantize import FixedFakeQuantize
 from keras_compress.layers.fixed_threshold import FixedThreshold
 from keras_compress.layers.observable_op import ObservableOp, observing
+from keras_compress.layers.pointwise_dense import PointwiseDense
 from keras_compress.layers.sparsity_mask import BinaryMask, SparsityMask
 from keras_compress.layers.stochastic_gate import StochasticGate
 from keras_compress.layers.weight_op import IntegerWeight, Stage, WeightOp
@@ -21,6 +22,7 @@ __all__ = [
     "FixedThreshold",
     "IntegerWeight",
     "ObservableOp",
+    "PointwiseDense",
     "SparsityMask",
     "Stage",
     "StochasticGate",

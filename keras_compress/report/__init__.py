@@ -1,6 +1,7 @@
 """What compression did, for people: statistics as tables and numbers."""
 
 from keras_compress.report.coverage import Coverage, CoverageRow, coverage_of
+from keras_compress.report.export_report import Comparison, ExportReport, WeightAudit
 from keras_compress.report.model_size import ModelSize, measure_size
 from keras_compress.report.operations import OperationRow, count_operations
 from keras_compress.report.statistics import (
@@ -11,13 +12,16 @@ from keras_compress.report.statistics import (
 )
 
 __all__ = [
+    "Comparison",
     "CompressionStatistics",
     "Coverage",
     "CoverageRow",
+    "ExportReport",
     "ModelSize",
     "OperationRow",
     "QuantizerRow",
     "SparsityRow",
+    "WeightAudit",
     "collect_statistics",
     "count_operations",
     "coverage_of",

@@ -1,0 +1,89 @@
+"""Dataflow: who reads whose output in a graph of any format, as far as an audit needs it."""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from collections.abc import Collection, Mapping, Sequence
+from dataclasses import dataclass
+from functools import cached_property
+
+__all__ = ["Dataflow"]
+
+
+@dataclass(frozen=True)
+class Dataflow:
+    """The nodes of a graph.
+
+    Attributes:
+        kinds: operation of every node, by name.
+        inputs: names of the nodes a node reads, in order.
+        moves: operations that only move or select values: what was on a grid stays on it.
+        computes: operations that multiply by weights.
+        quantizers: operations whose results lie on a grid.
+    """
+
+    kinds: Mapping[str, str]
+    inputs: Mapping[str, Sequence[str]]
+    moves: Collection[str]
+    computes: Collection[str]
+    quantizers: Collection[str]
+
+    @cached_property
+    def _readers(self) -> dict[str, list[str]]:
+        readers: dict[str, list[str]] = defaultdict(list)
+        for name, sources in self.inputs.items():
+            for source in sources:
+                readers[source].append(name)
+        return readers
+
+    def readers(self, name: str) -> list[str]:
+        """Return the nodes that read what a node makes, looked for behind operations that only move values."""
+        found: list[str] = []
+        waiting = [name]
+        for current in waiting:
+            for reader in self._readers[current]:
+                (waiting if self.kinds.get(reader) in self.moves else found).append(reader)
+        return list(dict.fromkeys(found))
+
+    def input_quantized(self, weight: str) -> bool | None:
+        """Return whether all that compute with a weight read, besides it, only values on a grid; None if nothing computes."""
+        readers = [reader for reader in self.readers(weight) if self.kinds.get(reader) in self.computes]
+        if not readers:
+            return None
+        return all(self._is_on_grid(self._data_input(reader, weight)) for reader in readers)
+
+    def _data_input(self, reader: str, weight: str) -> str:
+        """Return what a node reads besides the weight: the first input the weight does not lead to."""
+        return next((source for source in self.inputs[reader] if not self._leads_to(weight, source)), weight)
+
+    def _leads_to(self, start: str, end: str) -> bool:
+        waiting = [start]
+        for current in waiting:
+            if current == end:
+                return True
+            waiting += [reader for reader in self._readers[current] if self.kinds.get(reader) in self.moves]
+        return False
+
+    def _is_on_grid(self, name: str) -> bool:
+        """Whether every way back through moves ends at a quantizer."""
+        kind = self.kinds.get(name)
+        if kind in self.quantizers:
+            return True
+        if kind not in self.moves:
+            return False
+        sources = [source for source in self.inputs[name] if self._has_data(source)]
+        return bool(sources) and all(self._is_on_grid(source) for source in sources)
+
+    def _has_data(self, name: str) -> bool:
+        """Whether a node depends on more than constants, as shapes and paddings do not."""
+        waiting, seen = [name], {name}
+        for current in waiting:
+            if (
+                self.kinds.get(current) in ("Placeholder", "Parameter", "Input")
+                or self.kinds.get(current) in self.quantizers
+            ):
+                return True
+            fresh = [source for source in self.inputs.get(current, ()) if source not in seen]
+            seen.update(fresh)
+            waiting += fresh
+        return False

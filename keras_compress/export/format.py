@@ -1,0 +1,73 @@
+"""Format: what a file format has to say: how a model is written, what is stored in the file, and how the file is run."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+
+from keras_compress.graph import ModelSnapshot
+
+__all__ = ["Format", "Run", "StoredWeight", "TensorNames"]
+
+#: Maps the inputs of a model to its outputs, both in the order of the Keras model.
+Run = Callable[[Sequence[np.ndarray]], list[np.ndarray]]
+
+
+@dataclass(frozen=True)
+class TensorNames:
+    """Names of the inputs and outputs of an exported model, in the order of ``model.inputs`` and ``model.outputs``."""
+
+    inputs: tuple[str, ...]
+    outputs: tuple[str, ...]
+
+
+@dataclass(frozen=True)
+class StoredWeight:
+    """A constant as a file holds it.
+
+    Attributes:
+        name: its name in the file.
+        values: the numbers it stands for, float32, in any order of axes.
+        stored_as: type of the numbers in the file, as ``"int8"``, ``"u1"``, ``"float32"``.
+        size: bytes it takes in the file, without scales.
+        on_grid: whether the file says on which grid the numbers lie: they are integers, or behind a quantizer.
+        input_quantized: whether the operation that computes with it reads integers; None if there is no such operation.
+        runs_in_integers: whether the runtime computes it in integers; None if that is not known.
+    """
+
+    name: str
+    values: np.ndarray
+    stored_as: str
+    size: int
+    on_grid: bool
+    input_quantized: bool | None = None
+    runs_in_integers: bool | None = None
+
+
+@dataclass(frozen=True)
+class Format:
+    """One file format.
+
+    Attributes:
+        name: as in ``export_model(…, save_format=name)``.
+        suffix: of its files; empty for a folder.
+        write: writes a model; its keyword-only parameters are the options of the format.
+        stored_weights: reads every constant of a file that may be a weight.
+        load: makes a file ready to run, given the names of its inputs and outputs (None: in the order of the file) and the
+            number of threads (0: as many as the runtime likes).
+        passes: rewritings that change weights before they are stored, in order.
+        integers: whether the format has a place for integers; else weights stay float32 numbers on their grids.
+        keeps_quantizers: whether quantizers of activations are in the file.
+    """
+
+    name: str
+    suffix: str
+    write: Callable[..., Path]
+    stored_weights: Callable[[Path], list[StoredWeight]]
+    load: Callable[[Path, TensorNames | None, int], Run]
+    passes: tuple[Callable[[ModelSnapshot], ModelSnapshot], ...] = ()
+    integers: bool = True
+    keeps_quantizers: bool = True

@@ -1,0 +1,55 @@
+"""Reading TensorFlow graphs: the constants that may be weights, and what computes with them."""
+
+from __future__ import annotations
+
+import numpy as np
+import tensorflow as tf
+
+from keras_compress.export.dataflow import Dataflow
+from keras_compress.export.format import StoredWeight
+from keras_compress.export.quantized_constants import FAKE_QUANTIZERS, dequantized, take_constants
+
+__all__ = ["stored_in_graph"]
+
+_MOVES = {
+    *("Reshape", "Transpose", "Identity", "Squeeze", "ExpandDims", "MaxPool", "Pad", "PadV2", "MirrorPad", "ConcatV2"),
+    *("Pack", "Unpack", "StridedSlice", "Slice", "Split", "SplitV", "Tile", "GatherV2", "ResizeNearestNeighbor"),
+    *("SpaceToBatchND", "BatchToSpaceND", "DepthToSpace", "SpaceToDepth", "ReverseV2", "BroadcastTo", "Max"),
+}
+_COMPUTES = {
+    *("Conv2D", "Conv3D", "DepthwiseConv2dNative", "Conv2DBackpropInput", "Conv3DBackpropInputV2"),
+    *("MatMul", "BatchMatMulV2", "BatchMatMulV3", "Einsum"),
+}
+
+
+def stored_in_graph(graph_def: tf.compat.v1.GraphDef) -> list[StoredWeight]:
+    """Return the constants of a graph; those behind a fake quantizer as the numbers behind it."""
+    flow = Dataflow(
+        {node.name: node.op for node in graph_def.node},
+        {node.name: [_node(name) for name in node.input if not name.startswith("^")] for node in graph_def.node},
+        _MOVES,
+        _COMPUTES,
+        FAKE_QUANTIZERS,
+    )
+    rest = tf.compat.v1.GraphDef()
+    rest.CopyFrom(graph_def)
+    for node in rest.node:  # only the order of side effects, of which there are none, depends on control inputs
+        data = [name for name in node.input if not name.startswith("^")]
+        del node.input[:]
+        node.input.extend(data)
+    found = []
+    for constant in take_constants(rest):
+        values = dequantized(constant)
+        reads = flow.input_quantized(constant.name)
+        found.append(StoredWeight(constant.name, values, "float32", 4 * values.size, True, reads))
+    for node in rest.node:
+        if node.op == "Const" and not all(flow.kinds[reader] in FAKE_QUANTIZERS for reader in flow.readers(node.name)):
+            values = tf.make_ndarray(node.attr["value"].tensor)
+            if values.dtype == np.float32 and values.size > 1:
+                reads = flow.input_quantized(node.name)
+                found.append(StoredWeight(node.name, values, "float32", 4 * values.size, False, reads))
+    return found
+
+
+def _node(reference: str) -> str:
+    return reference.partition(":")[0]

@@ -1,0 +1,76 @@
+"""Export to a Keras file of stock layers, ``.keras`` or ``.h5``, with the weights on their grids."""
+
+from __future__ import annotations
+
+import tempfile
+from collections.abc import Sequence
+from pathlib import Path
+
+import numpy as np
+import tensorflow as tf
+
+from keras_compress._keras import keras
+from keras_compress.data import pack_inputs
+from keras_compress.errors import ExportError
+from keras_compress.export.atomic_file import write_atomically
+from keras_compress.export.format import Format, Run, StoredWeight, TensorNames
+from keras_compress.graph import build, take
+from keras_compress.graph.passes.strip import strip
+
+__all__ = ["FORMATS", "export_h5", "export_keras"]
+
+
+def export_keras(model: keras.Model, path: str | Path) -> Path:
+    """Write the stripped model as a ``.keras`` file, which Keras loads without this package.
+
+    It has the weights the compressed model computes with, and no quantizers of activations; a Keras file has no place for
+    integers, so its size is that of the float model. To go on training, save the compressed model itself with
+    ``model.save``.
+
+    Args:
+        model: the compressed model; it is only read.
+        path: the file to write.
+
+    Raises:
+        ExportError: the path cannot be written.
+    """
+    return _save(model, Path(path), ".keras")
+
+
+def export_h5(model: keras.Model, path: str | Path) -> Path:
+    """Write the stripped model as an ``.h5`` file; see :func:`export_keras`."""
+    return _save(model, Path(path), ".h5")
+
+
+def _save(model: keras.Model, path: Path, suffix: str) -> Path:
+    if path.suffix.lower() != suffix:
+        raise ExportError(f"Keras needs a file that ends in '{suffix}'. Received: '{path.name}'. Change the name.")
+    with tempfile.TemporaryDirectory() as folder:
+        written = Path(folder) / f"model{suffix}"
+        build(strip(take(model))).save(written)
+        write_atomically(path, written.read_bytes())
+    return path
+
+
+def _stored_weights(path: Path) -> list[StoredWeight]:
+    weights = take(keras.models.load_model(path, compile=False)).weights
+    return [
+        StoredWeight(f"{layer}/{name}", array, str(array.dtype), array.nbytes, False)
+        for layer, arrays in weights.items()
+        for name, array in arrays.items()
+    ]
+
+
+def _load(path: Path, names: TensorNames | None, threads: int) -> Run:
+    model = keras.models.load_model(path, compile=False)
+
+    def run(arrays: Sequence[np.ndarray]) -> list[np.ndarray]:
+        return [np.asarray(output) for output in tf.nest.flatten(model(pack_inputs(model, arrays), training=False))]
+
+    return run
+
+
+FORMATS = tuple(
+    Format(name, suffix, write, _stored_weights, _load, integers=False, keeps_quantizers=False)
+    for name, suffix, write in (("keras", ".keras", export_keras), ("h5", ".h5", export_h5))
+)

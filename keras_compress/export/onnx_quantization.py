@@ -1,0 +1,146 @@
+"""Quantization in ONNX graphs: activations between QuantizeLinear and DequantizeLinear, weights as integers behind the latter.
+
+The graph comes from tf2onnx, whose own conversion of fake quantization covers less and folds weights into floating point.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+
+from keras_compress.export.quantized_constants import FAKE_QUANTIZERS, IntegerConstant, grid
+
+__all__ = ["activation_handlers", "put_constants", "quantize_in_front_of_moves"]
+
+#: Operations that only move numbers; on constants they are carried out on the integers.
+_MOVES = ("Transpose", "Reshape", "Squeeze", "Unsqueeze", "Identity")
+
+
+def activation_handlers() -> dict[str, tuple[Any, list]]:
+    """Return what tells tf2onnx how to convert fake quantizers of activations."""
+    return dict.fromkeys(FAKE_QUANTIZERS, (_convert_activation, []))
+
+
+def _convert_activation(context: Any, node: Any, name: str, arguments: Any) -> None:
+    """Write a fake quantizer as a pair of operations on uint8, with a Clip in front where it has fewer levels."""
+    low, high = (np.asarray(node.inputs[index].get_tensor_value(as_list=False), np.float32) for index in (1, 2))
+    bits, narrow = node.get_attr_value("num_bits"), bool(node.get_attr_value("narrow_range"))
+    scale, zero_point, steps = grid(low, high, bits, narrow_range=narrow)
+    source, output = node.input[0], node.output[0]
+    shape, dtype = context.get_shape(output), context.get_dtype(output)
+    attributes = {"axis": len(shape) - 1} if scale.ndim else {}
+    context.remove_node(node.name)
+    if steps < 255:
+        ends = [context.make_const(f"{name}/{end}", value).output[0] for end, value in (("low", low), ("high", high))]
+        kinds = [("Max", ends[0]), ("Min", ends[1])] if scale.ndim else [("Clip", None)]
+        for kind, end in kinds:
+            inputs = [source, *(ends if end is None else [end])]
+            source = context.make_node(kind, inputs, name=f"{name}/{kind}", shapes=[shape], dtypes=[dtype]).output[0]
+    parameters = [
+        context.make_const(f"{name}/scale", scale).output[0],
+        context.make_const(f"{name}/zero_point", zero_point.astype(np.uint8)).output[0],
+    ]
+    quantized = context.make_node(
+        "QuantizeLinear", [source, *parameters], attributes, name=f"{name}/quantize", shapes=[shape], dtypes=[2]
+    )
+    context.make_node(
+        "DequantizeLinear",
+        [quantized.output[0], *parameters],
+        attributes,
+        name=f"{name}/dequantize",
+        outputs=[output],
+        shapes=[shape],
+        dtypes=[dtype],
+    )
+
+
+def put_constants(graph: Any, constants: Sequence[IntegerConstant]) -> None:
+    """Replace the inputs of an ONNX graph that stand for constants by integers behind DequantizeLinear, in place.
+
+    What only moves the numbers of a constant, as a transposition, is carried out, so that the operation that computes with
+    them directly follows.
+    """
+    import onnx
+
+    inputs: Any = {value.name: value for value in graph.input}
+    added: list[Any] = []
+    for constant in constants:
+        graph.input.remove(inputs[constant.name])
+        waiting = [(constant.name, constant)]
+        for name, present in waiting:
+            readers = [node for node in graph.node if name in node.input]
+            moves = {node.output[0]: _moved(graph, node, present) for node in readers if node.input[0] == name}
+            moved = {output: result for output, result in moves.items() if result is not None}
+            for node in readers:
+                if node.output[0] in moved:
+                    graph.node.remove(node)
+            waiting += moved.items()
+            if len(moved) < len(readers):
+                added += _dequantize(onnx, graph, name, present)
+    for node in reversed(added):
+        graph.node.insert(0, node)
+
+
+def _moved(graph: Any, node: Any, constant: IntegerConstant) -> IntegerConstant | None:
+    """Return the constant after an operation that only moves its numbers, None after any other."""
+    from onnx.reference import ReferenceEvaluator
+
+    known = {value.name for value in graph.initializer}
+    if node.op_type not in _MOVES or any(name not in known for name in node.input[1:]):
+        return None
+    others: Any = {name: _array(graph, name) for name in node.input[1:]}
+    evaluator: Any = ReferenceEvaluator(node)
+    return constant.moved(lambda values: evaluator.run(None, {node.input[0]: values, **others})[0])
+
+
+def _array(graph: Any, name: str) -> np.ndarray:
+    from onnx import numpy_helper
+
+    return numpy_helper.to_array(next(value for value in graph.initializer if value.name == name))
+
+
+def _dequantize(onnx: Any, graph: Any, name: str, constant: IntegerConstant) -> list[Any]:
+    """Add the initializers of a constant to a graph; return the node that makes the tensor ``name`` from them."""
+    axis = constant.axis()
+    scale, zero_point = constant.scale, constant.zero_point.astype(constant.values.dtype)
+    if axis is None:
+        scale, zero_point = scale.reshape(()), zero_point.reshape(())
+    parts = {"quantized": constant.values, "scale": scale, "zero_point": zero_point}
+    names = [f"{name}/{part}" for part in parts]
+    for part, array in zip(names, parts.values(), strict=True):
+        graph.initializer.append(onnx.numpy_helper.from_array(np.ascontiguousarray(array), part))
+    attributes = {} if axis is None else {"axis": axis}
+    return [onnx.helper.make_node("DequantizeLinear", names, [name], name=f"{name}/dequantize", **attributes)]
+
+
+def quantize_in_front_of_moves(graph: Any) -> None:
+    """Let transpositions of integers happen before QuantizeLinear, in place.
+
+    Runtimes recognize the operation of integers behind it only if QuantizeLinear and DequantizeLinear follow each other.
+    """
+    producers = {name: node for node in graph.node for name in node.output}
+    readers: dict[str, int] = {}
+    for node in graph.node:
+        for name in node.input:
+            readers[name] = readers.get(name, 0) + 1
+    outputs = {value.name for value in graph.output}
+    order = list(graph.node)
+    for node in list(graph.node):
+        quantize = producers.get(node.input[0]) if node.op_type == "Transpose" else None
+        if (
+            quantize is None
+            or quantize.op_type != "QuantizeLinear"
+            or any(a.name == "axis" for a in quantize.attribute)
+        ):
+            continue
+        between = quantize.output[0]
+        if readers[between] > 1 or between in outputs:
+            continue
+        node.input[0], quantize.input[0] = quantize.input[0], between
+        quantize.output[0], node.output[0] = node.output[0], between
+        first, second = (order.index(item) for item in (quantize, node))
+        order[first], order[second] = node, quantize
+    del graph.node[:]
+    graph.node.extend(order)

@@ -1,0 +1,140 @@
+"""Quantized constants of a frozen graph as integers.
+
+Converters compute ``FakeQuant…(constant)`` at once and keep the result in floating point. Here the constants are taken out
+of the graph before that can happen.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, replace
+from typing import Any
+
+import numpy as np
+import tensorflow as tf
+
+__all__ = ["FAKE_QUANTIZERS", "IntegerConstant", "dequantized", "grid", "take_constants"]
+
+FAKE_QUANTIZERS = ("FakeQuantWithMinMaxVars", "FakeQuantWithMinMaxVarsPerChannel")
+
+
+@dataclass(frozen=True)
+class IntegerConstant:
+    """A weight as integers, with the channel that each of them belongs to.
+
+    Attributes:
+        name: of the tensor in the graph.
+        values: int8, or uint8 where the zero point is not 0.
+        channels: index into ``scale`` for every value, in the shape of ``values``.
+        scale: float32, one per channel.
+        zero_point: int32, one per channel.
+    """
+
+    name: str
+    values: np.ndarray
+    channels: np.ndarray
+    scale: np.ndarray
+    zero_point: np.ndarray
+
+    def axis(self) -> int | None:
+        """Return the axis along which the channels lie; None for one channel.
+
+        Raises:
+            ValueError: they lie along no single axis.
+        """
+        if self.scale.size == 1:
+            return None
+        for axis, size in enumerate(self.channels.shape):
+            if size == self.scale.size:
+                shape = [size if other == axis else 1 for other in range(self.channels.ndim)]
+                if np.array_equal(self.channels, np.broadcast_to(np.arange(size).reshape(shape), self.channels.shape)):
+                    return axis
+        raise ValueError(f"The channels of '{self.name}' lie along no axis.")
+
+    def moved(self, move: Callable[[np.ndarray], np.ndarray]) -> IntegerConstant | None:
+        """Return the constant with its numbers moved to other places, None if its channels then lie along no axis."""
+        result = replace(self, values=move(self.values), channels=move(self.channels))
+        try:
+            result.axis()
+        except ValueError:
+            return None
+        return result
+
+
+def take_constants(graph_def: tf.compat.v1.GraphDef) -> list[IntegerConstant]:
+    """Replace every quantized constant of a frozen graph by an input of the same name, in place; return the integers."""
+    computed = _depend_on_inputs(graph_def)
+    found = [
+        node
+        for node in graph_def.node
+        if node.op in FAKE_QUANTIZERS and not any(_name(reference) in computed for reference in node.input)
+    ]
+    tensors = [f"{_name(reference)}:0" for node in found for reference in node.input]
+    arrays = iter(_evaluate(graph_def, tensors))
+    constants = []
+    for node, values, low, high in zip(found, arrays, arrays, arrays, strict=True):
+        constants.append(_integers(node, values, low, high))
+        node.op = "Placeholder"
+        del node.input[:]
+        for key in list(node.attr):
+            del node.attr[key]
+        node.attr["dtype"].type = tf.float32.as_datatype_enum
+        node.attr["shape"].shape.CopyFrom(tf.TensorShape(values.shape).as_proto())
+    return constants
+
+
+def _integers(node: Any, values: np.ndarray, low: np.ndarray, high: np.ndarray) -> IntegerConstant:
+    bits, narrow = node.attr["num_bits"].i, node.attr["narrow_range"].b
+    scale, zero_point, steps = grid(low, high, bits, narrow_range=narrow)
+    integers = np.clip(np.round(values / scale) + zero_point, 0, steps).astype(np.int32)
+    scale, zero_point = scale.reshape(-1), zero_point.reshape(-1)
+    channels = np.broadcast_to(np.arange(scale.size), values.shape)
+    middle = 2 ** (bits - 1) - (1 if narrow else 0)
+    if np.all(zero_point == middle):
+        return IntegerConstant(node.name, (integers - middle).astype(np.int8), channels, scale, zero_point * 0)
+    return IntegerConstant(node.name, integers.astype(np.uint8), channels, scale, zero_point)
+
+
+def grid(low: np.ndarray, high: np.ndarray, bits: int, *, narrow_range: bool) -> tuple[np.ndarray, np.ndarray, int]:
+    """Return scale (float32), zero point (int32) and number of steps of a range that ends on its grid."""
+    steps = 2**bits - (2 if narrow_range else 1)
+    scale = ((high - low) / np.float32(steps)).astype(np.float32)
+    return scale, np.round(-low / scale).astype(np.int32), steps
+
+
+def _depend_on_inputs(graph_def: tf.compat.v1.GraphDef) -> set[str]:
+    """Return the nodes whose values are not known before the graph runs."""
+    readers: dict[str, list[str]] = {}
+    for node in graph_def.node:
+        for reference in node.input:
+            if not reference.startswith("^"):
+                readers.setdefault(_name(reference), []).append(node.name)
+    reached = [node.name for node in graph_def.node if node.op == "Placeholder"]
+    seen = set(reached)
+    for name in reached:
+        fresh = [reader for reader in readers.get(name, ()) if reader not in seen]
+        seen.update(fresh)
+        reached += fresh
+    return seen
+
+
+def _name(reference: str) -> str:
+    return reference.partition(":")[0]
+
+
+def _evaluate(graph_def: tf.compat.v1.GraphDef, tensors: Sequence[str]) -> list[np.ndarray]:
+    """Return the values of tensors that depend on no input."""
+    nodes = {node.name: node for node in graph_def.node}
+    known = {name: tf.make_ndarray(nodes[name].attr["value"].tensor) for name in nodes if nodes[name].op == "Const"}
+    missing = [name for name in tensors if _name(name) not in known]
+    if missing:
+        imported = tf.compat.v1.wrap_function(lambda: tf.import_graph_def(graph_def, name=""), [])
+        function = imported.prune([], [imported.graph.get_tensor_by_name(name) for name in missing])
+        known.update({_name(name): tensor.numpy() for name, tensor in zip(missing, function(), strict=True)})
+    return [known[_name(name)] for name in tensors]
+
+
+def dequantized(constant: IntegerConstant) -> np.ndarray:
+    """Return the float32 numbers that the integers stand for."""
+    integers = constant.values.astype(np.int32) - constant.zero_point[constant.channels]
+    return (constant.scale[constant.channels] * integers).astype(np.float32)

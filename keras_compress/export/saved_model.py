@@ -1,0 +1,111 @@
+"""Export to a SavedModel folder that plain TensorFlow loads and serves without this package."""
+
+from __future__ import annotations
+
+import shutil
+import tempfile
+from collections.abc import Sequence
+from pathlib import Path
+
+import numpy as np
+import tensorflow as tf
+from tensorflow.python.framework.convert_to_constants import convert_variables_to_constants_v2
+
+from keras_compress._keras import keras
+from keras_compress.errors import ExportError
+from keras_compress.export.format import Format, Run, StoredWeight, TensorNames
+from keras_compress.export.frozen_graph import inference_function, tensor_names
+from keras_compress.export.graph_def import stored_in_graph
+from keras_compress.export.inference_model import inference_model
+
+__all__ = ["FORMAT", "export_saved_model"]
+
+
+def export_saved_model(
+    model: keras.Model,
+    path: str | Path,
+    *,
+    input_names: Sequence[str] | None = None,
+    output_names: Sequence[str] | None = None,
+    batch_size: int | None = None,
+) -> Path:
+    """Write ``model`` as a SavedModel with the signature ``serving_default``, its inputs and outputs by name.
+
+    TensorFlow stores weights as float32 numbers on their grids, with fake-quantization operations behind them.
+
+    Args:
+        model: the compressed model; it is only read.
+        path: the folder to write. An existing SavedModel is replaced by a complete new one; any other folder that is not
+            empty is refused.
+        input_names, output_names, batch_size: as in :func:`~keras_compress.export.frozen_graph.export_frozen_graph`.
+
+    Returns:
+        The path of the folder.
+
+    Raises:
+        ExportError: the path holds something else, or as for the frozen graph.
+    """
+    path = Path(path)
+    names = tensor_names(model, input_names, output_names)
+    if path.is_file() or (path.is_dir() and any(path.iterdir()) and not (path / "saved_model.pb").exists()):
+        raise ExportError(
+            f"'{path}' exists and is no SavedModel. Expected: a new or an empty folder. Choose another name."
+        )
+    inference = inference_model(model)
+    infer = inference_function(inference, batch_size)
+    module = tf.Module()
+    module.variables_of_the_model = inference.variables
+    specs = [
+        tf.TensorSpec([batch_size or tensor.shape[0], *tensor.shape[1:]], tensor.dtype, name=name)
+        for name, tensor in zip(names.inputs, model.inputs, strict=True)
+    ]
+
+    @tf.function(input_signature=specs)
+    def serve(*tensors):
+        return dict(zip(names.outputs, infer(*tensors), strict=True))
+
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        with tempfile.TemporaryDirectory(dir=path.parent) as folder:
+            written = Path(folder) / "model"
+            tf.saved_model.save(module, str(written), signatures=serve)
+            _replace(written, path, Path(folder) / "old")
+    except (OSError, tf.errors.OpError) as error:
+        raise ExportError(f"'{path}' cannot be written: {error}. What was there before is unchanged.") from None
+    return path
+
+
+def _replace(new: Path, target: Path, old: Path) -> None:
+    """Move a folder over another one; if that fails, the other one is put back."""
+    existed = target.exists()
+    if existed:
+        shutil.move(target, old)
+    try:
+        shutil.move(new, target)
+    except OSError:
+        if existed:
+            shutil.move(old, target)
+        raise
+
+
+def _stored_weights(path: Path) -> list[StoredWeight]:
+    module = tf.saved_model.load(str(path))  # its variables live only as long as it does
+    frozen = convert_variables_to_constants_v2(module.signatures["serving_default"], aggressive_inlining=True)
+    return stored_in_graph(frozen.graph.as_graph_def())
+
+
+def _load(path: Path, names: TensorNames | None, threads: int) -> Run:
+    module = tf.saved_model.load(str(path))
+    signature = module.signatures["serving_default"]
+    keywords = list(signature.structured_input_signature[1])
+    inputs = names.inputs if names else keywords
+
+    def run(arrays: Sequence[np.ndarray]) -> list[np.ndarray]:
+        outputs = signature(**dict(zip(inputs, map(tf.constant, arrays), strict=True)))
+        _ = module  # whose variables live only as long as it does
+        return [outputs[name].numpy() for name in (names.outputs if names else outputs)]
+
+    return run
+
+
+FORMAT = Format("saved_model", "", export_saved_model, _stored_weights, _load, integers=False)

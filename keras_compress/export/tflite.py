@@ -1,0 +1,195 @@
+"""Export to TensorFlow Lite: every compressed operation in int8."""
+
+from __future__ import annotations
+
+import os
+import warnings
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any, Literal
+
+import numpy as np
+import tensorflow as tf
+
+from keras_compress._keras import keras
+from keras_compress.errors import ExportError
+from keras_compress.export.atomic_file import write_atomically
+from keras_compress.export.format import Format, Run, StoredWeight, TensorNames
+from keras_compress.export.frozen_graph import freeze, tensor_names
+from keras_compress.export.inference_model import inference_model, with_quantized_outputs
+from keras_compress.graph.passes.dense_to_convolution import dense_to_convolution
+from keras_compress.graph.passes.fold_batch_norm import fold_batch_norm
+
+__all__ = ["FORMAT", "export_tflite"]
+
+
+def export_tflite(
+    model: keras.Model,
+    path: str | Path,
+    *,
+    input_names: Sequence[str] | None = None,
+    output_names: Sequence[str] | None = None,
+    batch_size: int | None = None,
+    calibration_data: Any = None,
+    io_type: Literal["float32", "int8", "uint8"] = "float32",
+) -> Path:
+    """Write ``model`` as a TensorFlow Lite model.
+
+    TensorFlow Lite computes from grid to grid: an operation runs in int8 only if its output is quantized too. Where
+    training left an output in floating point, its range is measured on ``calibration_data``. Dense layers are written as convolutions
+    of one pixel, which may have a scale per channel. Weights with enough zeros are stored sparsely if that is smaller.
+
+    Args:
+        model: the compressed model; it is only read.
+        path: the ``.tflite`` file to write.
+        input_names, output_names, batch_size: as in :func:`~keras_compress.export.frozen_graph.export_frozen_graph`.
+        calibration_data: samples, as for ``kc.Dataset``. Without them operations with unknown output ranges stay in floating point.
+        io_type: type of the inputs and outputs of the file. Default float32.
+
+    Returns:
+        The path of the file.
+
+    Raises:
+        ExportError: the converter refuses the model, or as for the frozen graph.
+    """
+    if io_type not in ("float32", "int8", "uint8"):
+        raise ExportError(f"Inputs are float32, int8 or uint8. Received: io_type={io_type!r}. Choose one of them.")
+    names = tensor_names(model, input_names, output_names)
+    complete = model if calibration_data is None else with_quantized_outputs(model, calibration_data)
+    graph_def = freeze(
+        inference_model(complete, fold_batch_norm, dense_to_convolution),
+        names,
+        batch_size=batch_size,
+        lower_control_flow=False,
+    )
+    write_atomically(Path(path), min(_converted(graph_def, names, io_type, path), key=len))
+    return Path(path)
+
+
+def _converted(graph_def: Any, names: Any, io_type: str, path: str | Path) -> Iterator[bytes]:
+    """Yield the model with its weights stored densely, and sparsely where they have enough zeros."""
+    imported = tf.compat.v1.wrap_function(lambda: tf.import_graph_def(graph_def, name=""), [])
+    tensors = [imported.graph.get_tensor_by_name(f"{name}:0") for name in (*names.inputs, *names.outputs)]
+    function = imported.prune(tensors[: len(names.inputs)], tensors[len(names.inputs) :])
+    for optimizations in (["DEFAULT"], ["DEFAULT", "EXPERIMENTAL_SPARSITY"]):
+        converter = tf.lite.TFLiteConverter.from_concrete_functions([function])
+        converter.optimizations = [getattr(tf.lite.Optimize, name) for name in optimizations]
+        converter.target_spec.supported_ops = [tf.lite.OpsSet.TFLITE_BUILTINS, tf.lite.OpsSet.SELECT_TF_OPS]
+        if io_type != "float32":
+            converter.inference_input_type = converter.inference_output_type = getattr(tf, io_type)
+        try:
+            with _quiet():
+                yield bytes(converter.convert())
+        except Exception as error:
+            reason = str(error).strip().splitlines()[0]
+            raise ExportError(f"TensorFlow Lite's converter refuses the model for '{path}': {reason[:500]}") from error
+
+
+@contextmanager
+def _quiet() -> Iterator[None]:
+    """Keep the converter's notes on its own workings off the screen; they go past Python, to the file descriptor."""
+    kept, silent = os.dup(2), os.open(os.devnull, os.O_WRONLY)
+    try:
+        os.dup2(silent, 2)
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            yield
+    finally:
+        os.dup2(kept, 2)
+        os.close(kept)
+        os.close(silent)
+
+
+def _interpreter(path: Path, threads: int, **options: Any) -> Any:
+    try:
+        from ai_edge_litert.interpreter import Interpreter
+    except ImportError:
+        raise ExportError("Reading TensorFlow Lite files needs a package: pip install ai-edge-litert") from None
+    return Interpreter(str(path), num_threads=threads or None, **options)
+
+
+def _stored_weights(path: Path) -> list[StoredWeight]:
+    from ai_edge_litert.interpreter import OpResolverType
+
+    interpreter = _interpreter(path, 1, experimental_op_resolver_type=OpResolverType.BUILTIN_WITHOUT_DEFAULT_DELEGATES)
+    interpreter.allocate_tensors()
+    details = {tensor["index"]: tensor for tensor in interpreter.get_tensor_details()}
+    operations = interpreter._get_ops_details()
+    made = {index for operation in operations for index in operation["outputs"]}
+    made |= {tensor["index"] for tensor in interpreter.get_input_details()}
+    found = []
+    for index, tensor in details.items():
+        if index in made or int(np.prod(tensor["shape"])) < 2 or tensor["dtype"] not in (np.float32, np.int8, np.uint8):
+            continue
+        try:
+            array = interpreter.get_tensor(index)
+        except ValueError:  # memory for results, not a constant
+            continue
+        readers = [operation for operation in operations if index in operation["inputs"]]
+        computing = [operation for operation in readers if operation["op_name"] in _COMPUTES]
+        integers = all(
+            details[operation["inputs"][_data_input(operation)]]["dtype"] != np.float32 for operation in computing
+        )
+        reads = integers if computing else None
+        stored_as = np.dtype(tensor["dtype"]).name
+        on_grid = stored_as != "float32"
+        found.append(
+            StoredWeight(
+                tensor["name"], _dequantized(tensor, array), stored_as, array.nbytes, on_grid, reads, reads and on_grid
+            )
+        )
+    return found
+
+
+_COMPUTES = ("CONV_2D", "DEPTHWISE_CONV_2D", "TRANSPOSE_CONV", "FULLY_CONNECTED", "CONV_3D", "BATCH_MATMUL")
+
+
+def _data_input(operation: dict) -> int:
+    return 2 if operation["op_name"] == "TRANSPOSE_CONV" else 0
+
+
+def _dequantized(tensor: dict, array: np.ndarray) -> np.ndarray:
+    scales, zero_points = (tensor["quantization_parameters"][key] for key in ("scales", "zero_points"))
+    if not len(scales):
+        return array
+    axis = tensor["quantization_parameters"]["quantized_dimension"]
+    shape = [-1 if len(scales) > 1 and position == axis else 1 for position in range(array.ndim)]
+    return ((array.astype(np.int32) - zero_points.reshape(shape)) * scales.reshape(shape)).astype(np.float32)
+
+
+def _load(path: Path, names: TensorNames | None, threads: int) -> Run:
+    interpreter = _interpreter(path, threads)
+
+    def run(arrays: Sequence[np.ndarray]) -> list[np.ndarray]:
+        inputs = _in_order(interpreter.get_input_details(), names.inputs if names else None)
+        if any(tuple(tensor["shape"]) != array.shape for tensor, array in zip(inputs, arrays, strict=True)):
+            for tensor, array in zip(inputs, arrays, strict=True):
+                interpreter.resize_tensor_input(tensor["index"], array.shape)
+        interpreter.allocate_tensors()
+        for tensor, array in zip(inputs, arrays, strict=True):
+            interpreter.set_tensor(tensor["index"], _quantized(tensor, array))
+        interpreter.invoke()
+        outputs = _in_order(interpreter.get_output_details(), names.outputs if names else None)
+        return [_dequantized(tensor, interpreter.get_tensor(tensor["index"])) for tensor in outputs]
+
+    return run
+
+
+def _in_order(details: list[dict], names: Sequence[str] | None) -> list[dict]:
+    """Return tensors in the order of ``names``, if the file has kept them."""
+    by_name = {tensor["name"].partition(":")[0]: tensor for tensor in details}
+    return [by_name[name] for name in names] if names and set(names) == set(by_name) else details
+
+
+def _quantized(tensor: dict, array: np.ndarray) -> np.ndarray:
+    if tensor["dtype"] == array.dtype:
+        return array
+    scale, zero_point = tensor["quantization"]
+    limits = np.iinfo(tensor["dtype"])
+    return np.clip(np.round(array / scale) + zero_point, limits.min, limits.max).astype(tensor["dtype"])
+
+
+FORMAT = Format(
+    "tflite", ".tflite", export_tflite, _stored_weights, _load, passes=(fold_batch_norm, dense_to_convolution)
+)

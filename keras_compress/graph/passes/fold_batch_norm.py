@@ -1,0 +1,116 @@
+"""Fold batch normalization into the convolution before it: one operation for a runtime instead of two.
+
+The weights stay on their integer grids: a channel's factor goes into its scale, its sign into its integers.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+
+import numpy as np
+
+from keras_compress.graph.layer_specs import spec_of
+from keras_compress.graph.snapshot import ModelSnapshot, entries
+from keras_compress.graph.view import GraphNode, ModelGraph, TensorRef
+from keras_compress.layers.compressed_layer import REGISTERED_NAME
+
+__all__ = ["fold_batch_norm"]
+
+#: Rank of the input of each class that a batch normalization can be folded into.
+_RANKS = {f"Conv{rank}D{kind}": rank + 2 for rank in (1, 2, 3) for kind in ("", "Transpose")}
+_RANKS |= {"DepthwiseConv1D": 3, "DepthwiseConv2D": 4}
+
+
+def fold_batch_norm(snapshot: ModelSnapshot) -> ModelSnapshot:
+    """Return the model without the batch normalizations that directly follow a convolution with linear activation.
+
+    It is for a model whose quantizers :func:`~keras_compress.graph.passes.fix_quantizers.fix_quantizers` has fixed. A
+    folded layer gets a bias, and an identity takes the place of the normalization, so that names and edges stay. The
+    outputs are those of before, up to rounding.
+    """
+    graph = ModelGraph(snapshot)
+    calls: dict[str, list[GraphNode]] = {}
+    for node in graph.nodes.values():
+        calls.setdefault(node.ref.layer, []).append(node)
+    edited = snapshot.edited()
+    weights = dict(edited.weights)
+    by_path = dict(entries(edited.config))
+    for path, nodes in calls.items():
+        inner = _inner(by_path[path])
+        if len(nodes) != 1 or not _is_foldable(inner):
+            continue
+        readers = graph.consumers(TensorRef(*nodes[0].ref, 0))
+        if len(readers) != 1 or len(calls.get(readers[0].layer, ())) != 1:
+            continue
+        behind = graph.nodes[readers[0]]
+        if behind.class_name == "BatchNormalization" and behind.stock and _axis(behind) in (-1, _rank(inner) - 1):
+            arrays = weights.pop(behind.ref.layer)
+            weights[path] = _fold(by_path[path], weights[path], *_factor_and_shift(behind.config, arrays))
+            _become_identity(by_path[behind.ref.layer])
+    return ModelSnapshot(edited.config, weights, edited.custom_objects)
+
+
+def _inner(entry: dict) -> dict:
+    """Return the description of a layer, of the one inside if it is wrapped."""
+    return entry["config"]["layer"] if entry.get("registered_name") == REGISTERED_NAME else entry
+
+
+def _is_foldable(inner: dict) -> bool:
+    if not (inner.get("module") or "").startswith(("keras", "tf_keras")) or inner["class_name"] not in _RANKS:
+        return False
+    return inner["config"]["activation"] == "linear" and inner["config"].get("data_format") != "channels_first"
+
+
+def _rank(inner: dict) -> int:
+    return _RANKS[inner["class_name"]]
+
+
+def _axis(normalization: GraphNode) -> int | None:
+    axes = normalization.config["axis"]
+    axes = list(axes) if isinstance(axes, Sequence) else [axes]
+    return axes[0] if len(axes) == 1 else None
+
+
+def _factor_and_shift(config: dict, arrays: Mapping[str, np.ndarray]) -> tuple[np.ndarray, np.ndarray]:
+    """Return what normalization multiplies each channel by and adds to it, in float64."""
+    mean, variance = (arrays[name].astype(np.float64) for name in ("moving_mean", "moving_variance"))
+    factor = arrays.get("gamma", np.float64(1)) / np.sqrt(variance + config["epsilon"])
+    return factor, arrays.get("beta", np.float64(0)) - mean * factor
+
+
+def _fold(
+    entry: dict, arrays: Mapping[str, np.ndarray], factor: np.ndarray, shift: np.ndarray
+) -> dict[str, np.ndarray]:
+    """Scale the kernel, bias and quantizers of an entry; return its arrays."""
+    inner = _inner(entry)
+    wrapped = inner is not entry
+    prefix = "layer." if wrapped else ""
+    [kernel] = spec_of(inner["class_name"], inner["config"]).weights
+    arrays = dict(arrays)
+    values = arrays[prefix + kernel.path]
+    axes = sorted(axis % values.ndim for axis in kernel.channel_axes)
+    shape = [size if axis in axes else 1 for axis, size in enumerate(values.shape)]
+    arrays[prefix + kernel.path] = (values * factor.reshape(shape)).astype(values.dtype)
+    bias = arrays.get(prefix + "bias", np.float64(0))
+    arrays[prefix + "bias"] = (bias * factor + shift).astype(values.dtype)
+    inner["config"]["use_bias"] = True
+    if wrapped:
+        for index, (_, description) in enumerate(entry["config"]["operations"]):
+            ends = f"weight_ops.{index}.low", f"weight_ops.{index}.high"
+            low, high = _scaled_range(arrays[ends[0]], arrays[ends[1]], factor)
+            arrays.update(zip(ends, (low, high), strict=True))
+            description["config"]["channel_axes"] = [axis - values.ndim for axis in axes]
+    return arrays
+
+
+def _scaled_range(low: np.ndarray, high: np.ndarray, factor: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Return the ends of a range per channel after multiplication; a channel that becomes zero keeps its range."""
+    factor = np.where(factor == 0, 1.0, factor)
+    ends = np.stack([low * factor, high * factor])
+    return ends.min(axis=0).astype(np.float32), ends.max(axis=0).astype(np.float32)
+
+
+def _become_identity(entry: dict) -> None:
+    """Make an entry that of a layer that passes its input on; its name and place in the graph stay."""
+    entry.update(module="keras.layers", class_name="Activation", registered_name=None)
+    entry["config"] = {"name": entry["config"]["name"], "dtype": "float32", "activation": "linear"}

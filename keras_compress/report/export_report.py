@@ -1,0 +1,141 @@
+"""ExportReport: the truth about an exported file, read back from it."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+from keras_compress.report.table import format_table
+
+__all__ = ["Comparison", "ExportReport", "WeightAudit"]
+
+
+@dataclass(frozen=True)
+class WeightAudit:
+    """One compressed weight, as the file holds it.
+
+    Attributes:
+        layer, weight: path of the layer in the Keras model and dotted path of the weight.
+        parameters: number of its elements.
+        bits: of its grid in the model; 1 if it is binary, 32 if only its zeros count.
+        stored_as: type in the file, as ``"int8"``; empty if it was not found.
+        size: bytes it takes in the file.
+        levels: different values in the channel, or tensor, that has the most of them.
+        zeros: share of zeros, in [0, 1].
+        input_quantized: whether the file lets the operation read integers; None where that has no meaning.
+        runs_in_integers: whether the runtime that reads the file computes in integers; None if it was not asked.
+        problem: what is wrong with it; empty if nothing is.
+    """
+
+    layer: str
+    weight: str
+    parameters: int
+    bits: int
+    stored_as: str
+    size: int
+    levels: int
+    zeros: float
+    input_quantized: bool | None
+    runs_in_integers: bool | None
+    problem: str
+
+
+@dataclass(frozen=True)
+class Comparison:
+    """The outputs of a file beside those of the Keras model, on the same samples.
+
+    Attributes:
+        samples: number of samples.
+        relative_error: greatest difference over the greatest magnitude of the outputs.
+        steps: greatest difference in steps of a grid of 256 levels over the range of the outputs.
+        sqnr: power of the signal over power of the difference in dB, infinite for equal outputs.
+        same_top1: share of samples whose greatest output along the last axis is the same; None for outputs of one number.
+    """
+
+    samples: int
+    relative_error: float
+    steps: float
+    sqnr: float
+    same_top1: float | None
+
+
+@dataclass(frozen=True)
+class ExportReport:
+    """What an exported file holds. ``print`` shows it as a table; it can stand wherever a path is expected.
+
+    Attributes:
+        path: the file or folder.
+        save_format: name of the format.
+        size: bytes of all its files.
+        float_size: bytes of the weights of the float model.
+        weights: one row per compressed weight.
+        comparison: with the Keras model, None if there were no samples.
+    """
+
+    path: Path
+    save_format: str
+    size: int
+    float_size: int
+    weights: tuple[WeightAudit, ...]
+    comparison: Comparison | None = None
+
+    def __fspath__(self) -> str:
+        return str(self.path)
+
+    @property
+    def problems(self) -> list[WeightAudit]:
+        """The weights that should be compressed and are not."""
+        return [row for row in self.weights if row.problem]
+
+    @property
+    def size_ratio(self) -> float:
+        """Bytes of the file over bytes of the float weights."""
+        return self.size / max(self.float_size, 1)
+
+    def to_dict(self) -> dict[str, Any]:
+        """Return the report as JSON-able values."""
+        return {**asdict(self), "path": str(self.path), "size_ratio": self.size_ratio}
+
+    def save(self, path: str | Path) -> Path:
+        """Write the report as a JSON file."""
+        path = Path(path)
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_text(json.dumps(self.to_dict(), indent=2))
+        return path
+
+    def __str__(self) -> str:
+        parts = [f"{self.path} ({self.save_format}): {self.size:,} bytes, {self.size_ratio:.3f} of the float weights"]
+        if self.weights:
+            parts.append(self._table())
+        if self.comparison is not None:
+            same = self.comparison.same_top1
+            text = f"{self.comparison.sqnr:.1f} dB signal to error, {self.comparison.steps:.2f} steps of 256 at most"
+            top1 = "" if same is None else f", same top-1 on {same:.2%}"
+            parts.append(f"beside Keras on {self.comparison.samples} samples: {text}{top1}")
+        return "\n\n".join(parts)
+
+    def _table(self) -> str:
+        header = ["layer", "weight", "bits", "stored as", "bytes", "levels", "zeros", "reads integers", "computes in"]
+        rows = [
+            [
+                *(
+                    row.layer,
+                    row.weight,
+                    row.bits,
+                    row.stored_as or "missing",
+                    row.size,
+                    row.levels,
+                    f"{row.zeros:.1%}",
+                ),
+                *(_answer(row.input_quantized, "yes", "no"), _answer(row.runs_in_integers, "integers", "float")),
+                row.problem,
+            ]
+            for row in self.weights
+        ]
+        return format_table([*header, "problem"], rows)
+
+
+def _answer(value: bool | None, yes: str, no: str) -> str:
+    return "" if value is None else yes if value else no
