@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections import defaultdict
 from collections.abc import Collection, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import cached_property
 
 __all__ = ["Dataflow"]
@@ -20,6 +20,8 @@ class Dataflow:
         moves: operations that only move or select values: what was on a grid stays on it.
         computes: operations that multiply by weights.
         quantizers: operations whose results lie on a grid.
+        joins: those of the moves that join all their inputs; the others move their first one.
+        data_inputs: position of the data among the inputs of operations that do not read them first.
     """
 
     kinds: Mapping[str, str]
@@ -27,6 +29,8 @@ class Dataflow:
     moves: Collection[str]
     computes: Collection[str]
     quantizers: Collection[str]
+    joins: Collection[str] = ("Concat", "ConcatV2", "Pack")
+    data_inputs: Mapping[str, int] = field(default_factory=dict)
 
     @cached_property
     def _readers(self) -> dict[str, list[str]]:
@@ -54,6 +58,9 @@ class Dataflow:
 
     def _data_input(self, reader: str, weight: str) -> str:
         """Return what a node reads besides the weight: the first input the weight does not lead to."""
+        position = self.data_inputs.get(self.kinds[reader])
+        if position is not None:
+            return self.inputs[reader][position]
         return next((source for source in self.inputs[reader] if not self._leads_to(weight, source)), weight)
 
     def _leads_to(self, start: str, end: str) -> bool:
@@ -71,7 +78,8 @@ class Dataflow:
             return True
         if kind not in self.moves:
             return False
-        sources = [source for source in self.inputs[name] if self._has_data(source)]
+        sources = self.inputs[name] if kind in self.joins else self.inputs[name][:1]
+        sources = [source for source in sources if self._has_data(source)]
         return bool(sources) and all(self._is_on_grid(source) for source in sources)
 
     def _has_data(self, name: str) -> bool:

@@ -30,6 +30,7 @@ def stored_in_graph(graph_def: tf.compat.v1.GraphDef) -> list[StoredWeight]:
         _MOVES,
         _COMPUTES,
         FAKE_QUANTIZERS,
+        data_inputs={"Conv2DBackpropInput": 2, "Conv3DBackpropInputV2": 2},
     )
     rest = tf.compat.v1.GraphDef()
     rest.CopyFrom(graph_def)

@@ -19,8 +19,20 @@ _MOVES = ("Transpose", "Reshape", "Squeeze", "Unsqueeze", "Identity")
 
 
 def activation_handlers() -> dict[str, tuple[Any, list]]:
-    """Return what tells tf2onnx how to convert fake quantizers of activations."""
-    return dict.fromkeys(FAKE_QUANTIZERS, (_convert_activation, []))
+    """Return what tells tf2onnx how to convert fake quantizers of activations, and what else it cannot convert."""
+    return {**dict.fromkeys(FAKE_QUANTIZERS, (_convert_activation, [])), "Erfc": (_convert_erfc, [])}
+
+
+def _convert_erfc(context: Any, node: Any, name: str, arguments: Any) -> None:
+    """Write ``erfc(x)``, which ONNX does not have, as ``1 - erf(x)``."""
+    shape, dtype = context.get_shape(node.output[0]), context.get_dtype(node.output[0])
+    source, output = node.input[0], node.output[0]
+    context.remove_node(node.name)
+    erf = context.make_node("Erf", [source], name=f"{name}/erf", shapes=[shape], dtypes=[dtype])
+    one = context.make_const(f"{name}/one", np.float32(1))
+    context.make_node(
+        "Sub", [one.output[0], erf.output[0]], name=name, outputs=[output], shapes=[shape], dtypes=[dtype]
+    )
 
 
 def _convert_activation(context: Any, node: Any, name: str, arguments: Any) -> None:

@@ -18,6 +18,7 @@ from keras_compress.export.atomic_file import write_atomically
 from keras_compress.export.format import Format, Run, StoredWeight, TensorNames
 from keras_compress.export.frozen_graph import freeze, tensor_names
 from keras_compress.export.inference_model import inference_model, with_quantized_outputs
+from keras_compress.export.tflite_weights import arrange_weights
 from keras_compress.graph.passes.dense_to_convolution import dense_to_convolution
 from keras_compress.graph.passes.fold_batch_norm import fold_batch_norm
 
@@ -57,12 +58,16 @@ def export_tflite(
         raise ExportError(f"Inputs are float32, int8 or uint8. Received: io_type={io_type!r}. Choose one of them.")
     names = tensor_names(model, input_names, output_names)
     complete = model if calibration_data is None else with_quantized_outputs(model, calibration_data)
-    graph_def = freeze(
-        inference_model(complete, fold_batch_norm, dense_to_convolution),
-        names,
-        batch_size=batch_size,
-        lower_control_flow=False,
-    )
+    inference = inference_model(complete, fold_batch_norm, dense_to_convolution)
+    graph_def = freeze(inference, names, batch_size=batch_size, lower_control_flow=False)
+    if batch_size is None and any(node.op.startswith("TensorList") for node in graph_def.node):
+        warnings.warn(
+            "TensorFlow Lite runs loops over time only for a fixed number of samples, so this file takes one at a time. For "
+            "another number pass batch_size=….",
+            stacklevel=2,
+        )
+        graph_def = freeze(inference, names, batch_size=1, lower_control_flow=False)
+    arrange_weights(graph_def)
     write_atomically(Path(path), min(_converted(graph_def, names, io_type, path), key=len))
     return Path(path)
 
@@ -126,23 +131,62 @@ def _stored_weights(path: Path) -> list[StoredWeight]:
             array = interpreter.get_tensor(index)
         except ValueError:  # memory for results, not a constant
             continue
-        readers = [operation for operation in operations if index in operation["inputs"]]
-        computing = [operation for operation in readers if operation["op_name"] in _COMPUTES]
-        integers = all(
-            details[operation["inputs"][_data_input(operation)]]["dtype"] != np.float32 for operation in computing
-        )
-        reads = integers if computing else None
+        values = _plain(index, array, operations, interpreter, made)
+        values = _dequantized(tensor, array) if values is None else values
+        computing = [operation for operation in _readers(index, operations) if operation["op_name"] in _COMPUTES]
+        data = [operation["inputs"][_data_input(operation)] for operation in computing]
+        integers = all(details[one]["dtype"] != np.float32 for one in data)
+        reads = all(_is_on_grid(one, details, operations) for one in data) if computing else None
         stored_as = np.dtype(tensor["dtype"]).name
         on_grid = stored_as != "float32"
-        found.append(
-            StoredWeight(
-                tensor["name"], _dequantized(tensor, array), stored_as, array.nbytes, on_grid, reads, reads and on_grid
-            )
-        )
+        runs = None if reads is None else on_grid and integers
+        found.append(StoredWeight(tensor["name"], values, stored_as, array.nbytes, on_grid, reads, runs))
     return found
 
 
 _COMPUTES = ("CONV_2D", "DEPTHWISE_CONV_2D", "TRANSPOSE_CONV", "FULLY_CONNECTED", "CONV_3D", "BATCH_MATMUL")
+_FROM_INTEGERS = ("DEQUANTIZE", "SLICE", "CAST", "SUB", "MUL", "RESHAPE", "TRANSPOSE")
+_MOVES = ("DEQUANTIZE", "RESHAPE", "TRANSPOSE", "PAD", "SQUEEZE", "EXPAND_DIMS", "MAX_POOL_2D", "STRIDED_SLICE")
+
+
+def _readers(index: int, operations: list[dict]) -> list[dict]:
+    """Return the operations that read a tensor, or its numbers as floats."""
+    readers = [operation for operation in operations if index in operation["inputs"]]
+    floats = [operation["outputs"][0] for operation in readers if operation["op_name"] in _FROM_INTEGERS]
+    return readers + [operation for output in floats for operation in _readers(output, operations)]
+
+
+def _is_on_grid(index: int, details: dict, operations: list[dict]) -> bool:
+    """Whether a tensor is of integers, or comes from one that is."""
+    if details[index]["dtype"] != np.float32:
+        return True
+    makers = [operation for operation in operations if index in operation["outputs"]]
+    return bool(makers) and makers[0]["op_name"] in _MOVES and _is_on_grid(makers[0]["inputs"][0], details, operations)
+
+
+def _plain(
+    index: int, array: np.ndarray, operations: list[dict], interpreter: Any, made: set[int]
+) -> np.ndarray | None:
+    """Return the floats that the graph makes of plain integers, None for a constant that is not stored so."""
+    values = array.astype(np.float32)
+    reader = _reader(index, ("SLICE", "CAST"), operations)
+    while reader is not None:
+        made_here = reader["outputs"][0]
+        reader = _reader(made_here, ("CAST", "RESHAPE", "SUB", "MUL"), operations)
+        if reader is None or reader["op_name"] == "CAST":
+            continue
+        if reader["op_name"] == "RESHAPE":
+            values = values.reshape(interpreter._get_tensor_details(reader["outputs"][0], 0)["shape"])
+            continue
+        other = interpreter.get_tensor(next(one for one in reader["inputs"] if one not in made))
+        if reader["op_name"] == "MUL":
+            return values * other
+        values = values - other
+    return None
+
+
+def _reader(index: int, kinds: Sequence[str], operations: list[dict]) -> dict | None:
+    return next((one for one in operations if index in one["inputs"] and one["op_name"] in kinds), None)
 
 
 def _data_input(operation: dict) -> int:
@@ -163,8 +207,11 @@ def _load(path: Path, names: TensorNames | None, threads: int) -> Run:
 
     def run(arrays: Sequence[np.ndarray]) -> list[np.ndarray]:
         inputs = _in_order(interpreter.get_input_details(), names.inputs if names else None)
-        if any(tuple(tensor["shape"]) != array.shape for tensor, array in zip(inputs, arrays, strict=True)):
-            for tensor, array in zip(inputs, arrays, strict=True):
+        if len(arrays[0]) > 1 and all(tensor["shape"][0] == 1 for tensor in inputs):
+            samples = [run([array[index : index + 1] for array in arrays]) for index in range(len(arrays[0]))]
+            return [np.concatenate(outputs) for outputs in zip(*samples, strict=True)]
+        for tensor, array in zip(inputs, arrays, strict=True):
+            if tuple(tensor["shape"]) != array.shape:
                 interpreter.resize_tensor_input(tensor["index"], array.shape)
         interpreter.allocate_tensors()
         for tensor, array in zip(inputs, arrays, strict=True):

@@ -19,6 +19,17 @@ __all__ = ["fold_batch_norm"]
 #: Rank of the input of each class that a batch normalization can be folded into.
 _RANKS = {f"Conv{rank}D{kind}": rank + 2 for rank in (1, 2, 3) for kind in ("", "Transpose")}
 _RANKS |= {"DepthwiseConv1D": 3, "DepthwiseConv2D": 4}
+#: Layers that make a tensor of rank two, and layers that leave the rank as it is.
+_FLATTENING = {"Flatten", *(f"Global{kind}Pooling{rank}D" for kind in ("Average", "Max") for rank in (1, 2, 3))}
+_KEEPING_RANK = {
+    "Dense",
+    "Activation",
+    "ReLU",
+    "Dropout",
+    "BatchNormalization",
+    "SymmetricFakeQuantize",
+    "FixedFakeQuantize",
+}
 
 
 def fold_batch_norm(snapshot: ModelSnapshot) -> ModelSnapshot:
@@ -39,11 +50,12 @@ def fold_batch_norm(snapshot: ModelSnapshot) -> ModelSnapshot:
         inner = _inner(by_path[path])
         if len(nodes) != 1 or not _is_foldable(inner):
             continue
+        rank = _RANKS.get(inner["class_name"]) or _rank_of_output(graph, TensorRef(*nodes[0].ref, 0))
         readers = graph.consumers(TensorRef(*nodes[0].ref, 0))
         if len(readers) != 1 or len(calls.get(readers[0].layer, ())) != 1:
             continue
         behind = graph.nodes[readers[0]]
-        if behind.class_name == "BatchNormalization" and behind.stock and _axis(behind) in (-1, _rank(inner) - 1):
+        if behind.class_name == "BatchNormalization" and behind.stock and _axis(behind) in (-1, rank and rank - 1):
             arrays = weights.pop(behind.ref.layer)
             weights[path] = _fold(by_path[path], weights[path], *_factor_and_shift(behind.config, arrays))
             _become_identity(by_path[behind.ref.layer])
@@ -56,13 +68,27 @@ def _inner(entry: dict) -> dict:
 
 
 def _is_foldable(inner: dict) -> bool:
-    if not (inner.get("module") or "").startswith(("keras", "tf_keras")) or inner["class_name"] not in _RANKS:
+    if not (inner.get("module") or "").startswith(("keras", "tf_keras")) or inner["class_name"] not in {
+        *_RANKS,
+        "Dense",
+    }:
         return False
     return inner["config"]["activation"] == "linear" and inner["config"].get("data_format") != "channels_first"
 
 
-def _rank(inner: dict) -> int:
-    return _RANKS[inner["class_name"]]
+def _rank_of_output(graph: ModelGraph, tensor: TensorRef) -> int | None:
+    """Return the rank of a tensor, as far as the way back to a layer of known rank is simple; else None."""
+    while True:
+        node = graph.producer(tensor)
+        class_name = node.config["layer"]["class_name"] if node.class_name == "CompressedLayer" else node.class_name
+        if class_name in _FLATTENING:
+            return 2
+        shape = node.config.get("batch_input_shape")
+        if class_name == "InputLayer" and shape is not None:
+            return len(shape)
+        if class_name not in _KEEPING_RANK or len(node.inputs) != 1:
+            return None
+        tensor = node.inputs[0]
 
 
 def _axis(normalization: GraphNode) -> int | None:

@@ -120,11 +120,13 @@ def _is_quantizer(graph: ModelGraph, ref: NodeRef) -> bool:
 
 def _end_of_operation(graph: ModelGraph, tensor: TensorRef) -> TensorRef:
     """Return the tensor behind what a runtime carries out together with the operation that makes ``tensor``."""
+    linear = _inner(graph.producer(tensor))[1].get("activation", "linear") == "linear"
     while True:
         readers = graph.consumers(tensor)
         node = graph.nodes.get(readers[0]) if len(readers) == 1 else None
-        if node is None or not _is_fused(node):
+        if node is None or not _is_fused(node) or (node.class_name == "BatchNormalization" and not linear):
             return tensor
+        linear = linear and node.class_name not in ("ReLU", "Activation", "TFOpLambda")
         tensor = TensorRef(*node.ref, 0)
 
 

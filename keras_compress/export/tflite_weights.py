@@ -1,0 +1,173 @@
+"""Quantized weights in a frozen graph, arranged for TensorFlow Lite's converter.
+
+The converter moves the channels of a quantized constant together with its numbers only in convolutions. So a quantizer is
+put directly in front of the convolution that reads it. Where something else reads it, as in recurrent layers, plain
+integers are stored, and the graph turns them into floats. The converter would carry that out and store the result, so the
+integers pass a slice whose start, always 0, depends on an input of the model.
+"""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from collections.abc import Callable, Sequence
+from typing import Any
+
+import numpy as np
+import tensorflow as tf
+
+from keras_compress.export.quantized_constants import IntegerConstant, dequantized, take_constants
+
+__all__ = ["arrange_weights"]
+
+_CONVOLUTIONS = ("Conv2D", "DepthwiseConv2dNative")
+_INT32, _FLOAT32 = (kind.as_datatype_enum for kind in (tf.int32, tf.float32))
+
+
+def arrange_weights(graph_def: tf.compat.v1.GraphDef) -> None:
+    """Rewrite the quantizers of constants with a scale per channel, in place."""
+    untouched = tf.compat.v1.GraphDef()
+    untouched.CopyFrom(graph_def)
+    nodes = {node.name: node for node in graph_def.node}
+    readers: dict[str, list[Any]] = defaultdict(list)
+    for node in graph_def.node:
+        for reference in node.input:
+            readers[reference.partition(":")[0]].append(node)
+    zero = ""
+    for constant in take_constants(untouched):
+        if constant.scale.size == 1 or all(node.op in _CONVOLUTIONS for node in readers[constant.name]):
+            continue
+        ends = _behind_moves(nodes, readers, constant)
+        if ends is None:
+            zero = zero or _add_zero(graph_def)
+            _store_plainly(graph_def, nodes[constant.name], constant, zero)
+            continue
+        for number, (node, index, moved) in enumerate(ends):
+            node.input[index] = _quantize(graph_def, f"{constant.name}/moved_{number}", moved)
+
+
+def _behind_moves(
+    nodes: dict, readers: dict, constant: IntegerConstant
+) -> list[tuple[Any, int, IntegerConstant]] | None:
+    """Return the convolutions that read a constant behind moves, with the constant as they read it; None if others do."""
+    found, waiting = [], [(constant.name, constant)]
+    for name, present in waiting:
+        for node in readers[name]:
+            index = [reference.partition(":")[0] for reference in node.input].index(name)
+            if node.op in _CONVOLUTIONS and index == 1 and present.axis() == present.values.ndim - 1:
+                found.append((node, index, present))
+                continue
+            move = _move(nodes, node) if index == 0 else None
+            moved = None if move is None else present.moved(move)
+            if moved is None:
+                return None
+            waiting.append((node.name, moved))
+    return found or None
+
+
+def _move(nodes: dict, node: Any) -> Callable[[np.ndarray], np.ndarray] | None:
+    """Return what an operation that only moves numbers does to an array; None for any other operation."""
+    if node.op == "Identity":
+        return lambda array: array
+    if node.op == "Squeeze":
+        axes = tuple(node.attr["squeeze_dims"].list.i) or None
+        return lambda array: np.squeeze(array, axes)
+    if node.op not in ("Reshape", "Transpose", "ExpandDims"):
+        return None
+    argument = nodes[node.input[1].partition(":")[0]]
+    while argument.op == "Identity":
+        argument = nodes[argument.input[0].partition(":")[0]]
+    if argument.op != "Const":
+        return None
+    value = tf.make_ndarray(argument.attr["value"].tensor)
+    functions: dict[str, Callable] = {
+        "Reshape": lambda array: np.reshape(array, value),
+        "Transpose": lambda array: np.transpose(array, value),
+        "ExpandDims": lambda array: np.expand_dims(array, int(value)),
+    }
+    return functions[node.op]
+
+
+def _quantize(graph_def: Any, name: str, constant: IntegerConstant) -> str:
+    """Add a constant behind a quantizer per channel of its last axis; return the name of the quantizer."""
+    low, high = _ends(constant)
+    inputs = [
+        _constant(graph_def, f"{name}/{part}", array)
+        for part, array in (
+            ("values", dequantized(constant)),
+            ("low", low * constant.scale),
+            ("high", high * constant.scale),
+        )
+    ]
+    node = graph_def.node.add(op="FakeQuantWithMinMaxVarsPerChannel", name=f"{name}/quantizer", input=inputs)
+    _set_grid(node, constant)
+    return node.name
+
+
+def _add_zero(graph_def: Any) -> str:
+    """Add a tensor of shape ``(1,)`` and type int32 that is 0 whatever the input is; return its name."""
+    source = next(node for node in graph_def.node if node.op == "Placeholder" and not _is_text(node))
+    kind = source.attr["dtype"].type
+    shape, begin, size = (
+        _constant(graph_def, f"zero/{n}", np.array([v], np.int32))
+        for n, v in (("shape", -1), ("begin", 0), ("size", 1))
+    )
+    _add(graph_def, "Reshape", "zero/flat", [source.name, shape], T=kind, Tshape=_INT32)
+    _add(graph_def, "Slice", "zero/first", ["zero/flat", begin, size], T=kind, Index=_INT32)
+    _add(graph_def, "Cast", "zero/float", ["zero/first"], SrcT=kind, DstT=_FLOAT32)
+    limit = _constant(graph_def, "zero/limit", np.zeros(1, np.float32))
+    _add(graph_def, "Minimum", "zero/at_most", ["zero/float", limit], T=_FLOAT32)
+    _add(graph_def, "Maximum", "zero/at_least", ["zero/at_most", limit], T=_FLOAT32)
+    return _add(graph_def, "Cast", "zero", ["zero/at_least"], SrcT=_FLOAT32, DstT=_INT32)
+
+
+def _is_text(node: Any) -> bool:
+    return node.attr["dtype"].type == tf.string.as_datatype_enum
+
+
+def _store_plainly(graph_def: Any, node: Any, constant: IntegerConstant, zero: str) -> None:
+    """Turn the quantizer of a constant into plain integers and the operations that make floats of them."""
+    prefix, values = f"{node.name}/stored", constant.values
+    axis = constant.axis()
+    shape = [-1 if position == axis else 1 for position in range(values.ndim)]
+    flat = _constant(graph_def, f"{prefix}/integers", values.reshape(-1))
+    size = _constant(graph_def, f"{prefix}/size", np.array([values.size], np.int32))
+    kind = tf.as_dtype(values.dtype).as_datatype_enum
+    _add(graph_def, "Slice", f"{prefix}/all", [flat, zero, size], T=kind, Index=_INT32)
+    _add(graph_def, "Cast", f"{prefix}/float", [f"{prefix}/all"], SrcT=kind, DstT=_FLOAT32)
+    whole = _constant(graph_def, f"{prefix}/shape", np.array(values.shape, np.int32))
+    last = _add(graph_def, "Reshape", f"{prefix}/shaped", [f"{prefix}/float", whole], T=_FLOAT32, Tshape=_INT32)
+    if constant.zero_point.any():
+        offset = _constant(graph_def, f"{prefix}/zero_point", constant.zero_point.reshape(shape).astype(np.float32))
+        last = _add(graph_def, "Sub", f"{prefix}/centered", [last, offset], T=_FLOAT32)
+    scale = _constant(graph_def, f"{prefix}/scale", constant.scale.reshape(shape))
+    node.op = "Mul"
+    del node.input[:]
+    node.attr.clear()
+    node.attr["T"].type = _FLOAT32
+    node.input.extend([last, scale])
+
+
+def _ends(constant: IntegerConstant) -> tuple[np.ndarray, np.ndarray]:
+    """Return the lowest and highest level of the container in steps from zero, per channel, float32."""
+    if constant.values.dtype == np.int8:
+        return np.full(constant.scale.shape, -127, np.float32), np.full(constant.scale.shape, 127, np.float32)
+    return -constant.zero_point.astype(np.float32), 255 - constant.zero_point.astype(np.float32)
+
+
+def _set_grid(node: Any, constant: IntegerConstant) -> None:
+    node.attr["num_bits"].i = 8
+    node.attr["narrow_range"].b = constant.values.dtype == np.int8
+
+
+def _constant(graph_def: Any, name: str, array: np.ndarray) -> str:
+    node = graph_def.node.add(op="Const", name=name)
+    node.attr["dtype"].type = tf.as_dtype(array.dtype).as_datatype_enum
+    node.attr["value"].tensor.CopyFrom(tf.make_tensor_proto(array))
+    return node.name
+
+
+def _add(graph_def: Any, op: str, name: str, inputs: Sequence[str], **types: int) -> str:
+    node = graph_def.node.add(op=op, name=name, input=inputs)
+    for key, value in types.items():
+        node.attr[key].type = value
+    return node.name
