@@ -45,9 +45,7 @@ def with_quantized_outputs(model: keras.Model, data: Any, *, of_matrix_products:
     complete = build(snapshot)
     if added:
         layers = dict(leaf_layers(complete))
-        new = [layers[path] for path in added]
-        how = Measurement(RangeInitializer(num_init_samples=SAMPLES))
-        calibrate_activations(
-            complete, dict.fromkeys(new, how), new, data if isinstance(data, Dataset) else Dataset(data)
-        )
+        how = RangeInitializer(num_init_samples=SAMPLES)
+        new = {layers[edit.path]: Measurement(how, len(edit.sources)) for edit in added}
+        calibrate_activations(complete, new, list(new), data if isinstance(data, Dataset) else Dataset(data))
     return complete

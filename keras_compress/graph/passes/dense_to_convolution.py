@@ -18,15 +18,18 @@ def dense_to_convolution(snapshot: ModelSnapshot) -> ModelSnapshot:
     weights = dict(edited.weights)
     for path, entry in entries(edited.config):
         inner = entry["config"].get("layer")
-        stock = (inner or {}).get("module", "").startswith(("keras", "tf_keras"))
-        if entry.get("registered_name") != REGISTERED_NAME or inner["class_name"] != "Dense" or not stock:
+        if (
+            entry.get("registered_name") != REGISTERED_NAME
+            or inner["class_name"] != "Dense"
+            or inner["registered_name"]
+        ):
             continue
         kept = ("name", "trainable", "dtype", "units", "use_bias", "activation")
         inner.update(
             module=PointwiseDense.__module__,
             class_name=PointwiseDense.__name__,
             registered_name=_NAME,
-            config={key: inner["config"][key] for key in kept if key in inner["config"]},
+            config={key: inner["config"][key] for key in kept},
         )
         kernel = weights[path]["layer.kernel"]
         weights[path] = {**weights[path], "layer.kernel": kernel.reshape(1, 1, *kernel.shape)}

@@ -73,7 +73,7 @@ def _is_foldable(inner: dict) -> bool:
         "Dense",
     }:
         return False
-    return inner["config"]["activation"] == "linear" and inner["config"].get("data_format") != "channels_first"
+    return inner["config"].get("activation") == "linear" and inner["config"].get("data_format") != "channels_first"
 
 
 def _rank_of_output(graph: ModelGraph, tensor: TensorRef) -> int | None:

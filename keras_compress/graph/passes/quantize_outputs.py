@@ -23,8 +23,10 @@ _FUSED = ("linear", "relu", "relu6")
 _FUSED_OPERATORS = ("nn.relu", "nn.relu6")
 
 
-def quantize_outputs(snapshot: ModelSnapshot, *, of_matrix_products: bool = True) -> tuple[ModelSnapshot, list[str]]:
-    """Return the model with a quantizer behind every layer that computes with integers, and the paths of the new ones.
+def quantize_outputs(
+    snapshot: ModelSnapshot, *, of_matrix_products: bool = True
+) -> tuple[ModelSnapshot, list[InsertLayer]]:
+    """Return the model with a quantizer behind every layer that computes with integers, and the edits that made the new ones.
 
     A batch normalization and a rectifier behind the layer belong to it. An activation function inside a layer that is no
     rectifier becomes a layer of its own, because the quantizer stands before it. The new quantizers have no measured
@@ -37,7 +39,7 @@ def quantize_outputs(snapshot: ModelSnapshot, *, of_matrix_products: bool = True
     snapshot = _with_activations_apart(snapshot)
     graph = ModelGraph(snapshot)
     taken = {path for path, _ in graph.layers()}
-    inserts: list[InsertLayer] = []
+    groups: dict[object, tuple[list[TensorRef], list[NodeRef]]] = defaultdict(lambda: ([], []))
     rerouted: dict[str, dict[tuple[NodeRef, TensorRef], TensorRef]] = defaultdict(dict)
     seen: set[TensorRef] = set()
     for node in graph.nodes.values():
@@ -52,17 +54,34 @@ def quantize_outputs(snapshot: ModelSnapshot, *, of_matrix_products: bool = True
         if quantizers:
             rerouted[node.scope].update({(reader, tensor): TensorRef(*quantizers[0], 0) for reader in others})
         elif others:
-            scope = graph.producer(tensor).scope
-            path = unused_name(f"{tensor.layer}_output_quantizer", taken)
-            op = AsymmetricFakeQuantize(8, name=path[len(scope) :])
-            inserts.append(InsertLayer(scope, serialize(op), (tensor,), tuple(others)))
+            sources, readers = groups[_concatenation(graph, tensor) or tensor]
+            sources.append(tensor)
+            readers += others
+    inserts = []
+    for sources, readers in groups.values():
+        scope = graph.producer(sources[0]).scope
+        path = unused_name(f"{sources[0].layer}_output_quantizer", taken)
+        op = AsymmetricFakeQuantize(8, name=path[len(scope) :])
+        inserts.append(InsertLayer(scope, serialize(op), tuple(sources), tuple(dict.fromkeys(readers))))
     edited = apply_edits(snapshot, inserts)
     models = {"": edited.config["config"]}
     models.update({path + "/": entry["config"] for path, entry in entries(edited.config)})
     for scope, edges in rerouted.items():
         if edges:
             reroute_edges(models[scope], scope, edges)
-    return edited, [edit.path for edit in inserts]
+    return edited, inserts
+
+
+def _concatenation(graph: ModelGraph, tensor: TensorRef) -> NodeRef | None:
+    """Return the concatenation that a tensor goes into without being changed; its inputs share one range."""
+    while True:
+        readers = graph.consumers(tensor)
+        node = graph.nodes.get(readers[0]) if len(readers) == 1 else None
+        if node is None or node.spec.role not in (LayerRole.TRANSPARENT, LayerRole.CONCAT):
+            return None
+        if node.spec.role is LayerRole.CONCAT:
+            return node.ref
+        tensor = TensorRef(*node.ref, 0)
 
 
 def _with_activations_apart(snapshot: ModelSnapshot) -> ModelSnapshot:
