@@ -8,14 +8,16 @@ from keras_compress.errors import (
     CompressionError,
     ConfigError,
     DataError,
+    ExportAuditError,
     ExportError,
     StateError,
     UnsupportedModelError,
 )
-from keras_compress.export import export_model
+from keras_compress.export import audit, benchmark, export_model
 from keras_compress.graph import register_layer_spec
 from keras_compress.plots import plot_schedule
 from keras_compress.proposals import keep_in_float
+from keras_compress.report import ExportReport, quantization_parameters
 from keras_compress.restore import restore
 from keras_compress.state import TFCompressionState, TFCompressionStateLoader
 
@@ -29,12 +31,16 @@ __all__ = [
     "ConfigError",
     "DataError",
     "Dataset",
+    "ExportAuditError",
     "ExportError",
+    "ExportReport",
     "SaveBestCompressed",
     "StateError",
     "TFCompressionState",
     "TFCompressionStateLoader",
     "UnsupportedModelError",
+    "audit",
+    "benchmark",
     "coverage",
     "create_compressed_model",
     "create_compression_callbacks",
@@ -42,6 +48,7 @@ __all__ = [
     "json_schema",
     "keep_in_float",
     "plot_schedule",
+    "quantization_parameters",
     "register_default_init_args",
     "register_layer_spec",
     "restore",

@@ -5,17 +5,21 @@ from __future__ import annotations
 import importlib
 import inspect
 import pkgutil
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
+
+import numpy as np
 
 from keras_compress._keras import keras
 from keras_compress.errors import ExportAuditError, ExportError
 from keras_compress.export.file_audit import audit_file
 from keras_compress.export.format import Format
 from keras_compress.export.frozen_graph import tensor_names
+from keras_compress.export.latency import LatencyReport, measure_latency
 from keras_compress.report import ExportReport
 
-__all__ = ["audit", "export_model", "format_of", "format_options", "registered_formats"]
+__all__ = ["audit", "benchmark", "export_model", "format_of", "format_options", "registered_formats"]
 
 _FORMATS: dict[str, Format] = {}
 for _module in pkgutil.iter_modules(__path__):
@@ -117,6 +121,37 @@ def audit(
     """
     names = tensor_names(model, input_names, output_names)
     return audit_file(model, Path(path), format_of(Path(path), save_format), names, data)
+
+
+def benchmark(
+    paths: Mapping[str, Any] | Sequence[Any],
+    data: Any,
+    *,
+    float_model: keras.Model | None = None,
+    rounds: int = 50,
+    threads: int = 0,
+) -> LatencyReport:
+    """Measure how long exported files take in their runtimes, in turn in one run.
+
+    Args:
+        paths: files of any of the formats, or the reports of their exports; a dict gives them names.
+        data: the samples of one run: an array, or a list or dict of arrays for several inputs in the order of the model.
+        float_model: the Keras model before compression; it is exported to each format and measured beside. Default: none.
+        rounds: how often each file runs. Default 50; a tenth more, before, are not counted.
+        threads: for each runtime. Default 0: as many as it likes.
+
+    Returns:
+        A report with medians, spreads and ratios to the float model in the same format.
+
+    Raises:
+        ExportError: a file does not exist, is of no known format, or its runtime is missing.
+    """
+    named = paths if isinstance(paths, Mapping) else {Path(path).name: path for path in paths}
+    files = {
+        name: (Path(path), format_of(Path(path), getattr(path, "save_format", None))) for name, path in named.items()
+    }
+    arrays = list(data.values()) if isinstance(data, Mapping) else data if isinstance(data, (list, tuple)) else [data]
+    return measure_latency(files, [np.asarray(array) for array in arrays], float_model, rounds, threads)
 
 
 def format_of(path: Path, save_format: str | None = None) -> Format:

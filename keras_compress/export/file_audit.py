@@ -38,14 +38,7 @@ def audit_file(model: keras.Model, path: Path, form: Format, names: TensorNames,
     comparison = None if data is None else compare_outputs(model, path, form, names, data)
     arrays = strip(take(model)).weights.values()
     float_size = sum(4 * array.size for layer in arrays for array in layer.values())
-    return ExportReport(path, form.name, _bytes(path), float_size, tuple(rows), comparison)
-
-
-def _bytes(path: Path) -> int:
-    if path.is_dir():
-        return sum(file.stat().st_size for file in path.rglob("*") if file.is_file())
-    beside = path.with_suffix(".bin") if path.suffix == ".xml" else None
-    return path.stat().st_size + (beside.stat().st_size if beside is not None and beside.exists() else 0)
+    return ExportReport(path, form.name, form.size(path), float_size, tuple(rows), comparison)
 
 
 def _matched(

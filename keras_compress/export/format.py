@@ -71,3 +71,9 @@ class Format:
     passes: tuple[Callable[[ModelSnapshot], ModelSnapshot], ...] = ()
     integers: bool = True
     keeps_quantizers: bool = True
+
+    def size(self, path: Path) -> int:
+        """Return the bytes of all files that an exported model consists of."""
+        beside = {".xml": ".bin"}.get(self.suffix)
+        files = list(path.rglob("*")) if path.is_dir() else [path, *([path.with_suffix(beside)] if beside else [])]
+        return sum(file.stat().st_size for file in files if file.is_file())

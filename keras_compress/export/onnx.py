@@ -25,6 +25,8 @@ __all__ = ["FORMAT", "export_onnx"]
 
 #: The oldest and newest version of the operators that files are written with.
 OPSET, NEWEST_OPSET = 13, 21
+#: The version that has a type of four bits.
+FOUR_BITS_SINCE = 21
 
 
 def export_onnx(
@@ -85,11 +87,12 @@ def export_onnx(
             custom_op_handlers=activation_handlers(),
             tensors_to_rename={f"{name}:0": name for name in (*inputs, *names.outputs)},
         )
-    put_constants(converted.graph, constants)
-    quantize_in_front_of_moves(converted.graph)
-    converted.producer_name = "keras_compress"
     if opset > newest:
         converted = onnx.version_converter.convert_version(converted, opset)
+    put_constants(converted.graph, constants, four_bits=opset >= FOUR_BITS_SINCE)
+    quantize_in_front_of_moves(converted.graph)
+    del converted.graph.value_info[:]  # types and shapes of tensors that are no longer what they were
+    converted.producer_name = "keras_compress"
     onnx.checker.check_model(converted)
     write_atomically(Path(path), converted.SerializeToString())
     return Path(path)

@@ -49,6 +49,8 @@ def stored_in_onnx(model: Any, path: Path) -> list[StoredWeight]:
             )
         if node.op_type in ("QuantizeLinear", "DequantizeLinear"):
             parameters.update(node.input)
+        if node.op_type == "Cast" and node.input[0] in constant:
+            found.append(_multiplied(node, graph, arrays))
     for name, values in arrays.items():
         if values.dtype == np.float32 and values.size > 1 and name not in parameters:
             reads = flow.input_quantized(name)
@@ -56,6 +58,15 @@ def stored_in_onnx(model: Any, path: Path) -> list[StoredWeight]:
                 StoredWeight(name, values, "float32", values.nbytes, False, reads, None if reads is None else False)
             )
     return found
+
+
+def _multiplied(cast: Any, graph: Any, arrays: dict[str, np.ndarray]) -> StoredWeight:
+    """Return a constant that the graph casts, centers and multiplies; what reads it computes in floating point."""
+    integers = arrays[cast.input[0]]
+    center = next(node for node in graph.node if cast.output[0] in node.input)
+    multiply = next(node for node in graph.node if center.output[0] in node.input)
+    values = (integers.astype(np.float32) - arrays[center.input[1]]) * arrays[multiply.input[1]]
+    return StoredWeight(cast.input[0], values, str(integers.dtype), integers.nbytes, True, None, False)
 
 
 def _dequantized(node: Any, integers: np.ndarray, scale: np.ndarray, zero_point: np.ndarray) -> np.ndarray:

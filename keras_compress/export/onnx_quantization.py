@@ -8,6 +8,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
+import ml_dtypes
 import numpy as np
 
 from keras_compress.export.quantized_constants import FAKE_QUANTIZERS, IntegerConstant, grid
@@ -68,7 +69,7 @@ def _convert_activation(context: Any, node: Any, name: str, arguments: Any) -> N
     )
 
 
-def put_constants(graph: Any, constants: Sequence[IntegerConstant]) -> None:
+def put_constants(graph: Any, constants: Sequence[IntegerConstant], *, four_bits: bool = False) -> None:
     """Replace the inputs of an ONNX graph that stand for constants by integers behind DequantizeLinear, in place.
 
     What only moves the numbers of a constant, as a transposition, is carried out, so that the operation that computes with
@@ -90,7 +91,11 @@ def put_constants(graph: Any, constants: Sequence[IntegerConstant]) -> None:
                     graph.node.remove(node)
             waiting += moved.items()
             if len(moved) < len(readers):
-                added += _dequantize(onnx, graph, name, present)
+                products = any(node.op_type == "MatMul" for node in readers) and present.values.ndim > 2
+                if products and present.scale.size > 1:
+                    added += _multiplied(onnx, graph, name, present)
+                else:
+                    added += _dequantize(onnx, graph, name, present, four_bits)
     for node in reversed(added):
         graph.node.insert(0, node)
 
@@ -113,18 +118,38 @@ def _array(graph: Any, name: str) -> np.ndarray:
     return numpy_helper.to_array(next(value for value in graph.initializer if value.name == name))
 
 
-def _dequantize(onnx: Any, graph: Any, name: str, constant: IntegerConstant) -> list[Any]:
+def _dequantize(onnx: Any, graph: Any, name: str, constant: IntegerConstant, four_bits: bool) -> list[Any]:
     """Add the initializers of a constant to a graph; return the node that makes the tensor ``name`` from them."""
-    axis = constant.axis()
-    scale, zero_point = constant.scale, constant.zero_point.astype(constant.values.dtype)
+    axis, values = constant.axis(), constant.values
+    scale, zero_point = constant.scale, constant.zero_point.astype(values.dtype)
     if axis is None:
         scale, zero_point = scale.reshape(()), zero_point.reshape(())
-    parts = {"quantized": constant.values, "scale": scale, "zero_point": zero_point}
-    names = [f"{name}/{part}" for part in parts]
-    for part, array in zip(names, parts.values(), strict=True):
+    if four_bits and values.dtype == np.int8 and values.min() >= -8 and values.max() <= 7:
+        values, zero_point = (array.astype(ml_dtypes.int4) for array in (values, zero_point))
+    names = [f"{name}/{part}" for part in ("quantized", "scale", "zero_point")]
+    for part, array in zip(names, (values, scale, zero_point), strict=True):
         graph.initializer.append(onnx.numpy_helper.from_array(np.ascontiguousarray(array), part))
     attributes = {} if axis is None else {"axis": axis}
     return [onnx.helper.make_node("DequantizeLinear", names, [name], name=f"{name}/dequantize", **attributes)]
+
+
+def _multiplied(onnx: Any, graph: Any, name: str, constant: IntegerConstant) -> list[Any]:
+    """Add integers and scales of a constant to a graph; return the nodes that multiply them.
+
+    ONNX Runtime would make an integer product of a stack of matrices behind DequantizeLinear, and fail when it runs it.
+    """
+    shape = [-1 if position == constant.axis() else 1 for position in range(constant.values.ndim)]
+    parts = {"quantized": constant.values, "scale": constant.scale.reshape(shape)}
+    parts["zero_point"] = constant.zero_point.reshape(shape).astype(np.float32)
+    names = {part: f"{name}/{part}" for part in parts}
+    for part, array in parts.items():
+        graph.initializer.append(onnx.numpy_helper.from_array(np.ascontiguousarray(array), names[part]))
+    make = onnx.helper.make_node
+    return [
+        make("Cast", [names["quantized"]], [f"{name}/float"], name=f"{name}/cast", to=onnx.TensorProto.FLOAT),
+        make("Sub", [f"{name}/float", names["zero_point"]], [f"{name}/centered"], name=f"{name}/center"),
+        make("Mul", [f"{name}/centered", names["scale"]], [name], name=f"{name}/multiply"),
+    ]
 
 
 def quantize_in_front_of_moves(graph: Any) -> None:

@@ -129,8 +129,8 @@ def _load(path: Path, names: TensorNames | None, threads: int) -> Run:
     if threads:
         options["INFERENCE_NUM_THREADS"] = threads
     compiled = openvino.Core().compile_model(path, "CPU", options)
-    inputs = [_port(compiled.inputs, name) for name in names.inputs] if names else compiled.inputs
-    outputs = [_port(compiled.outputs, name) for name in names.outputs] if names else compiled.outputs
+    inputs = _ports(compiled.inputs, names.inputs) if names else compiled.inputs
+    outputs = _ports(compiled.outputs, names.outputs) if names else compiled.outputs
 
     def run(arrays: Sequence[np.ndarray]) -> list[np.ndarray]:
         results = compiled(dict(zip(inputs, arrays, strict=True)))
@@ -139,9 +139,14 @@ def _load(path: Path, names: TensorNames | None, threads: int) -> Run:
     return run
 
 
-def _port(ports: Sequence[Any], name: str) -> Any:
-    """Return the port with a name, which OpenVINO keeps as TensorFlow's name of the tensor."""
-    return next(port for port in ports if {name, f"{name}:0"} & port.get_names())
+def _ports(ports: Sequence[Any], names: Sequence[str]) -> list[Any]:
+    """Return the ports in the order of ``names``, which OpenVINO keeps as TensorFlow's names of the tensors.
+
+    An output that is an input has lost its name; it takes the place that is left.
+    """
+    by_name = {name.removesuffix(":0"): port for port in ports for name in port.get_names()}
+    unnamed = [port for port in ports if port not in [by_name.get(name) for name in names]]
+    return [by_name[name] if name in by_name else unnamed.pop(0) for name in names]
 
 
 FORMAT = Format("openvino", ".xml", export_openvino, _stored_weights, _load)

@@ -4,6 +4,7 @@ from keras_compress.report.coverage import Coverage, CoverageRow, coverage_of
 from keras_compress.report.export_report import Comparison, ExportReport, WeightAudit
 from keras_compress.report.model_size import ModelSize, measure_size
 from keras_compress.report.operations import OperationRow, count_operations
+from keras_compress.report.quantization_parameters import quantization_parameters
 from keras_compress.report.statistics import (
     CompressionStatistics,
     QuantizerRow,
@@ -26,4 +27,5 @@ __all__ = [
     "count_operations",
     "coverage_of",
     "measure_size",
+    "quantization_parameters",
 ]
