@@ -8,6 +8,7 @@ integers pass a slice whose start, always 0, depends on an input of the model.
 
 from __future__ import annotations
 
+import dataclasses
 from collections import defaultdict
 from collections.abc import Callable, Sequence
 from typing import Any
@@ -41,20 +42,18 @@ def arrange_weights(graph_def: tf.compat.v1.GraphDef) -> None:
             zero = zero or _add_zero(graph_def)
             _store_plainly(graph_def, nodes[constant.name], constant, zero)
             continue
-        for number, (node, index, moved) in enumerate(ends):
-            node.input[index] = _quantize(graph_def, f"{constant.name}/moved_{number}", moved)
+        for number, (node, moved) in enumerate(ends):
+            node.input[1] = _quantize(graph_def, f"{constant.name}/moved_{number}", moved, node.op)
 
 
-def _behind_moves(
-    nodes: dict, readers: dict, constant: IntegerConstant
-) -> list[tuple[Any, int, IntegerConstant]] | None:
+def _behind_moves(nodes: dict, readers: dict, constant: IntegerConstant) -> list[tuple[Any, IntegerConstant]] | None:
     """Return the convolutions that read a constant behind moves, with the constant as they read it; None if others do."""
     found, waiting = [], [(constant.name, constant)]
     for name, present in waiting:
         for node in readers[name]:
             index = [reference.partition(":")[0] for reference in node.input].index(name)
-            if node.op in _CONVOLUTIONS and index == 1 and present.axis() == present.values.ndim - 1:
-                found.append((node, index, present))
+            if index == 1 and (node.op == "DepthwiseConv2dNative" or _is_kernel(node, present)):
+                found.append((node, present))
                 continue
             move = _move(nodes, node) if index == 0 else None
             moved = None if move is None else present.moved(move)
@@ -62,6 +61,11 @@ def _behind_moves(
                 return None
             waiting.append((node.name, moved))
     return found or None
+
+
+def _is_kernel(node: Any, constant: IntegerConstant) -> bool:
+    """Whether a node is a convolution that reads a constant with the channels where it wants them."""
+    return node.op == "Conv2D" and constant.axis() == constant.values.ndim - 1
 
 
 def _move(nodes: dict, node: Any) -> Callable[[np.ndarray], np.ndarray] | None:
@@ -87,8 +91,19 @@ def _move(nodes: dict, node: Any) -> Callable[[np.ndarray], np.ndarray] | None:
     return functions[node.op]
 
 
-def _quantize(graph_def: Any, name: str, constant: IntegerConstant) -> str:
-    """Add a constant behind a quantizer per channel of its last axis; return the name of the quantizer."""
+def _quantize(graph_def: Any, name: str, constant: IntegerConstant, op: str) -> str:
+    """Add a constant behind a quantizer per channel of its last axis; return the name of what a convolution reads.
+
+    The channels of a depthwise kernel lie on two axes, which are joined in front of the quantizer and parted behind it.
+    """
+    shape = constant.values.shape
+    depthwise = op == "DepthwiseConv2dNative"
+    if depthwise:
+        constant = dataclasses.replace(
+            constant,
+            values=constant.values.reshape(*shape[:-2], -1),
+            channels=constant.channels.reshape(*shape[:-2], -1),
+        )
     low, high = _ends(constant)
     inputs = [
         _constant(graph_def, f"{name}/{part}", array)
@@ -100,6 +115,9 @@ def _quantize(graph_def: Any, name: str, constant: IntegerConstant) -> str:
     ]
     node = graph_def.node.add(op="FakeQuantWithMinMaxVarsPerChannel", name=f"{name}/quantizer", input=inputs)
     _set_grid(node, constant)
+    if depthwise:
+        whole = _constant(graph_def, f"{name}/shape", np.array(shape, np.int32))
+        return _add(graph_def, "Reshape", f"{name}/shaped", [node.name, whole], T=_FLOAT32, Tshape=_INT32)
     return node.name
 
 
