@@ -86,8 +86,8 @@ def restore_and_export(folder):
     compressed.optimizer.learning_rate = 2e-4
     compressed.fit(images, labels, batch_size=64, epochs=1, callbacks=callbacks, verbose=2)
 
-    print("4. Exporting a frozen graph and running it in OpenVINO", flush=True)
-    int8_path = controller.export_model(folder / "int8.pb", batch_size=1)
+    print("4. Exporting a frozen graph, reading it back, and running it in OpenVINO", flush=True)
+    int8_path = controller.export_model(folder / "int8.pb", batch_size=1).path
     models = {"float": ov.convert_model(model, input=[1, *model.input_shape[1:]]), "INT8": ov.convert_model(int8_path)}
     print(comparison(models, test, folder))
 

@@ -17,6 +17,7 @@ from keras_compress.export.format import Format, Run, StoredWeight, TensorNames
 from keras_compress.export.frozen_graph import freeze, tensor_names
 from keras_compress.export.inference_model import inference_model, with_quantized_outputs
 from keras_compress.export.onnx_audit import stored_in_onnx
+from keras_compress.export.onnx_dense_layers import join_dense_layers
 from keras_compress.export.onnx_quantization import activation_handlers, put_constants, quantize_in_front_of_moves
 from keras_compress.export.quantized_constants import take_constants
 from keras_compress.graph.passes.fold_batch_norm import fold_batch_norm
@@ -92,6 +93,7 @@ def export_onnx(
     put_constants(converted.graph, constants, four_bits=opset >= FOUR_BITS_SINCE)
     quantize_in_front_of_moves(converted.graph)
     del converted.graph.value_info[:]  # types and shapes of tensors that are no longer what they were
+    join_dense_layers(converted)
     converted.producer_name = "keras_compress"
     onnx.checker.check_model(converted)
     write_atomically(Path(path), converted.SerializeToString())

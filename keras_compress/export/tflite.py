@@ -18,6 +18,7 @@ from keras_compress.export.atomic_file import write_atomically
 from keras_compress.export.format import Format, Run, StoredWeight, TensorNames
 from keras_compress.export.frozen_graph import freeze, tensor_names
 from keras_compress.export.inference_model import inference_model, with_quantized_outputs
+from keras_compress.export.quantized_constants import FAKE_QUANTIZERS
 from keras_compress.export.tflite_weights import arrange_weights
 from keras_compress.graph.passes.dense_to_convolution import dense_to_convolution
 from keras_compress.graph.passes.fold_batch_norm import fold_batch_norm
@@ -77,7 +78,9 @@ def _converted(graph_def: Any, names: Any, io_type: str, path: str | Path) -> It
     imported = tf.compat.v1.wrap_function(lambda: tf.import_graph_def(graph_def, name=""), [])
     tensors = [imported.graph.get_tensor_by_name(f"{name}:0") for name in (*names.inputs, *names.outputs)]
     function = imported.prune(tensors[: len(names.inputs)], tensors[len(names.inputs) :])
-    for optimizations in (["DEFAULT"], ["DEFAULT", "EXPERIMENTAL_SPARSITY"]):
+    # without quantizers the default optimization would quantize weights by itself
+    quantize = ["DEFAULT"] if any(node.op in FAKE_QUANTIZERS for node in graph_def.node) else []
+    for optimizations in (quantize, [*quantize, "EXPERIMENTAL_SPARSITY"]):
         converter = tf.lite.TFLiteConverter.from_concrete_functions([function])
         converter.optimizations = [getattr(tf.lite.Optimize, name) for name in optimizations]
         converter.target_spec.supported_ops = [tf.lite.OpsSet.TFLITE_BUILTINS, tf.lite.OpsSet.SELECT_TF_OPS]

@@ -16,11 +16,12 @@ from typing import Any
 import numpy as np
 import tensorflow as tf
 
-from keras_compress.export.quantized_constants import IntegerConstant, dequantized, take_constants
+from keras_compress.export.quantized_constants import FAKE_QUANTIZERS, IntegerConstant, dequantized, take_constants
 
 __all__ = ["arrange_weights"]
 
 _CONVOLUTIONS = ("Conv2D", "DepthwiseConv2dNative")
+_MOVES = ("Identity", "Squeeze", "Reshape", "Transpose", "ExpandDims")
 _INT32, _FLOAT32 = (kind.as_datatype_enum for kind in (tf.int32, tf.float32))
 
 
@@ -28,22 +29,52 @@ def arrange_weights(graph_def: tf.compat.v1.GraphDef) -> None:
     """Rewrite the quantizers of constants with a scale per channel, in place."""
     untouched = tf.compat.v1.GraphDef()
     untouched.CopyFrom(graph_def)
+    constants = take_constants(untouched)
+    if not any(node.op in FAKE_QUANTIZERS for node in graph_def.node):
+        return
     nodes = {node.name: node for node in graph_def.node}
-    readers: dict[str, list[Any]] = defaultdict(list)
-    for node in graph_def.node:
-        for reference in node.input:
-            readers[reference.partition(":")[0]].append(node)
-    zero = ""
-    for constant in take_constants(untouched):
+    readers = _readers(graph_def)
+    zero = _add_zero(graph_def)
+    _keep_in_float(graph_def, readers, constants)
+    for constant in constants:
         if constant.scale.size == 1 or all(node.op in _CONVOLUTIONS for node in readers[constant.name]):
             continue
         ends = _behind_moves(nodes, readers, constant)
         if ends is None:
-            zero = zero or _add_zero(graph_def)
             _store_plainly(graph_def, nodes[constant.name], constant, zero)
             continue
         for number, (node, moved) in enumerate(ends):
             node.input[1] = _quantize(graph_def, f"{constant.name}/moved_{number}", moved, node.op)
+
+
+def _readers(graph_def: Any) -> dict[str, list[Any]]:
+    readers: dict[str, list[Any]] = defaultdict(list)
+    for node in graph_def.node:
+        for reference in node.input:
+            readers[reference.partition(":")[0]].append(node)
+    return readers
+
+
+def _keep_in_float(graph_def: Any, readers: dict[str, list[Any]], constants: Sequence[IntegerConstant]) -> None:
+    """Add zero to what convolutions and matrix products of unquantized weights make.
+
+    The converter would quantize the weights of an operation by itself, unasked, that stands between two quantizers.
+    """
+    quantized, waiting = {constant.name for constant in constants}, [constant.name for constant in constants]
+    for name in waiting:
+        fresh = [node.name for node in readers[name] if node.op in _MOVES and node.name not in quantized]
+        quantized.update(fresh)
+        waiting += fresh
+    for node in [node for node in graph_def.node if node.op in (*_CONVOLUTIONS, "MatMul")]:
+        if any(reference.partition(":")[0] in quantized for reference in node.input):
+            continue
+        behind = readers[node.name]
+        end = behind[0] if len(behind) == 1 and behind[0].op == "BiasAdd" else node
+        name = _add(graph_def, "AddV2", f"{end.name}/in_float", [end.name, "zero/at_least"], T=_FLOAT32)
+        for reader in readers[end.name]:
+            for index, reference in enumerate(reader.input):
+                if reference.partition(":")[0] == end.name:
+                    reader.input[index] = name
 
 
 def _behind_moves(nodes: dict, readers: dict, constant: IntegerConstant) -> list[tuple[Any, IntegerConstant]] | None:
@@ -75,7 +106,7 @@ def _move(nodes: dict, node: Any) -> Callable[[np.ndarray], np.ndarray] | None:
     if node.op == "Squeeze":
         axes = tuple(node.attr["squeeze_dims"].list.i) or None
         return lambda array: np.squeeze(array, axes)
-    if node.op not in ("Reshape", "Transpose", "ExpandDims"):
+    if node.op not in _MOVES:
         return None
     argument = nodes[node.input[1].partition(":")[0]]
     while argument.op == "Identity":
