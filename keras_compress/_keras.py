@@ -14,6 +14,7 @@ from typing import Any
 
 import tensorflow as tf
 import tf_keras as keras
+from tensorflow.python.framework.ops import gradient_registry
 from tf_keras.src.engine.base_preprocessing_layer import PreprocessingLayer
 from tf_keras.src.engine.functional import Functional, get_network_config
 from tf_keras.src.layers.core.tf_op_layer import (
@@ -31,6 +32,7 @@ __all__ = [
     "PreprocessingLayer",
     "deep_graphs",
     "deserialize",
+    "forgotten_graphs",
     "functional_config",
     "inferring_shapes",
     "is_graph_model",
@@ -81,6 +83,22 @@ def deep_graphs(layers: int) -> Iterator[None]:
         yield
     finally:
         sys.setrecursionlimit(before)
+
+
+@contextmanager
+def forgotten_graphs() -> Iterator[None]:
+    """Let go of the graphs that are traced inside, once nobody else holds them.
+
+    TensorFlow keeps the gradient of every call of a ``tf.custom_gradient`` in a traced graph forever, and with it the graph.
+    So inside, functions may be traced that nobody differentiates.
+    """
+    known = set(gradient_registry._registry)
+    try:
+        yield
+    finally:
+        for name in set(gradient_registry._registry) - known:
+            if name.startswith("CustomGradient-"):
+                del gradient_registry._registry[name]
 
 
 def functional_config(model: Functional, describe_layer: Callable[[Any], dict]) -> dict:

@@ -14,7 +14,7 @@ import tensorflow as tf
 from pydantic import Field
 from tqdm import tqdm
 
-from keras_compress._keras import keras
+from keras_compress._keras import forgotten_graphs, keras
 from keras_compress.data import Dataset, input_specs, pack_inputs, tensor_specs
 from keras_compress.settings import Settings
 
@@ -51,6 +51,7 @@ def adapt_batch_norm(model: keras.Model, data: Dataset, samples: int) -> None:
     sums: list[list[np.ndarray]] = []
     specs = input_specs(model)
     with (
+        forgotten_graphs(),
         _measuring(layers),
         tqdm(total=samples, desc="batch norm adaptation", unit="sample", leave=False, disable=None) as bar,
     ):

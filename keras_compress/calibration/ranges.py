@@ -16,7 +16,7 @@ import tensorflow as tf
 from pydantic import Field, model_validator
 from tqdm import tqdm
 
-from keras_compress._keras import keras
+from keras_compress._keras import forgotten_graphs, keras
 from keras_compress.calibration.range_estimators import ESTIMATORS, RangeEstimator
 from keras_compress.data import Dataset, input_specs, pack_inputs, tensor_specs
 from keras_compress.graph.variables import sublayers
@@ -108,6 +108,7 @@ def calibrate_activations(
     limit = max(measurement.initializer.num_init_samples for measurement in measurements.values())
     specs = input_specs(model)
     with (
+        forgotten_graphs(),
         observing(observers, all_quantizers),
         tqdm(total=limit, desc="calibration", unit="sample", leave=False, disable=None) as bar,
     ):

@@ -56,7 +56,7 @@ def export_model(
             default on ``data``.
 
     Returns:
-        The report; it can stand wherever a path is expected.
+        The report; it can stand wherever ``os.PathLike`` is accepted, and has the ``path``.
 
     Raises:
         ExportError: the format is unknown, an option is wrong, a package is missing, or writing failed.
@@ -146,7 +146,13 @@ def benchmark(
     Raises:
         ExportError: a file does not exist, is of no known format, or its runtime is missing.
     """
-    named = paths if isinstance(paths, Mapping) else {Path(path).name: path for path in paths}
+    if isinstance(paths, Mapping):
+        named = dict(paths)
+    else:
+        names = [Path(path).name for path in paths]
+        named = {
+            name if names.count(name) == 1 else str(Path(path)): path for name, path in zip(names, paths, strict=True)
+        }
     files = {
         name: (Path(path), format_of(Path(path), getattr(path, "save_format", None))) for name, path in named.items()
     }

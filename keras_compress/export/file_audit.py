@@ -11,6 +11,7 @@ import numpy as np
 
 from keras_compress._keras import keras
 from keras_compress.data import Dataset, input_specs, pack_inputs
+from keras_compress.errors import ExportError
 from keras_compress.export.format import Format, StoredWeight, TensorNames
 from keras_compress.export.reference import ReferenceWeight, reference_weights
 from keras_compress.graph.passes.strip import strip
@@ -33,7 +34,15 @@ def audit_file(model: keras.Model, path: Path, form: Format, names: TensorNames,
         names: of its inputs and outputs.
         data: samples, as for ``kc.Dataset``, on which its outputs are compared with the model's; at most 1,000 are used.
     """
-    stored = form.stored_weights(path)
+    try:
+        stored = form.stored_weights(path)
+    except ExportError:
+        raise
+    except Exception as error:
+        reason = (str(error).strip().splitlines() or [type(error).__name__])[0]
+        raise ExportError(
+            f"'{path}' cannot be read back as {form.name}: {reason[:300]}. Export the model again."
+        ) from error
     rows = [_row(form, weight, found) for weight, found in _matched(reference_weights(model, form.passes), stored)]
     comparison = None if data is None else compare_outputs(model, path, form, names, data)
     arrays = strip(take(model)).weights.values()
@@ -52,12 +61,11 @@ def _matched(
     by_size: dict[int, list[StoredWeight]] = defaultdict(list)
     for constant in stored:
         by_size[constant.values.size].append(constant)
-    sketches = {id(constant): _sketch(constant.values) for constant in stored}
     result: list[tuple[ReferenceWeight, StoredWeight | None]] = []
     claimed: set[int] = set()
     for reference in references:
-        expected = _sketch(reference.values)
-        found = [c for c in by_size[reference.values.size] if _alike(sketches[id(c)], expected)]
+        expected, same_size = _reference_sketch(reference), by_size[reference.values.size]
+        found = [c for c in same_size if _alike(_sketch(_comparable(reference, c.values)), expected)]
         # of equal constants the one that computes counts: a copy in floating point is what a runtime would use
         best = min(found, key=lambda c: (c.on_grid, c.input_quantized is not False), default=None)
         claimed.update(id(constant) for constant in found)
@@ -67,22 +75,36 @@ def _matched(
         reference = result[index][0]
         left = [c for c in by_size[reference.values.size] if id(c) not in claimed]
         if left:
-            nearest = min(left, key=lambda c: np.abs(sketches[id(c)] - _sketch(reference.values)).sum())
+            nearest = min(left, key=lambda c: np.abs(_sketch(c.values) - _sketch(reference.values)).sum())
             claimed.add(id(nearest))
             result[index] = reference, nearest
     return result
 
 
+def _reference_sketch(reference: ReferenceWeight) -> np.ndarray:
+    """Return the sketch of what counts of a weight."""
+    return _sketch(_comparable(reference, reference.values))
+
+
+def _comparable(reference: ReferenceWeight, values: np.ndarray) -> np.ndarray:
+    """Return what counts of values: of a binary weight all but the scale, of which a runtime may keep a part elsewhere, and of
+    one that is only sparse the zeros, since converters multiply what follows into the rest.
+    """
+    if reference.bits == 32:
+        return (values != 0).astype(np.float32)
+    return values / max(float(np.abs(values).max()), 1e-30) if reference.bits == 1 else values
+
+
 def _sketch(values: np.ndarray) -> np.ndarray:
-    """Return the magnitudes of an array in order, thinned out to a thousand, with their sum: the same for any layout."""
-    magnitudes = np.sort(np.abs(values.reshape(-1).astype(np.float32)))
-    thinned = magnitudes[np.linspace(0, magnitudes.size - 1, min(magnitudes.size, 1000)).astype(int)]
-    return np.append(thinned, magnitudes.astype(np.float64).mean()).astype(np.float32)
+    """Return the values of an array in order, thinned out to a thousand, and their mean: the same for any layout."""
+    ordered = np.sort(values.reshape(-1).astype(np.float32))
+    thinned = ordered[np.linspace(0, ordered.size - 1, min(ordered.size, 1000)).astype(int)]
+    return np.append(thinned, ordered.astype(np.float64).mean()).astype(np.float32)
 
 
 def _alike(one: np.ndarray, other: np.ndarray) -> bool:
     """Whether two sketches agree up to rounding of the greatest magnitude."""
-    return bool(np.abs(one - other).max() <= 2e-5 * max(float(other.max()), 1e-30))
+    return bool(np.abs(one - other).max() <= 2e-5 * max(float(np.abs(other).max()), 1e-30))
 
 
 def _row(form: Format, reference: ReferenceWeight, found: StoredWeight | None) -> WeightAudit:
@@ -119,9 +141,11 @@ def _levels(values: np.ndarray) -> int:
 
 def _problem(form: Format, reference: ReferenceWeight, found: StoredWeight | None) -> str:
     """Return what is wrong with a stored weight in one sentence, empty if nothing is."""
+    if reference.values.size == 1 or (reference.bits == 32 and "." in reference.weight):
+        return ""  # a number becomes part of another; weights inside of cells and attention are merged and split
     if found is None:
         return "not in the file"
-    if not _alike(_sketch(found.values), _sketch(reference.values)):
+    if not _alike(_sketch(_comparable(reference, found.values)), _reference_sketch(reference)):
         if found.stored_as.startswith("float") and form.integers and reference.bits < 32:
             return f"stored as {found.stored_as}, with other values than the model's"
         return "stored with other values than the model's: wrong scale, axis or integers"

@@ -46,7 +46,7 @@ def stored_in_graph(graph_def: tf.compat.v1.GraphDef) -> list[StoredWeight]:
     for node in rest.node:
         if node.op == "Const" and not all(flow.kinds[reader] in FAKE_QUANTIZERS for reader in flow.readers(node.name)):
             values = tf.make_ndarray(node.attr["value"].tensor)
-            if values.dtype == np.float32 and values.size > 1:
+            if values.dtype == np.float32 and values.ndim:
                 reads = flow.input_quantized(node.name)
                 found.append(StoredWeight(node.name, values, "float32", 4 * values.size, False, reads))
     return found

@@ -13,7 +13,7 @@ import numpy as np
 from keras_compress._keras import keras
 from keras_compress.errors import ExportError
 from keras_compress.export.atomic_file import write_atomically
-from keras_compress.export.format import Format, Run, StoredWeight, TensorNames
+from keras_compress.export.format import Format, Run, StoredWeight, TensorNames, in_batches_of
 from keras_compress.export.frozen_graph import freeze, tensor_names
 from keras_compress.export.inference_model import inference_model, with_quantized_outputs
 from keras_compress.export.onnx_audit import stored_in_onnx
@@ -79,7 +79,7 @@ def export_onnx(
     )
     constants = take_constants(graph_def)
     inputs = (*names.inputs, *(constant.name for constant in constants))
-    with _quiet():
+    with _converting(path):
         converted, _ = tf2onnx.convert.from_graph_def(
             graph_def,
             input_names=[f"{name}:0" for name in inputs],
@@ -95,19 +95,28 @@ def export_onnx(
     del converted.graph.value_info[:]  # types and shapes of tensors that are no longer what they were
     join_dense_layers(converted)
     converted.producer_name = "keras_compress"
-    onnx.checker.check_model(converted)
+    with _converting(path):
+        onnx.checker.check_model(converted)
     write_atomically(Path(path), converted.SerializeToString())
     return Path(path)
 
 
 @contextmanager
-def _quiet() -> Iterator[None]:
-    """Keep the converter's notes on its own workings off the screen."""
+def _converting(path: str | Path) -> Iterator[None]:
+    """Keep the converter's notes on its own workings off the screen, and name the file in its errors."""
     logger = logging.getLogger("tf2onnx")
     level = logger.level
-    logger.setLevel(logging.ERROR)
+    logger.setLevel(logging.CRITICAL)
     try:
         yield
+    except ExportError:
+        raise
+    except Exception as error:
+        reason = (str(error).strip().splitlines() or [type(error).__name__])[0]
+        raise ExportError(
+            f"The model cannot be converted to ONNX for '{path}': {reason[:500]}. Expected: operations that ONNX has. Write "
+            "what it lacks with other operations, or choose another format."
+        ) from error
     finally:
         logger.setLevel(level)
 
@@ -131,7 +140,8 @@ def _load(path: Path, names: TensorNames | None, threads: int) -> Run:
     def run(arrays: Sequence[np.ndarray]) -> list[np.ndarray]:
         return session.run(names.outputs if names else None, dict(zip(inputs, arrays, strict=True)))
 
-    return run
+    size = session.get_inputs()[0].shape[0]
+    return in_batches_of(size, run) if isinstance(size, int) else run
 
 
 FORMAT = Format("onnx", ".onnx", export_onnx, _stored_weights, _load, passes=(fold_batch_norm,))

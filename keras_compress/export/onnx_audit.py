@@ -52,7 +52,7 @@ def stored_in_onnx(model: Any, path: Path) -> list[StoredWeight]:
         if node.op_type == "Cast" and node.input[0] in constant:
             found.append(_multiplied(node, graph, arrays))
     for name, values in arrays.items():
-        if values.dtype == np.float32 and values.size > 1 and name not in parameters:
+        if values.dtype == np.float32 and values.ndim and name not in parameters:
             reads = flow.input_quantized(name)
             found.append(
                 StoredWeight(name, values, "float32", values.nbytes, False, reads, None if reads is None else False)

@@ -79,6 +79,7 @@ def put_constants(graph: Any, constants: Sequence[IntegerConstant], *, four_bits
 
     inputs: Any = {value.name: value for value in graph.input}
     added: list[Any] = []
+    stored: dict[tuple, list[str]] = {}
     for constant in constants:
         graph.input.remove(inputs[constant.name])
         waiting = [(constant.name, constant)]
@@ -95,7 +96,7 @@ def put_constants(graph: Any, constants: Sequence[IntegerConstant], *, four_bits
                 if products and present.scale.size > 1:
                     added += _multiplied(onnx, graph, name, present)
                 else:
-                    added += _dequantize(onnx, graph, name, present, four_bits)
+                    added += _dequantize(onnx, graph, name, present, four_bits, stored)
     for node in reversed(added):
         graph.node.insert(0, node)
 
@@ -109,7 +110,8 @@ def _moved(graph: Any, node: Any, constant: IntegerConstant) -> IntegerConstant 
         return None
     others: Any = {name: _array(graph, name) for name in node.input[1:]}
     evaluator: Any = ReferenceEvaluator(node)
-    return constant.moved(lambda values: evaluator.run(None, {node.input[0]: values, **others})[0])
+    moved = constant.moved(lambda values: evaluator.run(None, {node.input[0]: values, **others})[0])
+    return moved if moved.has_axis() else None
 
 
 def _array(graph: Any, name: str) -> np.ndarray:
@@ -118,8 +120,13 @@ def _array(graph: Any, name: str) -> np.ndarray:
     return numpy_helper.to_array(next(value for value in graph.initializer if value.name == name))
 
 
-def _dequantize(onnx: Any, graph: Any, name: str, constant: IntegerConstant, four_bits: bool) -> list[Any]:
-    """Add the initializers of a constant to a graph; return the node that makes the tensor ``name`` from them."""
+def _dequantize(
+    onnx: Any, graph: Any, name: str, constant: IntegerConstant, four_bits: bool, stored: dict[tuple, list[str]]
+) -> list[Any]:
+    """Add the initializers of a constant to a graph; return the node that makes the tensor ``name`` from them.
+
+    ``stored`` holds the names of initializers by their content, so that equal ones are stored once.
+    """
     axis, values = constant.axis(), constant.values
     scale, zero_point = constant.scale, constant.zero_point.astype(values.dtype)
     if axis is None:
@@ -127,8 +134,13 @@ def _dequantize(onnx: Any, graph: Any, name: str, constant: IntegerConstant, fou
     if four_bits and values.dtype == np.int8 and values.min() >= -8 and values.max() <= 7:
         values, zero_point = (array.astype(ml_dtypes.int4) for array in (values, zero_point))
     names = [f"{name}/{part}" for part in ("quantized", "scale", "zero_point")]
-    for part, array in zip(names, (values, scale, zero_point), strict=True):
-        graph.initializer.append(onnx.numpy_helper.from_array(np.ascontiguousarray(array), part))
+    arrays = [np.ascontiguousarray(array) for array in (values, scale, zero_point)]
+    content = (values.shape, *(array.tobytes() for array in arrays))
+    if content in stored:  # a layer that is called twice
+        names = stored[content]
+    else:
+        stored[content] = names
+        graph.initializer.extend(onnx.numpy_helper.from_array(*pair) for pair in zip(arrays, names, strict=True))
     attributes = {} if axis is None else {"axis": axis}
     return [onnx.helper.make_node("DequantizeLinear", names, [name], name=f"{name}/dequantize", **attributes)]
 
@@ -153,7 +165,7 @@ def _multiplied(onnx: Any, graph: Any, name: str, constant: IntegerConstant) -> 
 
 
 def quantize_in_front_of_moves(graph: Any) -> None:
-    """Let transpositions of integers happen before QuantizeLinear, in place.
+    """Let what only moves numbers happen before QuantizeLinear instead of behind it, in place.
 
     Runtimes recognize the operation of integers behind it only if QuantizeLinear and DequantizeLinear follow each other.
     """
@@ -165,7 +177,7 @@ def quantize_in_front_of_moves(graph: Any) -> None:
     outputs = {value.name for value in graph.output}
     order = list(graph.node)
     for node in list(graph.node):
-        quantize = producers.get(node.input[0]) if node.op_type == "Transpose" else None
+        quantize = producers.get(node.input[0]) if node.op_type in _MOVES else None
         if (
             quantize is None
             or quantize.op_type != "QuantizeLinear"

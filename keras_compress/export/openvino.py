@@ -14,7 +14,7 @@ import numpy as np
 
 from keras_compress._keras import keras
 from keras_compress.errors import ExportError
-from keras_compress.export.format import Format, Run, StoredWeight, TensorNames
+from keras_compress.export.format import Format, Run, StoredWeight, TensorNames, in_batches_of
 from keras_compress.export.frozen_graph import export_frozen_graph
 from keras_compress.export.openvino_audit import stored_in_openvino
 from keras_compress.export.openvino_binary import rewrite_binary_convolutions
@@ -136,7 +136,8 @@ def _load(path: Path, names: TensorNames | None, threads: int) -> Run:
         results = compiled(dict(zip(inputs, arrays, strict=True)))
         return [results[port] for port in outputs]
 
-    return run
+    size = compiled.inputs[0].get_partial_shape()[0]
+    return in_batches_of(size.get_length(), run) if size.is_static else run
 
 
 def _ports(ports: Sequence[Any], names: Sequence[str]) -> list[Any]:

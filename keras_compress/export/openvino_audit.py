@@ -155,7 +155,7 @@ def _in_integers(layers: list[ExecutedLayer]) -> dict[int, bool]:
 
 def _is_weight(node: Any) -> bool:
     is_float = node.get_element_type().is_real()
-    return is_float and node.get_output_partial_shape(0).is_static and math.prod(node.get_output_shape(0)) > 1
+    return is_float and node.get_output_partial_shape(0).is_static and len(node.get_output_shape(0)) > 0
 
 
 def _source(node: Any, index: int) -> Any:
@@ -180,16 +180,29 @@ def _behind_quantizer(node: Any) -> bool:
 
 def _evaluate(openvino: Any, nodes: list[Any]) -> list[np.ndarray]:
     """Return the values of nodes that depend on constants alone."""
-    missing = [node for node in nodes if node.get_type_name() != "Constant"]
+    known = {id(node): _without_computing(node) for node in nodes}
+    missing = [node for node in nodes if known[id(node)] is None]
     computed = iter(())
     if missing:
         model = openvino.Model([node.output(0) for node in missing], [])
         compiled = openvino.Core().compile_model(model, "CPU", {"INFERENCE_PRECISION_HINT": "f32"})
         computed = iter(compiled([]).values())
     return [
-        np.array(node.get_data() if node.get_type_name() == "Constant" else next(computed), np.float32)
+        np.array(next(computed) if known[id(node)] is None else known[id(node)], np.float32).reshape(node.shape)
         for node in nodes
     ]
+
+
+def _without_computing(node: Any) -> np.ndarray | None:
+    """Return the values of a constant, or of one-bit weights, which the CPU plugin gets wrong by themselves; else None."""
+    if node.get_type_name() == "Constant":
+        return node.get_data()
+    root = _largest_constant(node)
+    if root.get_element_type().get_type_name() != "u1":
+        return None
+    bits = np.unpackbits(np.asarray(root.get_data()).view(np.uint8))[: math.prod(root.shape)].reshape(root.shape)
+    low, high = (_source(node, index).get_data() for index in (3, 4))
+    return np.where(bits > 0, high, low)
 
 
 def _compiled(openvino: Any, model: Any) -> Any:

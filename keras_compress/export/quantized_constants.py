@@ -51,14 +51,17 @@ class IntegerConstant:
                     return axis
         raise ValueError(f"The channels of '{self.name}' lie along no axis.")
 
-    def moved(self, move: Callable[[np.ndarray], np.ndarray]) -> IntegerConstant | None:
-        """Return the constant with its numbers moved to other places, None if its channels then lie along no axis."""
-        result = replace(self, values=move(self.values), channels=move(self.channels))
+    def has_axis(self) -> bool:
+        """Whether the channels lie along one axis, or there is one channel."""
         try:
-            result.axis()
+            self.axis()
         except ValueError:
-            return None
-        return result
+            return False
+        return True
+
+    def moved(self, move: Callable[[np.ndarray], np.ndarray]) -> IntegerConstant:
+        """Return the constant with its numbers moved to other places."""
+        return replace(self, values=move(self.values), channels=move(self.channels))
 
 
 def take_constants(graph_def: tf.compat.v1.GraphDef) -> list[IntegerConstant]:

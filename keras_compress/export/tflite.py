@@ -15,7 +15,7 @@ import tensorflow as tf
 from keras_compress._keras import keras
 from keras_compress.errors import ExportError
 from keras_compress.export.atomic_file import write_atomically
-from keras_compress.export.format import Format, Run, StoredWeight, TensorNames
+from keras_compress.export.format import Format, Run, StoredWeight, TensorNames, in_batches_of
 from keras_compress.export.frozen_graph import freeze, tensor_names
 from keras_compress.export.inference_model import inference_model, with_quantized_outputs
 from keras_compress.export.quantized_constants import FAKE_QUANTIZERS
@@ -57,6 +57,7 @@ def export_tflite(
     """
     if io_type not in ("float32", "int8", "uint8"):
         raise ExportError(f"Inputs are float32, int8 or uint8. Received: io_type={io_type!r}. Choose one of them.")
+    _litert()
     names = tensor_names(model, input_names, output_names)
     complete = model if calibration_data is None else with_quantized_outputs(model, calibration_data)
     inference = inference_model(complete, fold_batch_norm, dense_to_convolution)
@@ -109,18 +110,21 @@ def _quiet() -> Iterator[None]:
         os.close(silent)
 
 
-def _interpreter(path: Path, threads: int, **options: Any) -> Any:
+def _litert() -> Any:
     try:
-        from ai_edge_litert.interpreter import Interpreter
+        from ai_edge_litert import interpreter
     except ImportError:
-        raise ExportError("Reading TensorFlow Lite files needs a package: pip install ai-edge-litert") from None
-    return Interpreter(str(path), num_threads=threads or None, **options)
+        raise ExportError("TensorFlow Lite files are read back with a package: pip install ai-edge-litert") from None
+    return interpreter
+
+
+def _interpreter(path: Path, threads: int, **options: Any) -> Any:
+    return _litert().Interpreter(str(path), num_threads=threads or None, **options)
 
 
 def _stored_weights(path: Path) -> list[StoredWeight]:
-    from ai_edge_litert.interpreter import OpResolverType
-
-    interpreter = _interpreter(path, 1, experimental_op_resolver_type=OpResolverType.BUILTIN_WITHOUT_DEFAULT_DELEGATES)
+    plain = _litert().OpResolverType.BUILTIN_WITHOUT_DEFAULT_DELEGATES
+    interpreter = _interpreter(path, 1, experimental_op_resolver_type=plain)
     interpreter.allocate_tensors()
     details = {tensor["index"]: tensor for tensor in interpreter.get_tensor_details()}
     operations = interpreter._get_ops_details()
@@ -128,12 +132,14 @@ def _stored_weights(path: Path) -> list[StoredWeight]:
     made |= {tensor["index"] for tensor in interpreter.get_input_details()}
     found = []
     for index, tensor in details.items():
-        if index in made or int(np.prod(tensor["shape"])) < 2 or tensor["dtype"] not in (np.float32, np.int8, np.uint8):
+        constant = tensor["name"] and index not in made and len(tensor["shape"])
+        if not constant or tensor["dtype"] not in (np.float32, np.int8, np.uint8):
             continue
         try:
             array = interpreter.get_tensor(index)
         except ValueError:  # memory for results, not a constant
             continue
+        array, size = _dense(tensor, array), array.nbytes
         values = _plain(index, array, operations, interpreter, made)
         values = _dequantized(tensor, array) if values is None else values
         computing = [operation for operation in _readers(index, operations) if operation["op_name"] in _COMPUTES]
@@ -143,13 +149,42 @@ def _stored_weights(path: Path) -> list[StoredWeight]:
         stored_as = np.dtype(tensor["dtype"]).name
         on_grid = stored_as != "float32"
         runs = None if reads is None else on_grid and integers
-        found.append(StoredWeight(tensor["name"], values, stored_as, array.nbytes, on_grid, reads, runs))
+        found.append(StoredWeight(tensor["name"], values, stored_as, size, on_grid, reads, runs))
     return found
 
 
 _COMPUTES = ("CONV_2D", "DEPTHWISE_CONV_2D", "TRANSPOSE_CONV", "FULLY_CONNECTED", "CONV_3D", "BATCH_MATMUL")
 _FROM_INTEGERS = ("DEQUANTIZE", "SLICE", "CAST", "SUB", "MUL", "RESHAPE", "TRANSPOSE")
 _MOVES = ("DEQUANTIZE", "RESHAPE", "TRANSPOSE", "PAD", "SQUEEZE", "EXPAND_DIMS", "MAX_POOL_2D", "STRIDED_SLICE")
+
+
+def _dense(tensor: dict, stored: np.ndarray) -> np.ndarray:
+    """Return a constant with its zeros; of one that is stored sparsely the interpreter gives only the rest."""
+    sparsity = tensor["sparsity_parameters"]
+    if not sparsity:
+        return stored
+    shape, order, blocks = tensor["shape"], sparsity["traversal_order"], sparsity["block_map"]
+    positions: list[tuple[int, ...]] = [()]
+    for level in sparsity["dim_metadata"]:
+        if level["format"] == 0:
+            positions = [(*before, index) for before in positions for index in range(level["dense_size"])]
+        else:
+            segments, indices = level["array_segments"], level["array_indices"]
+            ends = zip(positions, segments[:-1], segments[1:], strict=True)
+            positions = [(*before, int(index)) for before, start, end in ends for index in indices[start:end]]
+    places: np.ndarray = np.array(positions).reshape(len(positions), -1)
+    coordinates = np.zeros((len(positions), len(shape)), np.int64)
+    for level, axis in enumerate(order):
+        if axis < len(shape):
+            coordinates[:, axis] += places[:, level]
+    for level, axis in enumerate(order):
+        if axis >= len(shape):  # inside a block
+            target = blocks[axis - len(shape)]
+            coordinates[:, target] *= sparsity["dim_metadata"][level]["dense_size"]
+            coordinates[:, target] += places[:, level]
+    dense = np.zeros(shape, stored.dtype)
+    dense[tuple(coordinates.T)] = stored.reshape(-1)
+    return dense
 
 
 def _readers(index: int, operations: list[dict]) -> list[dict]:
@@ -210,9 +245,6 @@ def _load(path: Path, names: TensorNames | None, threads: int) -> Run:
 
     def run(arrays: Sequence[np.ndarray]) -> list[np.ndarray]:
         inputs = _in_order(interpreter.get_input_details(), names.inputs if names else None)
-        if len(arrays[0]) > 1 and all(tensor["shape"][0] == 1 for tensor in inputs):
-            samples = [run([array[index : index + 1] for array in arrays]) for index in range(len(arrays[0]))]
-            return [np.concatenate(outputs) for outputs in zip(*samples, strict=True)]
         for tensor, array in zip(inputs, arrays, strict=True):
             if tuple(tensor["shape"]) != array.shape:
                 interpreter.resize_tensor_input(tensor["index"], array.shape)
@@ -223,7 +255,8 @@ def _load(path: Path, names: TensorNames | None, threads: int) -> Run:
         outputs = _in_order(interpreter.get_output_details(), names.outputs if names else None)
         return [_dequantized(tensor, interpreter.get_tensor(tensor["index"])) for tensor in outputs]
 
-    return run
+    size = int(interpreter.get_input_details()[0]["shape_signature"][0])
+    return run if size < 0 else in_batches_of(max(size, 1), run)
 
 
 def _in_order(details: list[dict], names: Sequence[str] | None) -> list[dict]:

@@ -8,7 +8,6 @@ integers pass a slice whose start, always 0, depends on an input of the model.
 
 from __future__ import annotations
 
-import dataclasses
 from collections import defaultdict
 from collections.abc import Callable, Sequence
 from typing import Any
@@ -87,16 +86,15 @@ def _behind_moves(nodes: dict, readers: dict, constant: IntegerConstant) -> list
                 found.append((node, present))
                 continue
             move = _move(nodes, node) if index == 0 else None
-            moved = None if move is None else present.moved(move)
-            if moved is None:
+            if move is None:
                 return None
-            waiting.append((node.name, moved))
+            waiting.append((node.name, present.moved(move)))
     return found or None
 
 
 def _is_kernel(node: Any, constant: IntegerConstant) -> bool:
     """Whether a node is a convolution that reads a constant with the channels where it wants them."""
-    return node.op == "Conv2D" and constant.axis() == constant.values.ndim - 1
+    return node.op == "Conv2D" and constant.has_axis() and constant.axis() == constant.values.ndim - 1
 
 
 def _move(nodes: dict, node: Any) -> Callable[[np.ndarray], np.ndarray] | None:
@@ -130,11 +128,7 @@ def _quantize(graph_def: Any, name: str, constant: IntegerConstant, op: str) -> 
     shape = constant.values.shape
     depthwise = op == "DepthwiseConv2dNative"
     if depthwise:
-        constant = dataclasses.replace(
-            constant,
-            values=constant.values.reshape(*shape[:-2], -1),
-            channels=constant.channels.reshape(*shape[:-2], -1),
-        )
+        constant = constant.moved(lambda array: array.reshape(*shape[:-2], -1))
     low, high = _ends(constant)
     inputs = [
         _constant(graph_def, f"{name}/{part}", array)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
@@ -22,7 +23,7 @@ class WeightAudit:
         bits: of its grid in the model; 1 if it is binary, 32 if only its zeros count.
         stored_as: type in the file, as ``"int8"``; empty if it was not found.
         size: bytes it takes in the file.
-        levels: different values in the channel, or tensor, that has the most of them.
+        levels: most values in one entry of an axis, for the axis where they are fewest, as the output channels.
         zeros: share of zeros, in [0, 1].
         input_quantized: whether the file lets the operation read integers; None where that has no meaning.
         runs_in_integers: whether the runtime that reads the file computes in integers; None if it was not asked.
@@ -63,7 +64,7 @@ class Comparison:
 
 @dataclass(frozen=True)
 class ExportReport:
-    """What an exported file holds. ``print`` shows it as a table; it can stand wherever a path is expected.
+    """What an exported file holds. ``print`` shows it as a table; it can stand wherever ``os.PathLike`` is accepted.
 
     Attributes:
         path: the file or folder.
@@ -95,8 +96,11 @@ class ExportReport:
         return self.size / max(self.float_size, 1)
 
     def to_dict(self) -> dict[str, Any]:
-        """Return the report as JSON-able values."""
-        return {**asdict(self), "path": str(self.path), "size_ratio": self.size_ratio}
+        """Return the report as JSON-able values; an infinite signal-to-error ratio is None."""
+        values = {**asdict(self), "path": str(self.path), "size_ratio": self.size_ratio}
+        if self.comparison is not None and math.isinf(self.comparison.sqnr):
+            values["comparison"]["sqnr"] = None
+        return values
 
     def save(self, path: str | Path) -> Path:
         """Write the report as a JSON file."""

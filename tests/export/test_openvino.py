@@ -109,7 +109,7 @@ def written(tmp_path_factory):
     keras.utils.set_random_seed(7)
     controller = binarized(many_convolutions())
     model = controller.model
-    path = controller.export_model(tmp_path_factory.mktemp("many") / "model.xml", batch_size=1)
+    path = controller.export_model(tmp_path_factory.mktemp("many") / "model.xml", batch_size=1).path
     inputs = zoo.samples(model, 1)
     expected = dict(zip(model.output_names, zoo.predict(model, inputs), strict=True))
     return path, model, expected, run(path, model, inputs)
@@ -135,13 +135,13 @@ def test_every_binary_weight_is_stored_in_one_bit(written):
 def test_the_bits_are_the_signs_of_the_weights(tmp_path):
     controller = binarized(binary.one_convolution(channels=16))
     kernel = controller.model.get_layer("conv").kernel.numpy()
-    (bits,) = constants(controller.export_model(tmp_path / "model.xml", batch_size=1), "u1")
+    (bits,) = constants(controller.export_model(tmp_path / "model.xml", batch_size=1).path, "u1")
     np.testing.assert_array_equal(bits, np.transpose(kernel > 0, (3, 2, 0, 1)))
 
 
 def test_the_file_is_small(tmp_path):
     model = binary.one_convolution(channels=64, filters=64)
-    path = binarized(model).export_model(tmp_path / "model.xml", batch_size=1)
+    path = binarized(model).export_model(tmp_path / "model.xml", batch_size=1).path
     numbers = 64 + 2 * 64 + 64  # bias, both ends of the weights, thresholds
     assert path.with_suffix(".bin").stat().st_size < 64 * 64 * 9 / 8 + 4 * numbers + 200
 
@@ -149,20 +149,20 @@ def test_the_file_is_small(tmp_path):
 @pytest.mark.parametrize("channels", [1, 3, 12, 33])
 def test_channels_that_do_not_fill_bytes_are_right_too(channels, tmp_path):
     controller = binarized(binary.one_convolution(channels=channels, filters=16, padding="same"))
-    assert_same_outputs(controller.export_model(tmp_path / "model.xml", batch_size=1), controller.model)
+    assert_same_outputs(controller.export_model(tmp_path / "model.xml", batch_size=1).path, controller.model)
 
 
 @pytest.mark.parametrize("filters", [1, 12])
 def test_any_number_of_filters_runs_in_one_bit(filters, tmp_path):
     controller = binarized(binary.one_convolution(channels=16, filters=filters))
-    path = controller.export_model(tmp_path / "model.xml", batch_size=1)
+    path = controller.export_model(tmp_path / "model.xml", batch_size=1).path
     assert_same_outputs(path, controller.model)
     assert executed(path) == [("BinaryConvolution", "u1")]
 
 
 def test_dorefa_runs_in_one_bit(tmp_path):
     controller = binarized(binary.one_convolution(channels=16), mode="dorefa")
-    path = controller.export_model(tmp_path / "model.xml", batch_size=1)
+    path = controller.export_model(tmp_path / "model.xml", batch_size=1).path
     assert_same_outputs(path, controller.model)
     assert executed(path) == [("BinaryConvolution", "u1")]
 
@@ -208,7 +208,7 @@ SHAPES = {
 def test_binary_convolutions_anywhere_in_a_model_run_in_one_bit(kind, tmp_path):
     make, convolutions = SHAPES[kind]
     controller = binarized(in_and_out(make, (9, 9, 16)))
-    path = controller.export_model(tmp_path / "model.xml", batch_size=3)
+    path = controller.export_model(tmp_path / "model.xml", batch_size=3).path
     assert_same_outputs(path, controller.model, batch=3)
     assert executed(path) == [("BinaryConvolution", "u1")] * convolutions
 
@@ -227,14 +227,14 @@ def test_what_openvino_has_no_one_bit_kernel_for_is_right_in_floating_point(kind
     layer, layer_type, shape = ODD[kind]
     config = layer.get_config()
     controller = binarized(in_and_out(type(layer).from_config(config), shape), layer_types=layer_type)
-    assert_same_outputs(controller.export_model(tmp_path / "model.xml", batch_size=1), controller.model)
+    assert_same_outputs(controller.export_model(tmp_path / "model.xml", batch_size=1).path, controller.model)
 
 
 @pytest.mark.parametrize("started", ["activations", "weights"])
 def test_a_model_that_is_binary_in_part_is_right(started, tmp_path):
     later = {f"{other}_quant_start_epoch": 1 for other in ("activations", "weights") if other != started}
     controller = binarized(binary.one_convolution(channels=16), params=later)
-    path = controller.export_model(tmp_path / "model.xml", batch_size=1)
+    path = controller.export_model(tmp_path / "model.xml", batch_size=1).path
     assert_same_outputs(path, controller.model)
     assert executed(path) == [("Convolution", "f32")]
 
@@ -245,7 +245,7 @@ def test_a_filter_of_zeros_is_right(tmp_path):
     kernel[..., 2] = 0.0
     model.get_layer("conv").set_weights([kernel, bias])
     controller = binarized(model)
-    assert_same_outputs(controller.export_model(tmp_path / "model.xml", batch_size=1), controller.model)
+    assert_same_outputs(controller.export_model(tmp_path / "model.xml", batch_size=1).path, controller.model)
 
 
 def test_images_of_any_size_are_right(tmp_path):
@@ -253,7 +253,7 @@ def test_images_of_any_size_are_right(tmp_path):
     image = zoo.samples(binary.one_convolution(channels=16), 1)
     config = register_default_init_args({"compression": binary.algorithm()}, image)
     controller, compressed = create_compressed_model(model, config)
-    path = controller.export_model(tmp_path / "model.xml", batch_size=1)
+    path = controller.export_model(tmp_path / "model.xml", batch_size=1).path
     expected = zoo.predict(compressed, image)[0]
     np.testing.assert_allclose(
         run(path, compressed, image)["conv"], expected, rtol=0, atol=1e-4 * np.abs(expected).max()
@@ -265,7 +265,7 @@ def test_images_of_any_size_are_right(tmp_path):
 
 def test_a_residual_network_runs_its_body_in_one_bit(tmp_path):
     controller = binarized(binary.residual(), ignored_scopes=binary.BORDERS)
-    path = controller.export_model(tmp_path / "model.xml", batch_size=2)
+    path = controller.export_model(tmp_path / "model.xml", batch_size=2).path
     assert_same_outputs(path, controller.model, batch=2)
     assert executed(path) == [
         *[("BinaryConvolution", "u1")] * 4,
@@ -276,7 +276,7 @@ def test_a_residual_network_runs_its_body_in_one_bit(tmp_path):
 
 def test_a_binary_body_between_stem_and_head_in_integers(tmp_path):
     controller = binarized(binary.residual(), INT8, ignored_scopes=binary.BORDERS)
-    path = controller.export_model(tmp_path / "model.xml", batch_size=1)
+    path = controller.export_model(tmp_path / "model.xml", batch_size=1).path
     assert_same_outputs(path, controller.model)
     found = executed(path)
     assert [kind for kind, _ in found] == ["BinaryConvolution"] * 4 + ["Convolution"] * 2 + ["FullyConnected"]
@@ -289,7 +289,7 @@ def test_a_binary_body_between_stem_and_head_in_integers(tmp_path):
 @pytest.mark.parametrize("make", [zoo.convolution, zoo.residual, zoo.dense])
 def test_a_quantized_model_stores_and_runs_integers(make, tmp_path):
     controller, model = zoo.compress(make())
-    path = controller.export_model(tmp_path / "model.xml")
+    path = controller.export_model(tmp_path / "model.xml").path
     assert_same_outputs(path, model, batch=2, tolerance=1e-3)
     weights = [layer.get_weights()[0] for layer in model.layers if hasattr(layer, "weight_ops")]
     stored = constants(path, "i8")
@@ -300,7 +300,7 @@ def test_a_quantized_model_stores_and_runs_integers(make, tmp_path):
 
 def test_stored_integers_are_those_of_the_quantizer(tmp_path):
     controller, model = zoo.compress(zoo.convolution())
-    stored = {array.shape: array for array in constants(controller.export_model(tmp_path / "model.xml"), "i8")}
+    stored = {array.shape: array for array in constants(controller.export_model(tmp_path / "model.xml").path, "i8")}
     kernel = model.get_layer("conv").integer_weight("kernel").values
     np.testing.assert_array_equal(stored[4, 3, 3, 3], np.transpose(kernel, (3, 2, 0, 1)))
 
@@ -308,7 +308,7 @@ def test_stored_integers_are_those_of_the_quantizer(tmp_path):
 def test_zeros_of_sparse_and_quantized_weights_are_stored_as_zeros(tmp_path):
     model = binary.residual()
     controller, compressed = create_compressed_model(model, binary.configured(model, SPARSE, INT8))
-    path = controller.export_model(tmp_path / "model.xml")
+    path = controller.export_model(tmp_path / "model.xml").path
     stored = constants(path, "i8")
     share = sum(np.sum(array == 0) for array in stored) / sum(array.size for array in stored)
     assert sum(array.size for array in stored) == sum(
@@ -325,7 +325,7 @@ def test_zeros_of_sparse_and_quantized_weights_are_stored_as_zeros(tmp_path):
 def test_a_binary_model_gets_batches_of_one_with_a_warning(tmp_path):
     controller = binarized(binary.one_convolution(channels=16))
     with pytest.warns(UserWarning, match=r"fixed shape only.*batches of one.*batch_size="):
-        path = controller.export_model(tmp_path / "model.xml")
+        path = controller.export_model(tmp_path / "model.xml").path
     assert list(compiled(path).inputs[0].shape) == [1, 7, 7, 16]
     assert executed(path) == [("BinaryConvolution", "u1")]
 
@@ -336,7 +336,7 @@ def test_other_models_have_the_batch_asked_for(batch_size, expected, tmp_path):
     for number, controller in enumerate(controllers):
         with warnings.catch_warnings():
             warnings.simplefilter("error")
-            path = controller.export_model(tmp_path / f"model{number}.xml", batch_size=batch_size)
+            path = controller.export_model(tmp_path / f"model{number}.xml", batch_size=batch_size).path
         shape = openvino.Core().read_model(path).inputs[0].partial_shape
         assert (shape[0].get_length() if shape[0].is_static else -1) == expected
 
@@ -349,7 +349,7 @@ def test_a_batch_that_the_model_itself_fixes_stays(tmp_path):
         controller, _ = create_compressed_model(model, config)
     with warnings.catch_warnings():
         warnings.simplefilter("error")
-        path = controller.export_model(tmp_path / "model.xml")
+        path = controller.export_model(tmp_path / "model.xml").path
     assert list(compiled(path).inputs[0].shape) == [4, 7, 7, 16]
 
 
@@ -372,7 +372,7 @@ def old_files(folder):
 
 
 def test_names_are_those_asked_for(controller, tmp_path):
-    path = controller.export_model(tmp_path / "model.xml", input_names=["data"], output_names="answer")
+    path = controller.export_model(tmp_path / "model.xml", input_names=["data"], output_names="answer").path
     network = compiled(path)
     assert "data:0" in network.inputs[0].names
     assert "answer:0" in network.outputs[0].names
@@ -381,14 +381,14 @@ def test_names_are_those_asked_for(controller, tmp_path):
 
 
 def test_the_format_may_be_named(controller, tmp_path):
-    path = controller.export_model(str(tmp_path / "a" / "b" / "model.xml"), "openvino")
+    path = controller.export_model(str(tmp_path / "a" / "b" / "model.xml"), "openvino").path
     assert path == tmp_path / "a" / "b" / "model.xml"
     assert set(contents(path.parent)) == {"model.xml", "model.bin"}
 
 
 def test_old_files_are_replaced_and_nothing_else_is_left(controller, tmp_path):
     before = old_files(tmp_path)
-    path = controller.export_model(tmp_path / "model.xml")
+    path = controller.export_model(tmp_path / "model.xml").path
     assert set(contents(tmp_path)) == {"model.xml", "model.bin"} == {item.name for item in tmp_path.iterdir()}
     assert not before.items() & contents(tmp_path).items()
     assert_same_outputs(path, controller.model, batch=2, tolerance=1e-3)

@@ -19,6 +19,8 @@ __all__ = ["fold_batch_norm"]
 #: Rank of the input of each class that a batch normalization can be folded into.
 _RANKS = {f"Conv{rank}D{kind}": rank + 2 for rank in (1, 2, 3) for kind in ("", "Transpose")}
 _RANKS |= {"DepthwiseConv1D": 3, "DepthwiseConv2D": 4}
+#: Layers that do nothing at inference.
+_INERT = {"Dropout", "SpatialDropout1D", "SpatialDropout2D", "SpatialDropout3D", "GaussianNoise", "GaussianDropout"}
 #: Layers that make a tensor of rank two, and layers that leave the rank as it is.
 _FLATTENING = {"Flatten", *(f"Global{kind}Pooling{rank}D" for kind in ("Average", "Max") for rank in (1, 2, 3))}
 _KEEPING_RANK = {
@@ -47,19 +49,42 @@ def fold_batch_norm(snapshot: ModelSnapshot) -> ModelSnapshot:
     weights = dict(edited.weights)
     by_path = dict(entries(edited.config))
     for path, nodes in calls.items():
-        inner = _inner(by_path[path])
-        if len(nodes) != 1 or not _is_foldable(inner):
+        if nodes[0].class_name != "BatchNormalization" or not nodes[0].stock:
             continue
-        rank = _RANKS.get(inner["class_name"]) or _rank_of_output(graph, TensorRef(*nodes[0].ref, 0))
-        readers = graph.consumers(TensorRef(*nodes[0].ref, 0))
-        if len(readers) != 1 or len(calls.get(readers[0].layer, ())) != 1:
+        convolutions = [_convolution_before(graph, node, by_path, calls) for node in nodes]
+        if None in convolutions or len(set(convolutions)) < len(convolutions):
             continue
-        behind = graph.nodes[readers[0]]
-        if behind.class_name == "BatchNormalization" and behind.stock and _axis(behind) in (-1, rank and rank - 1):
-            arrays = weights.pop(behind.ref.layer)
-            weights[path] = _fold(by_path[path], weights[path], *_factor_and_shift(behind.config, arrays))
-            _become_identity(by_path[behind.ref.layer])
+        factor, shift = _factor_and_shift(nodes[0].config, weights.pop(path))
+        for convolution in filter(None, convolutions):
+            weights[convolution] = _fold(by_path[convolution], weights[convolution], factor, shift)
+        _become_identity(by_path[path])
     return ModelSnapshot(edited.config, weights, edited.custom_objects)
+
+
+def _convolution_before(
+    graph: ModelGraph, normalization: GraphNode, by_path: Mapping[str, dict], calls: Mapping[str, Sequence[GraphNode]]
+) -> str | None:
+    """Return the layer that a call of a normalization can be folded into, behind layers that do nothing at inference.
+
+    Nobody else may read what it makes, and it may be called only once.
+    """
+    reader, tensor = normalization, normalization.inputs[0]
+    while True:
+        node = graph.producer(tensor)
+        if graph.consumers(tensor) != (reader.ref,) or not node.inputs:
+            return None
+        if not (node.stock and _is_inert(node)):
+            break
+        reader, tensor = node, node.inputs[0]
+    inner = _inner(by_path[node.ref.layer])
+    if len(calls[node.ref.layer]) != 1 or not _is_foldable(inner):
+        return None
+    rank = _RANKS.get(inner["class_name"]) or _rank_of_output(graph, tensor)
+    return node.ref.layer if _axis(normalization) in (-1, rank and rank - 1) else None
+
+
+def _is_inert(node: GraphNode) -> bool:
+    return node.class_name in _INERT or (node.class_name == "Activation" and node.config["activation"] == "linear")
 
 
 def _inner(entry: dict) -> dict:
@@ -81,7 +106,7 @@ def _rank_of_output(graph: ModelGraph, tensor: TensorRef) -> int | None:
     while True:
         node = graph.producer(tensor)
         class_name = node.config["layer"]["class_name"] if node.class_name == "CompressedLayer" else node.class_name
-        if class_name in _FLATTENING:
+        if class_name in _FLATTENING and not node.config.get("keepdims"):
             return 2
         shape = node.config.get("batch_input_shape")
         if class_name == "InputLayer" and shape is not None:

@@ -12,7 +12,7 @@ from keras_compress._keras import keras, serialize
 from keras_compress.graph.edits import InsertLayer, apply_edits, reroute_edges, unused_name
 from keras_compress.graph.layer_specs import LayerRole, spec_of
 from keras_compress.graph.snapshot import ModelSnapshot, entries
-from keras_compress.graph.view import GraphNode, ModelGraph, NodeRef, TensorRef
+from keras_compress.graph.view import OUTPUT, GraphNode, ModelGraph, NodeRef, TensorRef
 from keras_compress.layers import AsymmetricFakeQuantize, SymmetricFakeQuantize
 
 __all__ = ["computes_with_integers", "quantize_outputs"]
@@ -51,6 +51,8 @@ def quantize_outputs(
         seen.add(tensor)
         quantizers = [reader for reader in graph.consumers(tensor) if _is_quantizer(graph, reader)]
         others = [reader for reader in graph.consumers(tensor) if reader not in quantizers]
+        if not quantizers and any(_is_quantizer(graph, reader) for reader in _readers_across(graph, tensor)):
+            continue
         if quantizers:
             rerouted[node.scope].update({(reader, tensor): TensorRef(*quantizers[0], 0) for reader in others})
         elif others:
@@ -135,6 +137,23 @@ def _carries_integers(graph: ModelGraph, tensor: TensorRef) -> bool:
 def _is_quantizer(graph: ModelGraph, ref: NodeRef) -> bool:
     node = graph.nodes.get(ref)
     return node is not None and not node.stock and node.class_name in _QUANTIZERS
+
+
+def _readers_across(graph: ModelGraph, tensor: TensorRef) -> list[NodeRef]:
+    """Return who reads a tensor, looked for behind the borders of nested models too."""
+    found: list[NodeRef] = []
+    for reader in graph.consumers(tensor):
+        scope = reader.layer.removesuffix(OUTPUT)
+        if reader.layer.endswith(OUTPUT) and scope and graph.outputs(scope) == [tensor]:
+            calls = [node.ref for node in graph.nodes.values() if node.ref.layer == scope[:-1]]
+            found += [behind for call in calls for behind in _readers_across(graph, TensorRef(*call, 0))]
+        elif reader.layer in graph.nested_inputs:
+            position = graph.nodes[reader].inputs.index(tensor)
+            inside = TensorRef(graph.nested_inputs[reader.layer][position], 0, 0)
+            found += _readers_across(graph, inside)
+        else:
+            found.append(reader)
+    return found
 
 
 def _end_of_operation(graph: ModelGraph, tensor: TensorRef) -> TensorRef:
