@@ -258,11 +258,23 @@ def test_a_layer_whose_output_is_an_output_of_the_model():
     assert_not_folded(keras.Model(x, [conv, layers.BatchNormalization(name="norm")(conv)]))
 
 
-def test_a_normalization_that_is_called_twice():
+def test_a_normalization_behind_two_convolutions_is_folded_into_both():
     x = keras.Input((6, 6, 4), name="x")
     norm = layers.BatchNormalization(name="norm")
     outputs = [norm(layers.Conv2D(4, 3, name=name)(x)) for name in ("left", "right")]
-    assert_not_folded(keras.Model(x, outputs))
+    assert_folded(keras.Model(x, outputs))
+
+
+def test_a_normalization_that_also_reads_an_input():
+    x = keras.Input((6, 6, 4), name="x")
+    norm = layers.BatchNormalization(name="norm")
+    assert_not_folded(keras.Model(x, [norm(layers.Conv2D(4, 3, name="conv")(x)), norm(x)]))
+
+
+def test_a_normalization_behind_dropout_is_folded():
+    x = keras.Input((6, 6, 4), name="x")
+    hidden = layers.Dropout(0.5, name="drop")(layers.Conv2D(4, 3, name="conv")(x))
+    assert_folded(keras.Model(x, layers.BatchNormalization(name="norm")(hidden)))
 
 
 def test_a_normalization_behind_a_nested_model():
