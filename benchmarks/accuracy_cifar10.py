@@ -62,7 +62,7 @@ HEADER = ["variant", "before %", "after %", "OpenVINO %", "top-1 same %", "TF ma
 
 
 def compare_with_openvino(model, controller, images, labels):
-    path = controller.export_model("runs/resnet8.pb")
+    path = controller.export_model("runs/resnet8.pb").path
     core = ov.Core()
     compiled = core.compile_model(core.read_model(path), "CPU", {"INFERENCE_PRECISION_HINT": "f32"})
     expected = model.predict(images, batch_size=500, verbose=0)

@@ -65,7 +65,7 @@ def main():
             verbose=2,
         )
         curves[mode] = history.history["val_accuracy"]
-        path = controller.export_model(f"runs/resnet8_{mode}.xml", batch_size=500)
+        path = controller.export_model(f"runs/resnet8_{mode}.xml", batch_size=500).path
         compiled = ov.Core().compile_model(path, "CPU", {"INFERENCE_PRECISION_HINT": "f32"})
         received = np.concatenate([compiled(images[start : start + 500])[0] for start in range(0, len(images), 500)])
         same = np.mean(received.argmax(-1) == binary.predict(images, batch_size=500, verbose=0).argmax(-1))

@@ -49,7 +49,7 @@ def main():
     for name, algorithms in VARIANTS.items():
         config = kc.keep_in_float(model, {"compression": algorithms}, last_convolution=False)
         controller, binary = kc.create_compressed_model(model, kc.register_default_init_args(config, images[:128]))
-        path = controller.export_model(f"runs/resnet18_{name.replace(' + ', '_')}.xml", batch_size=1)
+        path = controller.export_model(f"runs/resnet18_{name.replace(' + ', '_')}.xml", batch_size=1).path
         compiled[name] = core.compile_model(path, "CPU", settings)
         layers = executed_layers(compiled[name])
         ones = [layer for layer in layers if layer.kind == "BinaryConvolution"]
@@ -87,7 +87,7 @@ HEADER = [
 
 def _convert(model):
     with tempfile.TemporaryDirectory() as folder:
-        path = kc.export_model(model, Path(folder) / "model.pb", batch_size=1)
+        path = kc.export_model(model, Path(folder) / "model.pb", batch_size=1).path
         return ov.Core().read_model(path)
 
 

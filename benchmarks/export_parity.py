@@ -68,7 +68,7 @@ def compare(name, train, test, epochs):
     config = {"compression": {"algorithm": "quantization"}}
     controller, compressed = kc.create_compressed_model(model, kc.register_default_init_args(config, train))
     with tempfile.TemporaryDirectory() as folder:
-        path = controller.export_model(Path(folder) / "model.pb")
+        path = controller.export_model(Path(folder) / "model.pb").path
         expected = compressed.predict(images, batch_size=100, verbose=0)
         eagerly = in_batches(lambda batch: compressed(batch, training=False).numpy(), images)
         in_tensorflow = in_batches(frozen_graph_of(path, compressed), images)

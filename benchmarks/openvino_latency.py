@@ -1,9 +1,10 @@
-"""Latency in OpenVINO: float, INT8 from keras_compress, and INT8 from NNCF's post-training quantization, in one run.
+"""Latency: float, INT8 from keras_compress by way of each format, and INT8 from NNCF's post-training quantization, in one run.
 
     python benchmarks/openvino_latency.py MobileNetV2 ResNet50
 
 Weights are random, batch normalization is adapted to random data so that signals stay alive through the network. The
-three compiled models take turns, sample by sample; medians and ratios are printed. Float layers are kept in f32.
+compiled models take turns, sample by sample; medians and ratios are printed. Float layers are kept in f32. A second table
+shows the files in runtimes of their own, beside the float model in the same format, and their sizes.
 """
 
 import argparse
@@ -20,6 +21,7 @@ from keras_compress.calibration import adapt_batch_norm
 from keras_compress.export.openvino_audit import executed_layers
 from keras_compress.report.table import format_table
 
+SUFFIXES = (".pb", ".onnx", ".xml", ".tflite")
 F32 = {"INFERENCE_PRECISION_HINT": "f32"}
 
 
@@ -29,7 +31,9 @@ def main():
     parser.add_argument("--runs", type=int, default=60, help="timed inferences of each model")
     parser.add_argument("--without-nncf", action="store_true", help="compare float and keras_compress only")
     arguments = parser.parse_args()
-    rows = [measure(name, arguments.runs, not arguments.without_nncf) for name in arguments.models]
+    rows, reports = zip(
+        *(measure(name, arguments.runs, not arguments.without_nncf) for name in arguments.models), strict=True
+    )
     header = [
         "model",
         "INT8 layers",
@@ -40,8 +44,12 @@ def main():
         "float/INT8",
         "float/NNCF",
         "INT8/NNCF",
+        ".onnx/.pb",
+        ".xml/.pb",
     ]
     print(format_table(header, rows))
+    for name, report in zip(arguments.models, reports, strict=True):
+        print(f"\n{name}: {report}")
 
 
 def measure(name, runs, with_nncf):
@@ -58,20 +66,22 @@ def measure(name, runs, with_nncf):
     config = {"compression": {"algorithm": "quantization", "initializer": initializer}}
     controller, compressed = kc.create_compressed_model(model, kc.register_default_init_args(config, data))
     with tempfile.TemporaryDirectory() as folder:
-        path = controller.export_model(Path(folder) / "model.pb")
-        compiled = {"float": compile_model(convert_float(model)), "int8": compile_model(ov.Core().read_model(path))}
-    if with_nncf:
-        compiled["nncf"] = compile_model(quantize_with_nncf(convert_float(model), data))
-    layers = executed_layers(compiled["int8"])
+        files = {suffix: controller.export_model(Path(folder) / f"model{suffix}").path for suffix in SUFFIXES}
+        compiled = {"float": compile_model(convert_float(model))}
+        compiled.update({suffix: compile_model(ov.Core().read_model(files[suffix])) for suffix in SUFFIXES[:3]})
+        if with_nncf:
+            compiled["nncf"] = compile_model(quantize_with_nncf(convert_float(model), data))
+        times = time_in_turn(compiled, data, runs)
+        report = kc.benchmark([files[suffix] for suffix in SUFFIXES[1:]], data[:1], float_model=model, rounds=runs)
+    layers = executed_layers(compiled[".pb"])
     integer = sum(layer.runs_in_integers for layer in layers)
     expected = compressed.predict(data[:8], verbose=0)
-    received = np.concatenate([compiled["int8"](image[np.newaxis])[0] for image in data[:8]])
+    received = np.concatenate([compiled[".pb"](image[np.newaxis])[0] for image in data[:8]])
     sqnr = 10 * np.log10(np.sum(expected**2) / np.sum((expected - received) ** 2))
-    times = time_in_turn(compiled, data, runs)
-    nncf = times.get("nncf", np.nan)
-    ratios = [times["float"] / times["int8"], times["float"] / nncf, times["int8"] / nncf]
-    figures = [sqnr, times["float"] * 1e3, times["int8"] * 1e3, nncf * 1e3, *ratios]
-    return [name, f"{integer} of {len(layers)}", *(float(f"{figure:.3g}") for figure in figures)]
+    int8, nncf = times[".pb"], times.get("nncf", np.nan)
+    ratios = [times["float"] / int8, times["float"] / nncf, int8 / nncf, times[".onnx"] / int8, times[".xml"] / int8]
+    figures = [sqnr, times["float"] * 1e3, int8 * 1e3, nncf * 1e3, *ratios]
+    return [name, f"{integer} of {len(layers)}", *(float(f"{figure:.3g}") for figure in figures)], report
 
 
 def convert_float(model):

@@ -20,7 +20,7 @@ def zeros_everywhere(controller):
         model.save(Path(folder) / "model.keras")
         reloaded = keras.models.load_model(Path(folder) / "model.keras")
         graph = tf.compat.v1.GraphDef.FromString(controller.export_model(Path(folder) / "model.pb").path.read_bytes())
-        converted = ov.Core().read_model(controller.export_model(Path(folder) / "model.xml"))
+        converted = ov.Core().read_model(controller.export_model(Path(folder) / "model.xml").path)
         constants = [op for op in converted.get_ordered_ops() if op.get_type_name() == "Constant"]
         integers = [op.get_data() for op in constants if op.get_element_type() in (ov.Type.i8, ov.Type.f32)]
     places = {

@@ -106,7 +106,7 @@ def try_model(name):
         restored.load_weights(file)
         reloaded = np.array_equal(restored(images, training=False).numpy(), expected)
         del restored
-        path = controller.export_model(Path(folder) / "model.pb")
+        path = controller.export_model(Path(folder) / "model.pb").path
         in_tensorflow = run_frozen_graph(path, {compressed.input_names[0]: images}, compressed.output_names)[0]
         core = ov.Core()
         compiled = core.compile_model(core.read_model(path), "CPU", {"INFERENCE_PRECISION_HINT": "f32"})

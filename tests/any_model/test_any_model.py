@@ -128,7 +128,7 @@ def test_it_survives_a_keras_file(case, tmp_path):
 
 def test_the_frozen_graph_computes_the_same(case, tmp_path):
     _, _, arrays, _, controller, compressed = case
-    path = controller.export_model(tmp_path / "model.pb")
+    path = controller.export_model(tmp_path / "model.pb").path
     expected = outputs_of(compressed, arrays)
     by_name = dict(zip(compressed.input_names, arrays, strict=True))
     names = [f"{name}_output" if name in by_name else name for name in compressed.output_names]

@@ -49,7 +49,7 @@ def test_a_policy_is_kept_and_quantizers_compute_in_float32(policy, tmp_path):
     compressed.compile(keras.optimizers.SGD(1e-3), loss)
     assert np.isfinite(compressed.fit(IMAGES, LABELS, verbose=0).history["loss"]).all()
     expected = compressed(IMAGES, training=False).numpy().astype(np.float32)
-    path = controller.export_model(tmp_path / "model.pb")
+    path = controller.export_model(tmp_path / "model.pb").path
     [received] = run_frozen_graph(path, {"x": IMAGES}, compressed.output_names)
     assert received.dtype == np.float32
     np.testing.assert_allclose(received, expected, atol=0.05 * np.abs(expected).max())

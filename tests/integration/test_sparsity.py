@@ -115,7 +115,7 @@ def test_a_level_is_exact_in_keras_in_files_and_in_the_graph(algorithm, level, q
         "a loaded file": kernels_of(keras.models.load_model(tmp_path / "model.keras")),
         "a resumed controller": kernels_of(resumed(controller, tmp_path).model),
         "a stripped model": {name: stripped.get_layer(name).kernel.numpy() for name in KERNELS},
-        "a frozen graph": graph_constants(controller.export_model(tmp_path / "model.pb")),
+        "a frozen graph": graph_constants(controller.export_model(tmp_path / "model.pb").path),
     }
     for place, found in places.items():
         for name, mask in masked.items():
@@ -130,7 +130,7 @@ def test_masked_weights_are_zero_in_the_integers_of_openvino(bits, level, preset
     openvino = pytest.importorskip("openvino")
     quantization = {"algorithm": "quantization", "preset": preset, "weights": {"bits": bits}}
     controller, model = trained(at_level(level), quantization)
-    path = controller.export_model(tmp_path / "model.pb")
+    path = controller.export_model(tmp_path / "model.pb").path
     openvino.save_model(openvino.convert_model(path), tmp_path / "model.xml", compress_to_fp16=False)
     read = openvino.Core().read_model(tmp_path / "model.xml")
     constants = [op for op in read.get_ordered_ops() if op.get_type_name() == "Constant"]
@@ -149,7 +149,7 @@ def test_masked_weights_are_zero_in_the_integers_of_openvino(bits, level, preset
 def test_openvino_computes_with_the_zeros(tmp_path):
     openvino = pytest.importorskip("openvino")
     controller, model = trained(at_level(0.9))
-    path = controller.export_model(tmp_path / "model.pb")
+    path = controller.export_model(tmp_path / "model.pb").path
     compiled = openvino.compile_model(openvino.convert_model(path), "CPU", {"INFERENCE_PRECISION_HINT": "f32"})
     x = zoo.samples(model)
     np.testing.assert_allclose(compiled(x)[0], model.predict(x, verbose=0), rtol=1e-4, atol=1e-5)
