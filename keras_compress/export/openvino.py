@@ -71,6 +71,8 @@ def export_openvino(
         if converted.is_dynamic() is False:
             rewrite_binary_convolutions(converted)
         compress_quantize_weights_transformation(converted)
+        converted.set_rt_info("keras_compress", ["framework"])
+        converted.set_rt_info(model.name, ["model_info", "model_name"])
         _save(converted, path)
     return path
 

@@ -471,3 +471,10 @@ def test_a_path_that_is_not_an_xml_file_is_refused(controller, tmp_path, name):
 def test_an_unknown_option_is_refused(controller, tmp_path):
     with pytest.raises(ExportError, match=r"'openvino' has no option 'batchsize'.*batch_size"):
         controller.export_model(tmp_path / "model.xml", batchsize=3)
+
+
+def test_the_file_says_what_made_it_from_what(tmp_path):
+    controller, model = zoo.compress(zoo.dense())
+    read = openvino.Core().read_model(controller.export_model(tmp_path / "model.xml").path)
+    assert read.get_rt_info(["framework"]).astype(str) == "keras_compress"
+    assert read.get_rt_info(["model_info", "model_name"]).astype(str) == model.name
