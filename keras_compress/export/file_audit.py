@@ -61,11 +61,19 @@ def _matched(
     by_size: dict[int, list[StoredWeight]] = defaultdict(list)
     for constant in stored:
         by_size[constant.values.size].append(constant)
+    sketches: dict[tuple[int, int], np.ndarray] = {}
+
+    def sketch(constant: StoredWeight, reference: ReferenceWeight) -> np.ndarray:
+        kind = reference.bits if reference.bits in (1, 32) else 8
+        if (id(constant), kind) not in sketches:
+            sketches[id(constant), kind] = _sketch(_comparable(reference, constant.values))
+        return sketches[id(constant), kind]
+
     result: list[tuple[ReferenceWeight, StoredWeight | None]] = []
     claimed: set[int] = set()
     for reference in references:
         expected, same_size = _reference_sketch(reference), by_size[reference.values.size]
-        found = [c for c in same_size if _alike(_sketch(_comparable(reference, c.values)), expected)]
+        found = [constant for constant in same_size if _alike(sketch(constant, reference), expected)]
         # of equal constants the one that computes counts: a copy in floating point is what a runtime would use
         best = min(found, key=lambda c: (c.on_grid, c.input_quantized is not False), default=None)
         claimed.update(id(constant) for constant in found)
@@ -73,9 +81,14 @@ def _matched(
     missing = [index for index, (_, constant) in enumerate(result) if constant is None]
     for index in missing:
         reference = result[index][0]
-        left = [c for c in by_size[reference.values.size] if id(c) not in claimed]
+        expected = _reference_sketch(reference)
+        left = {
+            float(np.abs(sketch(constant, reference) - expected).sum()): constant
+            for constant in by_size[reference.values.size]
+            if id(constant) not in claimed
+        }
         if left:
-            nearest = min(left, key=lambda c: np.abs(_sketch(c.values) - _sketch(reference.values)).sum())
+            nearest = left[min(left)]
             claimed.add(id(nearest))
             result[index] = reference, nearest
     return result
