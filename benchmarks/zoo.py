@@ -20,7 +20,7 @@ import tf_keras as keras
 
 import keras_compress as kc
 from keras_compress.calibration import adapt_batch_norm
-from keras_compress.export.frozen_graph import run_frozen_graph
+from keras_compress.export.frozen_graph import export_frozen_graph, run_frozen_graph
 from keras_compress.export.openvino_audit import executed_layers
 from keras_compress.report.table import format_table
 
@@ -106,7 +106,7 @@ def try_model(name):
         restored.load_weights(file)
         reloaded = np.array_equal(restored(images, training=False).numpy(), expected)
         del restored
-        path = controller.export_model(Path(folder) / "model.pb").path
+        path = export_frozen_graph(compressed, Path(folder) / "model.pb")
         in_tensorflow = run_frozen_graph(path, {compressed.input_names[0]: images}, compressed.output_names)[0]
         core = ov.Core()
         compiled = core.compile_model(core.read_model(path), "CPU", {"INFERENCE_PRECISION_HINT": "f32"})

@@ -22,6 +22,8 @@ __all__ = ["audit_file", "compare_outputs"]
 
 #: Samples on which a file is compared with the model.
 SAMPLES = 1000
+#: Number of elements from which on a weight is compared by moments, and values of an axis entry on which levels are counted.
+LARGE, COUNTED = 1_000_000, 4096
 
 
 def audit_file(model: keras.Model, path: Path, form: Format, names: TensorNames, data: Any = None) -> ExportReport:
@@ -109,7 +111,14 @@ def _comparable(reference: ReferenceWeight, values: np.ndarray) -> np.ndarray:
 
 
 def _sketch(values: np.ndarray) -> np.ndarray:
-    """Return the values of an array in order, thinned out to a thousand, and their mean: the same for any layout."""
+    """Return numbers that are the same for any layout of an array: its values in order, thinned out to a thousand, and their mean.
+
+    Of a large array they are moments, because it takes long to put it in order.
+    """
+    if values.size > LARGE:
+        flat = values.reshape(-1).astype(np.float64)
+        moments = [flat.min(), flat.max(), flat.mean(), np.abs(flat).mean(), np.sqrt((flat**2).mean())]
+        return np.array(moments, np.float32)
     ordered = np.sort(values.reshape(-1).astype(np.float32))
     thinned = ordered[np.linspace(0, ordered.size - 1, min(ordered.size, 1000)).astype(int)]
     return np.append(thinned, ordered.astype(np.float64).mean()).astype(np.float32)
@@ -145,11 +154,12 @@ def _levels(values: np.ndarray) -> int:
     """Return the number of values of the axis entry that has most of them, along the axis where that is smallest."""
     if values.size == 0:
         return 0
-    counts = [len(np.unique(values))]
+    counts = []
     for axis in range(values.ndim):
-        rows = np.sort(np.moveaxis(values, axis, 0).reshape(values.shape[axis], -1), axis=1)
+        rows = np.moveaxis(values, axis, 0).reshape(values.shape[axis], -1)
+        rows = np.sort(rows[:, :: -(-rows.shape[1] // COUNTED)], axis=1)
         counts.append(int((np.count_nonzero(np.diff(rows, axis=1), axis=1) + 1).max()))
-    return min(counts)
+    return min(counts, default=1)
 
 
 def _problem(form: Format, reference: ReferenceWeight, found: StoredWeight | None) -> str:

@@ -51,7 +51,7 @@ def network():
     x = layers.ReLU(name="first_relu")(layers.BatchNormalization(name="norm")(x))
     x = layers.Conv2D(4, 3, activation="relu", name="second")(x)
     x = layers.GlobalAveragePooling2D(name="pool")(x)
-    return keras.Model(image, layers.Dense(3, name="out")(x))
+    return keras.Model(image, layers.Dense(3, name="out")(x), name="model")
 
 
 @dataclasses.dataclass
