@@ -4,7 +4,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 export TF_CPP_MIN_LOG_LEVEL ?= 2
 
-.PHONY: demo test lint format faults accuracy sparsity binary binary-latency latency parity creation zoo clean help
+.PHONY: demo test lint format faults accuracy sparsity binary binary-latency latency parity exports export-memory creation zoo clean help
 
 help:  ## list the commands
 	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed 's/:.*##/\t/'
@@ -57,8 +57,14 @@ binary-latency: $(VENV)/benchmarks  ## a binarized ResNet-18 over its float mode
 parity: $(VENV)/benchmarks  ## exported graphs beside Keras, in TensorFlow and OpenVINO
 	$(BIN)/python benchmarks/export_parity.py
 
-latency: $(VENV)/benchmarks  ## INT8 over float in OpenVINO, beside NNCF
+latency: $(VENV)/benchmarks  ## INT8 over float by way of each format, beside NNCF
 	$(BIN)/python benchmarks/openvino_latency.py
+
+exports: $(VENV)/benchmarks  ## every format for many kinds of networks: audited, compared with Keras
+	$(BIN)/python benchmarks/exports.py
+
+export-memory: $(VENV)/benchmarks  ## does exporting leak: twenty exports to each format
+	$(BIN)/python benchmarks/export_memory.py
 
 creation: $(VENV)/benchmarks  ## seconds and memory of creating compressed models
 	$(BIN)/python benchmarks/creation.py
