@@ -20,6 +20,7 @@ from keras_compress.errors import ExportError
 from keras_compress.export.atomic_file import write_atomically
 from keras_compress.export.format import Format, Run, StoredWeight, TensorNames
 from keras_compress.export.graph_def import stored_in_graph
+from keras_compress.export.graph_function import graph_function
 from keras_compress.export.inference_model import inference_model
 
 __all__ = [
@@ -134,9 +135,7 @@ def run_frozen_graph(
 def _load(path: Path, names: TensorNames | None, threads: int, *, optimize: bool = False) -> Run:
     graph_def = tf.compat.v1.GraphDef.FromString(Path(path).read_bytes())
     names = names or _names_of(graph_def)
-    imported = tf.compat.v1.wrap_function(lambda: tf.import_graph_def(graph_def, name=""), [])
-    tensors = [imported.graph.get_tensor_by_name(f"{name}:0") for name in (*names.inputs, *names.outputs)]
-    function = imported.prune(tensors[: len(names.inputs)], tensors[len(names.inputs) :])
+    function = graph_function(graph_def, names.inputs, names.outputs)
 
     def run(arrays: Sequence[np.ndarray]) -> list[np.ndarray]:
         before = tf.config.optimizer.get_experimental_options().get("disable_meta_optimizer", False)

@@ -118,8 +118,8 @@ def stored_in_openvino(model: Any) -> list[StoredWeight]:
         if name in constant and kinds[name] == "FakeQuantize":
             kinds[name] = "QuantizedConstant"
     flow = Dataflow(kinds, inputs, _MOVES, _COMPUTES, {"FakeQuantize"})
-    borders = [name for name in constant if any(reader not in constant for reader in flow._readers[name])]
-    borders = [name for name in borders if _is_weight(nodes[name])]
+    read = {source for name, sources in inputs.items() if name not in constant for source in sources}
+    borders = [name for name in nodes if name in constant & read and _is_weight(nodes[name])]
     values = dict(zip(borders, _evaluate(openvino, [nodes[name] for name in borders]), strict=True))
     runs = _in_integers(executed_layers(_compiled(openvino, model)))
     found = []
@@ -185,8 +185,7 @@ def _evaluate(openvino: Any, nodes: list[Any]) -> list[np.ndarray]:
     computed = iter(())
     if missing:
         model = openvino.Model([node.output(0) for node in missing], [])
-        compiled = openvino.Core().compile_model(model, "CPU", {"INFERENCE_PRECISION_HINT": "f32"})
-        computed = iter(compiled([]).values())
+        computed = iter(_compiled(openvino, model)([]).values())
     return [
         np.array(next(computed) if known[id(node)] is None else known[id(node)], np.float32).reshape(node.shape)
         for node in nodes

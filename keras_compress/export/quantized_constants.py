@@ -13,6 +13,8 @@ from typing import Any
 import numpy as np
 import tensorflow as tf
 
+from keras_compress.export.graph_function import graph_function
+
 __all__ = ["FAKE_QUANTIZERS", "IntegerConstant", "dequantized", "grid", "take_constants"]
 
 FAKE_QUANTIZERS = ("FakeQuantWithMinMaxVars", "FakeQuantWithMinMaxVarsPerChannel")
@@ -72,15 +74,13 @@ def take_constants(graph_def: tf.compat.v1.GraphDef) -> list[IntegerConstant]:
         for node in graph_def.node
         if node.op in FAKE_QUANTIZERS and not any(_name(reference) in computed for reference in node.input)
     ]
-    tensors = [f"{_name(reference)}:0" for node in found for reference in node.input]
-    arrays = iter(_evaluate(graph_def, tensors))
+    arrays = iter(_evaluate(graph_def, [_name(reference) for node in found for reference in node.input]))
     constants = []
     for node, values, low, high in zip(found, arrays, arrays, arrays, strict=True):
         constants.append(_integers(node, values, low, high))
         node.op = "Placeholder"
         del node.input[:]
-        for key in list(node.attr):
-            del node.attr[key]
+        node.attr.clear()
         node.attr["dtype"].type = tf.float32.as_datatype_enum
         node.attr["shape"].shape.CopyFrom(tf.TensorShape(values.shape).as_proto())
     return constants
@@ -125,16 +125,19 @@ def _name(reference: str) -> str:
     return reference.partition(":")[0]
 
 
-def _evaluate(graph_def: tf.compat.v1.GraphDef, tensors: Sequence[str]) -> list[np.ndarray]:
-    """Return the values of tensors that depend on no input."""
+def _evaluate(graph_def: tf.compat.v1.GraphDef, names: Sequence[str]) -> list[np.ndarray]:
+    """Return what nodes make that depend on no input."""
     nodes = {node.name: node for node in graph_def.node}
     known = {name: tf.make_ndarray(nodes[name].attr["value"].tensor) for name in nodes if nodes[name].op == "Const"}
-    missing = [name for name in tensors if _name(name) not in known]
+    missing = [name for name in names if name not in known]
     if missing:
-        imported = tf.compat.v1.wrap_function(lambda: tf.import_graph_def(graph_def, name=""), [])
-        function = imported.prune([], [imported.graph.get_tensor_by_name(name) for name in missing])
-        known.update({_name(name): tensor.numpy() for name, tensor in zip(missing, function(), strict=True)})
-    return [known[_name(name)] for name in tensors]
+        known.update(
+            {
+                name: tensor.numpy()
+                for name, tensor in zip(missing, graph_function(graph_def, [], missing)(), strict=True)
+            }
+        )
+    return [known[name] for name in names]
 
 
 def dequantized(constant: IntegerConstant) -> np.ndarray:

@@ -1,0 +1,151 @@
+"""Reading TensorFlow Lite files: the constants that may be weights, and in what type the operations compute."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from keras_compress.errors import ExportError
+from keras_compress.export.format import StoredWeight
+
+__all__ = ["dequantized_tensor", "open_interpreter", "require_litert", "stored_in_tflite"]
+
+_COMPUTES = ("CONV_2D", "DEPTHWISE_CONV_2D", "TRANSPOSE_CONV", "FULLY_CONNECTED", "CONV_3D", "BATCH_MATMUL")
+_FROM_INTEGERS = ("DEQUANTIZE", "SLICE", "CAST", "SUB", "MUL", "RESHAPE", "TRANSPOSE")
+_MOVES = ("DEQUANTIZE", "RESHAPE", "TRANSPOSE", "PAD", "SQUEEZE", "EXPAND_DIMS", "MAX_POOL_2D", "STRIDED_SLICE")
+
+
+def require_litert() -> Any:
+    """Return the module of the interpreter.
+
+    Raises:
+        ExportError: it is not installed.
+    """
+    try:
+        from ai_edge_litert import interpreter
+    except ImportError:
+        raise ExportError("TensorFlow Lite files are read back with a package: pip install ai-edge-litert") from None
+    return interpreter
+
+
+def open_interpreter(path: Path, threads: int, **options: Any) -> Any:
+    """Return an interpreter of a file; 0 threads for as many as it likes."""
+    return require_litert().Interpreter(str(path), num_threads=threads or None, **options)
+
+
+def stored_in_tflite(path: Path) -> list[StoredWeight]:
+    """Return the constants of a file; integers as the numbers they stand for."""
+    plain = require_litert().OpResolverType.BUILTIN_WITHOUT_DEFAULT_DELEGATES
+    interpreter = open_interpreter(path, 1, experimental_op_resolver_type=plain)
+    interpreter.allocate_tensors()
+    details = {tensor["index"]: tensor for tensor in interpreter.get_tensor_details()}
+    operations = interpreter._get_ops_details()
+    made = {index for operation in operations for index in operation["outputs"]}
+    made |= {tensor["index"] for tensor in interpreter.get_input_details()}
+    found = []
+    for index, tensor in details.items():
+        constant = tensor["name"] and index not in made and len(tensor["shape"])
+        if not constant or tensor["dtype"] not in (np.float32, np.int8, np.uint8):
+            continue
+        try:
+            array = interpreter.get_tensor(index)
+        except ValueError:  # memory for results, not a constant
+            continue
+        array, size = _dense(tensor, array), array.nbytes
+        values = _plain(index, array, operations, interpreter, made)
+        values = dequantized_tensor(tensor, array) if values is None else values
+        computing = [operation for operation in _readers(index, operations) if operation["op_name"] in _COMPUTES]
+        data = [operation["inputs"][_data_input(operation)] for operation in computing]
+        integers = all(details[one]["dtype"] != np.float32 for one in data)
+        reads = all(_is_on_grid(one, details, operations) for one in data) if computing else None
+        stored_as = np.dtype(tensor["dtype"]).name
+        on_grid = stored_as != "float32"
+        runs = None if reads is None else on_grid and integers
+        found.append(StoredWeight(tensor["name"], values, stored_as, size, on_grid, reads, runs))
+    return found
+
+
+def _dense(tensor: dict, stored: np.ndarray) -> np.ndarray:
+    """Return a constant with its zeros; of one that is stored sparsely the interpreter gives only the rest."""
+    sparsity = tensor["sparsity_parameters"]
+    if not sparsity:
+        return stored
+    shape, order, blocks = tensor["shape"], sparsity["traversal_order"], sparsity["block_map"]
+    positions: list[tuple[int, ...]] = [()]
+    for level in sparsity["dim_metadata"]:
+        if level["format"] == 0:
+            positions = [(*before, index) for before in positions for index in range(level["dense_size"])]
+        else:
+            segments, indices = level["array_segments"], level["array_indices"]
+            ends = zip(positions, segments[:-1], segments[1:], strict=True)
+            positions = [(*before, int(index)) for before, start, end in ends for index in indices[start:end]]
+    places: np.ndarray = np.array(positions).reshape(len(positions), -1)
+    coordinates = np.zeros((len(positions), len(shape)), np.int64)
+    for level, axis in enumerate(order):
+        if axis < len(shape):
+            coordinates[:, axis] += places[:, level]
+    for level, axis in enumerate(order):
+        if axis >= len(shape):  # inside a block
+            target = blocks[axis - len(shape)]
+            coordinates[:, target] *= sparsity["dim_metadata"][level]["dense_size"]
+            coordinates[:, target] += places[:, level]
+    dense = np.zeros(shape, stored.dtype)
+    dense[tuple(coordinates.T)] = stored.reshape(-1)
+    return dense
+
+
+def _readers(index: int, operations: list[dict]) -> list[dict]:
+    """Return the operations that read a tensor, or its numbers as floats."""
+    readers = [operation for operation in operations if index in operation["inputs"]]
+    floats = [operation["outputs"][0] for operation in readers if operation["op_name"] in _FROM_INTEGERS]
+    return readers + [operation for output in floats for operation in _readers(output, operations)]
+
+
+def _is_on_grid(index: int, details: dict, operations: list[dict]) -> bool:
+    """Whether a tensor is of integers, or comes from one that is."""
+    if details[index]["dtype"] != np.float32:
+        return True
+    makers = [operation for operation in operations if index in operation["outputs"]]
+    return bool(makers) and makers[0]["op_name"] in _MOVES and _is_on_grid(makers[0]["inputs"][0], details, operations)
+
+
+def _plain(
+    index: int, array: np.ndarray, operations: list[dict], interpreter: Any, made: set[int]
+) -> np.ndarray | None:
+    """Return the floats that the graph makes of plain integers, None for a constant that is not stored so."""
+    values = array.astype(np.float32)
+    reader = _reader(index, ("SLICE", "CAST"), operations)
+    while reader is not None:
+        made_here = reader["outputs"][0]
+        reader = _reader(made_here, ("CAST", "RESHAPE", "SUB", "MUL"), operations)
+        if reader is None or reader["op_name"] == "CAST":
+            continue
+        if reader["op_name"] == "RESHAPE":
+            values = values.reshape(interpreter._get_tensor_details(reader["outputs"][0], 0)["shape"])
+            continue
+        other = interpreter.get_tensor(next(one for one in reader["inputs"] if one not in made))
+        if reader["op_name"] == "MUL":
+            return values * other
+        values = values - other
+    return None
+
+
+def _reader(index: int, kinds: Sequence[str], operations: list[dict]) -> dict | None:
+    return next((one for one in operations if index in one["inputs"] and one["op_name"] in kinds), None)
+
+
+def _data_input(operation: dict) -> int:
+    return 2 if operation["op_name"] == "TRANSPOSE_CONV" else 0
+
+
+def dequantized_tensor(tensor: dict, array: np.ndarray) -> np.ndarray:
+    """Return the floats that a tensor stands for, given its entry among the details of the interpreter."""
+    scales, zero_points = (tensor["quantization_parameters"][key] for key in ("scales", "zero_points"))
+    if not len(scales):
+        return array
+    axis = tensor["quantization_parameters"]["quantized_dimension"]
+    shape = [-1 if len(scales) > 1 and position == axis else 1 for position in range(array.ndim)]
+    return ((array.astype(np.int32) - zero_points.reshape(shape)) * scales.reshape(shape)).astype(np.float32)
