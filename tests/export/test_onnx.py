@@ -1,6 +1,5 @@
 """ONNX files: standard operations only, int8 weights and uint8 activations, the numbers of Keras in ONNX Runtime."""
 
-import os
 import sys
 from dataclasses import dataclass
 
@@ -14,7 +13,7 @@ import keras_compress as kc
 from keras_compress import ExportError
 from keras_compress._keras import keras
 from tests import zoo
-from tests.export.compare import decibels, folded_factor, one_layer
+from tests.export.compare import assert_a_failed_export_keeps_the_old_file, decibels, folded_factor, one_layer
 
 layers = keras.layers
 
@@ -388,20 +387,7 @@ def test_names_and_batch_can_be_chosen_for_a_quantized_model(tmp_path):
 
 @pytest.mark.parametrize("options", [{"opset": 30}, {"input_names": ["a", "b"]}, {"opsets": 13}, {"refuse": "replace"}])
 def test_after_a_failed_export_the_old_file_is_unchanged(options, tmp_path, monkeypatch):
-    controller, _ = zoo.compress(zoo.dense())
-    path = tmp_path / "model.onnx"
-    path.write_bytes(b"old")
-
-    def refuse(*_):
-        raise OSError("no space left")
-
-    if "refuse" in options:
-        monkeypatch.setattr(os, options["refuse"], refuse)
-        options = {}
-    with pytest.raises(ExportError):
-        controller.export_model(path, **options)
-    assert path.read_bytes() == b"old"
-    assert list(tmp_path.iterdir()) == [path]
+    assert_a_failed_export_keeps_the_old_file(tmp_path / "model.onnx", options, monkeypatch)
 
 
 def test_what_onnx_does_not_have_is_an_export_error_and_the_old_file_stays(tmp_path):

@@ -1,6 +1,5 @@
 """TensorFlow Lite files, read and run by LiteRT without its delegates: int8 operations, the numbers of Keras."""
 
-import os
 import sys
 import warnings
 
@@ -13,7 +12,7 @@ import keras_compress as kc
 from keras_compress import ExportAuditError, ExportError
 from keras_compress._keras import keras
 from tests import zoo
-from tests.export.compare import decibels, one_layer
+from tests.export.compare import assert_a_failed_export_keeps_the_old_file, decibels, one_layer
 
 layers = keras.layers
 
@@ -295,20 +294,7 @@ def test_names_and_batch_can_be_chosen(tmp_path):
     "options", [{"io_type": "int16"}, {"input_names": ["a", "b"]}, {"opset": 13}, {"refuse": "replace"}]
 )
 def test_after_a_failed_export_the_old_file_is_unchanged(options, tmp_path, monkeypatch):
-    controller, _ = zoo.compress(zoo.dense())
-    path = tmp_path / "model.tflite"
-    path.write_bytes(b"old")
-
-    def refuse(*_):
-        raise OSError("no space left")
-
-    if "refuse" in options:
-        monkeypatch.setattr(os, options["refuse"], refuse)
-        options = {}
-    with pytest.raises(ExportError):
-        controller.export_model(path, **options)
-    assert path.read_bytes() == b"old"
-    assert list(tmp_path.iterdir()) == [path]
+    assert_a_failed_export_keeps_the_old_file(tmp_path / "model.tflite", options, monkeypatch)
 
 
 def test_without_its_runtime_the_error_says_how_to_get_it(tmp_path, monkeypatch):
