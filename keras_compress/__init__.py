@@ -1,10 +1,12 @@
 """Make Keras models small and fast: quantization-aware training inside ordinary ``fit``, exported to files that really are compressed."""
 
+from keras_compress.calibration import AdaptiveRounding
 from keras_compress.callbacks import CheckpointManagerCallback, SaveBestCompressed, create_compression_callbacks
 from keras_compress.config import CompressionConfig, json_schema, register_default_init_args
 from keras_compress.controller import CompressionController, coverage, create_compressed_model
 from keras_compress.data import Dataset
 from keras_compress.errors import (
+    AccuracyTargetNotMet,
     CompressionError,
     ConfigError,
     DataError,
@@ -16,6 +18,20 @@ from keras_compress.errors import (
 from keras_compress.export import audit, benchmark, export_model
 from keras_compress.graph import register_layer_spec
 from keras_compress.plots import plot_schedule
+from keras_compress.post_training import (
+    AdvancedQuantizationParameters,
+    DropType,
+    IgnoredScope,
+    ModelType,
+    QuantizationParameters,
+    QuantizationPreset,
+    RangeEstimatorParameters,
+    Subgraph,
+    TargetDevice,
+    analyze,
+    quantize,
+    quantize_with_accuracy_control,
+)
 from keras_compress.proposals import keep_in_float
 from keras_compress.report import ExportReport, quantization_parameters
 from keras_compress.restore import restore
@@ -24,6 +40,9 @@ from keras_compress.state import TFCompressionState, TFCompressionStateLoader
 __version__ = "0.1.0"
 
 __all__ = [
+    "AccuracyTargetNotMet",
+    "AdaptiveRounding",
+    "AdvancedQuantizationParameters",
     "CheckpointManagerCallback",
     "CompressionConfig",
     "CompressionController",
@@ -31,14 +50,23 @@ __all__ = [
     "ConfigError",
     "DataError",
     "Dataset",
+    "DropType",
     "ExportAuditError",
     "ExportError",
     "ExportReport",
+    "IgnoredScope",
+    "ModelType",
+    "QuantizationParameters",
+    "QuantizationPreset",
+    "RangeEstimatorParameters",
     "SaveBestCompressed",
     "StateError",
+    "Subgraph",
     "TFCompressionState",
     "TFCompressionStateLoader",
+    "TargetDevice",
     "UnsupportedModelError",
+    "analyze",
     "audit",
     "benchmark",
     "coverage",
@@ -49,6 +77,8 @@ __all__ = [
     "keep_in_float",
     "plot_schedule",
     "quantization_parameters",
+    "quantize",
+    "quantize_with_accuracy_control",
     "register_default_init_args",
     "register_layer_spec",
     "restore",

@@ -14,6 +14,7 @@ from typing import Any
 
 import tensorflow as tf
 import tf_keras as keras
+from tensorflow.python.autograph.core.ag_ctx import ControlStatusCtx, Status
 from tensorflow.python.framework.ops import gradient_registry
 from tf_keras.src.engine.base_preprocessing_layer import PreprocessingLayer
 from tf_keras.src.engine.functional import Functional, get_network_config
@@ -30,6 +31,7 @@ __all__ = [
     "OPERATOR_LAYERS",
     "Functional",
     "PreprocessingLayer",
+    "converted",
     "deep_graphs",
     "deserialize",
     "forgotten_graphs",
@@ -99,6 +101,11 @@ def forgotten_graphs() -> Iterator[None]:
         for name in set(gradient_registry._registry) - known:
             if name.startswith("CustomGradient-"):
                 del gradient_registry._registry[name]
+
+
+def converted(call: Callable) -> Callable:
+    """Return ``call`` as Keras calls it in a traced function: Python's ``if`` and ``for`` on tensors become operations."""
+    return tf.__internal__.autograph.tf_convert(call, ControlStatusCtx(Status.ENABLED))
 
 
 def functional_config(model: Functional, describe_layer: Callable[[Any], dict]) -> dict:

@@ -26,7 +26,7 @@ from keras_compress.data import input_specs
 from keras_compress.distribution import broadcast_from_chief
 from keras_compress.errors import ConfigError
 from keras_compress.export import export_model, format_options
-from keras_compress.graph import Edit, InsertLayer, apply_edits, build, take
+from keras_compress.graph import Edit, InsertLayer, ModelSnapshot, apply_edits, build, take
 from keras_compress.graph.compilation import copy_compilation
 from keras_compress.graph.model_check import require_compressible
 from keras_compress.graph.passes.strip import strip
@@ -37,7 +37,7 @@ from keras_compress.report import CompressionStatistics, Coverage, ExportReport,
 from keras_compress.scheduler import CompressionScheduler
 from keras_compress.state import CompressionState
 
-__all__ = ["CompressionController", "coverage", "create_compressed_model"]
+__all__ = ["CompressionController", "coverage", "create_compressed_model", "uninitialized"]
 
 
 def create_compressed_model(
@@ -81,24 +81,38 @@ def create_compressed_model(
 def _create(
     model: keras.Model, config: CompressionConfig, compression_state: dict | None
 ) -> tuple[CompressionController, keras.Model]:
+    if compression_state is None:
+        controller = uninitialized(model, config)
+        controller._initialize()
+        return controller, controller.model
     snapshot = prepare(take(model), config)
-    state = None if compression_state is None else CompressionState.from_dict(compression_state)
-    if state is None:
-        edits, skipped = plan(snapshot, config)
-    else:
-        state.check_config(config.to_dict())
-        state.check_model(snapshot)
-        edits, skipped = state.edits, list(state.skipped)
+    state = CompressionState.from_dict(compression_state)
+    state.check_config(config.to_dict())
+    state.check_model(snapshot)
+    controller = _assembled(model, config, snapshot, state.edits, list(state.skipped))
+    controller.scheduler.load_state(state.scheduler)
+    return controller, controller.model
+
+
+def uninitialized(model: keras.Model, config: CompressionConfig) -> CompressionController:
+    """Return the controller of a compressed copy of ``model`` whose operations still have the numbers they are made with."""
+    snapshot = prepare(take(model), config)
+    return _assembled(model, config, snapshot, *plan(snapshot, config))
+
+
+def _assembled(
+    model: keras.Model,
+    config: CompressionConfig,
+    snapshot: ModelSnapshot,
+    edits: Sequence[Sequence[Edit]],
+    skipped: Sequence[SkippedWeight],
+) -> CompressionController:
+    """Build the model that edits of a prepared snapshot of ``model`` make, and the controller over it."""
     coverage = cover(snapshot, config, edits, skipped)
     compressed = build(apply_edits(snapshot, [edit for part in edits for edit in part]))
     compressed.output_names = list(model.output_names)  # a quantizer behind an output has a name of its own
     copy_compilation(model, compressed)
-    controller = CompressionController(compressed, config, edits, skipped, coverage)
-    if state is None:
-        controller._initialize()
-    else:
-        controller.scheduler.load_state(state.scheduler)
-    return controller, compressed
+    return CompressionController(compressed, config, edits, skipped, coverage)
 
 
 def coverage(model: keras.Model, config: CompressionConfig | dict) -> Coverage:
@@ -148,23 +162,24 @@ class CompressionController:
         self._coverage = coverage
         self._ops = [_bind(model, part) for part in self._edits]
         self.scheduler = CompressionScheduler(self._update, _final_epoch(config), _steps_per_epoch(config, model))
-        for algorithm, ops in self._parts:
+        for algorithm, ops in self.parts:
             if type(algorithm).loss is not CompressionAlgorithm.loss:
                 model.add_loss(partial(algorithm.loss, ops))
 
     @property
-    def _parts(self) -> list[tuple[CompressionAlgorithm, list[BoundOp]]]:
+    def parts(self) -> list[tuple[CompressionAlgorithm, list[BoundOp]]]:
+        """Every algorithm of the configuration with the operations it made."""
         return list(zip(self.config.compression, self._ops, strict=True))
 
     def _initialize(self) -> None:
         """Give all operations their first numbers: masks first, quantizers last, as they are applied to a weight."""
-        parts = sorted(self._parts, key=lambda part: part[0].weight_stage)
+        parts = sorted(self.parts, key=lambda part: part[0].weight_stage)
         changed = [part[0] for part in parts if part[0].initialize(part[1], self.model, self.config.init_data)]
         self._adapt_batch_norm(changed)
         self.distributed()
 
     def _update(self, position: Position) -> None:
-        changed = [algorithm for algorithm, ops in self._parts if algorithm.update(ops, position)]
+        changed = [algorithm for algorithm, ops in self.parts if algorithm.update(ops, position)]
         self._adapt_batch_norm([algorithm for algorithm in changed if algorithm.batch_norm_adaptation.on_level_change])
 
     def _adapt_batch_norm(self, algorithms: Sequence[CompressionAlgorithm]) -> None:
@@ -207,7 +222,7 @@ class CompressionController:
             algorithm.freeze(ops, freeze)
 
     def _parts_with_level(self) -> list[tuple[LeveledAlgorithm, list[BoundOp]]]:
-        parts = [(algorithm, ops) for algorithm, ops in self._parts if isinstance(algorithm, LeveledAlgorithm)]
+        parts = [(algorithm, ops) for algorithm, ops in self.parts if isinstance(algorithm, LeveledAlgorithm)]
         if not parts:
             able = sorted(name for name, kind in registered_algorithms().items() if issubclass(kind, LeveledAlgorithm))
             raise ConfigError(
@@ -218,7 +233,7 @@ class CompressionController:
 
     def loss(self) -> tf.Tensor:
         """Return the sum of what the algorithms add to the loss, a float32 scalar; for training loops of one's own."""
-        losses = [loss for algorithm, ops in self._parts if (loss := algorithm.loss(ops)) is not None]
+        losses = [loss for algorithm, ops in self.parts if (loss := algorithm.loss(ops)) is not None]
         return tf.add_n(losses) if losses else tf.constant(0.0)
 
     def statistics(self, quickly_collected_only: bool = False) -> CompressionStatistics:
@@ -233,17 +248,17 @@ class CompressionController:
 
     def algorithm_statistics(self) -> dict[str, dict[str, float]]:
         """Return the numbers each algorithm reports, by its name; cheap enough for every epoch."""
-        return {algorithm.name: algorithm.statistics(ops) for algorithm, ops in self._parts}
+        return {algorithm.name: algorithm.statistics(ops) for algorithm, ops in self.parts}
 
     def compression_stage(self) -> CompressionStage:
         """Return how far compression has come over all algorithms."""
-        stages = {algorithm.stage(ops, self.scheduler.position) for algorithm, ops in self._parts}
+        stages = {algorithm.stage(ops, self.scheduler.position) for algorithm, ops in self.parts}
         return stages.pop() if len(stages) == 1 else CompressionStage.PARTIALLY_COMPRESSED
 
     @property
     def compression_rate(self) -> float | None:
         """The share of weights removed, in [0, 1]; None if no algorithm removes any."""
-        rates = [rate for algorithm, ops in self._parts if (rate := algorithm.compression_rate(ops)) is not None]
+        rates = [rate for algorithm, ops in self.parts if (rate := algorithm.compression_rate(ops)) is not None]
         return max(rates) if rates else None
 
     @compression_rate.setter

@@ -68,8 +68,8 @@ class Dataset:
     """
 
     def __init__(self, source: Any, transform_func: Callable[[Any], Any] | None = None):
-        self._source = source
-        self._transform = transform_func
+        self.source = source
+        self.transform_func = transform_func
         self._replay: _Replay | None = _Replay(source) if isinstance(source, Iterator) else None
 
     def batches(self, specs: Sequence[InputSpec], batch_size: int = 32, limit: int | None = None) -> Iterator[Batch]:
@@ -108,23 +108,37 @@ class Dataset:
 
     def number_of_batches(self, specs: Sequence[InputSpec]) -> int | None:
         """Return how many batches the source itself has, where it knows: a batched tf.data.Dataset or a Sequence."""
-        if isinstance(self._source, tf.data.Dataset):
-            count = int(self._source.cardinality().numpy())
-            first = tf.nest.flatten(self._source.element_spec)[0].shape.rank
+        if isinstance(self.source, tf.data.Dataset):
+            count = int(self.source.cardinality().numpy())
+            first = tf.nest.flatten(self.source.element_spec)[0].shape.rank
             batched = first is None or first > min(len(spec.shape) for spec in specs)
-            return count if count > 0 and batched and self._transform is None else None
-        if isinstance(self._source, keras.utils.Sequence):
-            return len(self._source)
+            return count if count > 0 and batched and self.transform_func is None else None
+        if isinstance(self.source, keras.utils.Sequence):
+            return len(self.source)
         return None
+
+    def get_data(self, indices: Iterable[int] | None = None) -> Iterator[Any]:
+        """Yield the elements of the source as they are, those at ``indices`` if any are given, in ascending order."""
+        wanted = None if indices is None else set(indices)
+        for index, element in enumerate(self._elements(())):
+            if wanted is None or index in wanted:
+                yield element
+
+    def get_inference_data(self, indices: Iterable[int] | None = None) -> Iterator[Any]:
+        """Yield the elements as a model gets them, ``transform_func`` applied."""
+        return (
+            element if self.transform_func is None else self.transform_func(element)
+            for element in self.get_data(indices)
+        )
 
     def _inputs(self, specs: Sequence[InputSpec]) -> Iterator[list[np.ndarray]]:
         for element in self._elements(specs):
-            if self._transform is not None:
-                element = self._transform(element)
+            if self.transform_func is not None:
+                element = self.transform_func(element)
             yield _checked(_arrange(element, specs), specs)
 
     def _elements(self, specs: Sequence[InputSpec]) -> Iterator[Any]:
-        source = self._source
+        source = self.source
         if self._replay is not None:
             return iter(self._replay)
         if isinstance(source, list) and not _is_one_element(source, specs):
@@ -169,6 +183,8 @@ def _holds_arrays(value: Any) -> bool:
 
 def _is_one_element(source: list, specs: Sequence[InputSpec]) -> bool:
     """Whether a list is all data at once, ``[inputs, targets]`` or one array per input, and not a list of elements."""
+    if not specs:
+        return False
     if _fits_together(source, specs):
         return True
     return (

@@ -5,8 +5,10 @@ from __future__ import annotations
 import difflib
 import reprlib
 from collections.abc import Iterable
+from typing import Any
 
 __all__ = [
+    "AccuracyTargetNotMet",
     "CompressionError",
     "ConfigError",
     "DataError",
@@ -45,6 +47,20 @@ class ExportError(CompressionError, RuntimeError):
 
 class ExportAuditError(ExportError):
     """An exported file does not hold what it should; the message names every weight that is not compressed."""
+
+
+class AccuracyTargetNotMet(CompressionError, RuntimeError):  # noqa: N818  what happened, in words
+    """No quantized model was found whose accuracy drops as little as was asked for.
+
+    Attributes:
+        model: the best one that was found, a compressed Keras model.
+        report: the :class:`~keras_compress.post_training.AccuracyReport` of the search.
+    """
+
+    def __init__(self, message: str, model: Any, report: Any):
+        super().__init__(message)
+        self.model = model
+        self.report = report
 
 
 def nearest(name: str, candidates: Iterable[str], count: int = 3) -> list[str]:

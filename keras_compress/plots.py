@@ -1,7 +1,9 @@
-"""Plots of a configuration. They need matplotlib, which the package does not install by itself."""
+"""Plots. They need matplotlib, which the package does not install by itself."""
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -10,7 +12,7 @@ from keras_compress.algorithms import LeveledAlgorithm
 from keras_compress.config import CompressionConfig
 from keras_compress.errors import CompressionError, ConfigError
 
-__all__ = ["plot_schedule"]
+__all__ = ["plot_schedule", "plot_sensitivity"]
 
 
 def plot_schedule(config: CompressionConfig | dict, epochs: int | None = None, axes: Any = None) -> Any:
@@ -36,10 +38,7 @@ def plot_schedule(config: CompressionConfig | dict, epochs: int | None = None, a
         raise ConfigError(
             f"Nothing to draw. Expected: an algorithm with a level, such as 'magnitude_sparsity'. Received: {names}."
         )
-    try:
-        from matplotlib import pyplot
-    except ImportError:
-        raise CompressionError("plot_schedule needs matplotlib: pip install matplotlib") from None
+    pyplot = _pyplot("plot_schedule")
     if epochs is None:
         ends = [algorithm.final_epoch() for algorithm in scheduled]
         epochs = max(2, *(round(1.1 * end) + 1 if end is not None else 20 for end in ends))
@@ -51,3 +50,41 @@ def plot_schedule(config: CompressionConfig | dict, epochs: int | None = None, a
     axes.legend()
     axes.grid(alpha=0.3)
     return axes
+
+
+def plot_sensitivity(names: Sequence[str], ratios: Sequence[float], title: str, path: str | Path | None = None) -> Any:
+    """Draw a bar for each layer, as long as its ratio of signal to error, the first on top.
+
+    Args:
+        names: of the layers.
+        ratios: in dB; a layer without error gets no bar.
+        title: of the picture.
+        path: where to save the picture. Default: nowhere.
+
+    Returns:
+        The axes.
+
+    Raises:
+        CompressionError: matplotlib is missing.
+    """
+    pyplot = _pyplot("A bar chart")
+    axes = pyplot.subplots(figsize=(8, 1.5 + 0.25 * len(names)))[1]
+    positions = np.arange(len(names))
+    axes.barh(positions, [ratio if np.isfinite(ratio) else 0.0 for ratio in ratios])
+    axes.set_yticks(positions, names)
+    axes.invert_yaxis()
+    axes.set(xlabel="signal to quantization error in dB; short is bad", title=title)
+    axes.grid(axis="x", alpha=0.3)
+    axes.figure.tight_layout()
+    if path is not None:
+        Path(path).parent.mkdir(parents=True, exist_ok=True)
+        axes.figure.savefig(path)
+    return axes
+
+
+def _pyplot(who: str) -> Any:
+    try:
+        from matplotlib import pyplot
+    except ImportError:
+        raise CompressionError(f"{who} needs matplotlib: pip install matplotlib") from None
+    return pyplot

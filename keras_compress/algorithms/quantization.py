@@ -28,11 +28,12 @@ from keras_compress.algorithms.base import (
 from keras_compress.algorithms.scope import matches, matching
 from keras_compress.algorithms.weight_planning import CompressibleWeight, plan_weights
 from keras_compress.calibration import (
+    ActivationRanges,
     BatchNormAdaptation,
     Measurement,
     RangeInitializer,
-    calibrate_activations,
     calibrate_weight,
+    observe,
 )
 from keras_compress.data import Dataset
 from keras_compress.errors import ConfigError
@@ -290,25 +291,38 @@ class Quantization(CompressionAlgorithm):
         return RangeInitializer()
 
     def initialize(self, ops: Sequence[BoundOp], model: keras.Model, data: Dataset | None) -> bool:
-        activations: dict[FakeQuantize, Measurement] = {}
-        for bound in ops:
-            if bound.variable is not None:
-                initializer = self._range_initializer("weights", bound.layer)
-                calibrate_weight(bound.op, bound.variable.numpy(), initializer)
-            else:
-                initializer = self._range_initializer("activations", bound.sources[0])
-                activations[bound.op] = Measurement(initializer, len(bound.sources))
-        measured = {op: how for op, how in activations.items() if how.initializer.num_init_samples}
-        unmeasured = len(activations) if data is None else len(activations) - len(measured)
+        self.calibrate_weights(ops)
+        ranges, unmeasured = self.activation_ranges(ops)
+        if data is None:
+            unmeasured = sum(1 for bound in ops if bound.variable is None)
+        elif ranges.samples:
+            observe(model, [ranges], data, "calibration")
+            ranges.assign()
         if unmeasured:
             warnings.warn(
                 f"{unmeasured} activation quantizers have no measured range, because no data were given. Pass some: "
                 'config = kc.register_default_init_args(config, train_dataset), with "num_init_samples" above 0.',
                 stacklevel=2,
             )
-        if measured and data is not None:
-            calibrate_activations(model, measured, [bound.op for bound in ops], data)
         return True
+
+    def calibrate_weights(self, ops: Sequence[BoundOp]) -> None:
+        """Set the ranges of all weight quantizers from the weights."""
+        for bound in ops:
+            if bound.variable is not None:
+                calibrate_weight(bound.op, bound.variable.numpy(), self._range_initializer("weights", bound.layer))
+
+    def activation_ranges(self, ops: Sequence[BoundOp]) -> tuple[ActivationRanges, int]:
+        """Return what measures the ranges of activation quantizers in a pass over data, and how many are not to be measured."""
+        initializers = {
+            bound.op: (self._range_initializer("activations", bound.sources[0]), len(bound.sources))
+            for bound in ops
+            if bound.variable is None
+        }
+        measured = {
+            op: Measurement(how, tensors) for op, (how, tensors) in initializers.items() if how.num_init_samples
+        }
+        return ActivationRanges(measured, [bound.op for bound in ops]), len(initializers) - len(measured)
 
     @property
     def batch_norm_adaptation(self) -> BatchNormAdaptation:

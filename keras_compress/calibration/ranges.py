@@ -14,20 +14,28 @@ from typing import Literal
 import numpy as np
 import tensorflow as tf
 from pydantic import Field, model_validator
-from tqdm import tqdm
 
-from keras_compress._keras import forgotten_graphs, keras
-from keras_compress.calibration.range_estimators import ESTIMATORS, RangeEstimator
-from keras_compress.data import Dataset, input_specs, pack_inputs, tensor_specs
+from keras_compress._keras import keras
+from keras_compress.calibration.data_pass import Rows, observe
+from keras_compress.calibration.range_estimators import ESTIMATORS, WEIGHT_ESTIMATORS, RangeEstimator
+from keras_compress.data import Dataset
 from keras_compress.graph.variables import sublayers
 from keras_compress.layers import FakeQuantize, ObservableOp, observing
 from keras_compress.settings import Settings
 
-__all__ = ["Measurement", "RangeInitializer", "RangeParams", "calibrate_activations", "calibrate_weight", "observable"]
+__all__ = [
+    "ActivationRanges",
+    "Measurement",
+    "RangeInitializer",
+    "RangeParams",
+    "calibrate_activations",
+    "calibrate_weight",
+    "observable",
+]
 
-CALIBRATION_BATCH = 32
-
-RangeType = Literal["mixed_min_max", "min_max", "mean_min_max", "threesigma", "percentile", "mean_percentile"]
+RangeType = Literal[
+    "mixed_min_max", "min_max", "mean_min_max", "threesigma", "percentile", "mean_percentile", "mse", "entropy"
+]
 
 
 class RangeParams(Settings):
@@ -50,8 +58,9 @@ class RangeInitializer(Settings):
 
     Attributes:
         type: ``mixed_min_max`` (default; for activations with one range ``mean_min_max`` if a sample has at least
-            1,024 values, whose extremes are outliers then, and ``min_max`` in all other cases), ``min_max``, ``mean_min_max``, ``threesigma``, ``percentile``,
-            ``mean_percentile``.
+            1,024 values, whose extremes are outliers then, and ``min_max`` in all other cases), ``min_max``,
+            ``mean_min_max``, ``threesigma``, ``percentile``, ``mean_percentile``, ``mse`` (the range whose error of
+            quantization is least), ``entropy`` (the range whose grid tells most about the distribution).
         num_init_samples: samples of the data to measure activations on, 256 by default; 0 leaves ranges unmeasured.
         params: percentiles.
     """
@@ -60,21 +69,25 @@ class RangeInitializer(Settings):
     num_init_samples: int = Field(256, ge=0)
     params: RangeParams = RangeParams()
 
-    def estimator(self, channels: int, *, of_weights: bool) -> RangeEstimator:
-        """Return a new estimator for ``channels`` ranges."""
-        name: str = self.type
-        if name == "mixed_min_max" and (of_weights or channels > 1):
-            name = "min_max"
-        if name == "percentile" and of_weights:
-            name = "mean_percentile"  # exact, and the same thing for a single sample
-        params = self.params
-        return ESTIMATORS[name](channels, low_percentile=params.min_percentile, high_percentile=params.max_percentile)
+    def estimator(self, channels: int, *, of_weights: bool, quantizer: ObservableOp | None = None) -> RangeEstimator:
+        """Return a new estimator for ``channels`` ranges of an operation.
+
+        Raises:
+            ConfigError: the type looks at the grid of a quantizer, and the operation is none.
+        """
+        estimators = WEIGHT_ESTIMATORS if of_weights else ESTIMATORS
+        return estimators["min_max" if self.type == "mixed_min_max" and channels > 1 else self.type](
+            channels,
+            low_percentile=self.params.min_percentile,
+            high_percentile=self.params.max_percentile,
+            quantizer=quantizer if isinstance(quantizer, FakeQuantize) else None,
+        )
 
 
 def calibrate_weight(quantizer: FakeQuantize, weight: np.ndarray, initializer: RangeInitializer) -> None:
     """Set the range of a weight quantizer from the weight."""
     shape = quantizer.range_shape(weight.shape)
-    estimator = initializer.estimator(math.prod(shape), of_weights=True)
+    estimator = initializer.estimator(math.prod(shape), of_weights=True, quantizer=quantizer)
     estimator.update(_arranged(tf.constant(weight[np.newaxis], tf.float32), shape))
     low, high = estimator.usable_range()
     quantizer.set_range(low.reshape(shape), high.reshape(shape))
@@ -96,39 +109,43 @@ def calibrate_activations(
 ) -> None:
     """Set the ranges of activation quantizers in one pass over the data.
 
-    A quantizer that several tensors share gets a range that holds the ranges of all of them.
-
     Args:
         model: the model the quantizers lie in.
         measurements: for each quantizer to calibrate, how.
         all_quantizers: every quantizer of the model; all are switched off during the pass.
         data: at least as many samples as the initializers ask for are read, if there are as many.
     """
-    observers = {quantizer: _Observer(quantizer, measurement) for quantizer, measurement in measurements.items()}
-    limit = max(measurement.initializer.num_init_samples for measurement in measurements.values())
-    specs = input_specs(model)
-    with (
-        forgotten_graphs(),
-        observing(observers, all_quantizers),
-        tqdm(total=limit, desc="calibration", unit="sample", leave=False, disable=None) as bar,
-    ):
+    ranges = ActivationRanges(measurements, all_quantizers)
+    observe(model, [ranges], data, "calibration")
+    ranges.assign()
 
-        def pass_through(inputs, samples, seen):
-            for observer in observers.values():
-                observer.begin(tf.shape(inputs[0])[0], samples, seen)
-            model(pack_inputs(model, inputs), training=False)
 
-        number = tf.TensorSpec([], tf.int32)
-        observe = tf.function(pass_through).get_concrete_function(tensor_specs(specs), number, number)
+class ActivationRanges:
+    """Measures the ranges of activation quantizers during a pass over data; see :class:`~.data_pass.DataObserver`.
 
-        seen = 0
-        for batch in data.batches(specs, CALIBRATION_BATCH, limit):
-            inputs = tuple(tf.constant(array, spec.dtype) for array, spec in zip(batch.inputs, specs, strict=True))
-            observe(inputs, tf.constant(batch.samples), tf.constant(seen))
-            seen += batch.samples
-            bar.update(batch.samples)
-    for quantizer, observer in observers.items():
-        quantizer.set_range(*observer.range())
+    A quantizer that several tensors share gets a range that holds the ranges of all of them.
+
+    Args:
+        measurements: for each quantizer to calibrate, how.
+        all_quantizers: every quantizer of the model; all are switched off during the pass.
+    """
+
+    def __init__(self, measurements: Mapping[ObservableOp, Measurement], all_quantizers: Iterable[ObservableOp]):
+        self._observers = {quantizer: _Observer(quantizer, how) for quantizer, how in measurements.items()}
+        self._all_quantizers = list(all_quantizers)
+        self.samples = max((how.initializer.num_init_samples for how in measurements.values()), default=0)
+
+    def attached(self):
+        return observing(self._observers, self._all_quantizers)
+
+    def begin(self, rows: Rows) -> None:
+        for observer in self._observers.values():
+            observer.begin(rows)
+
+    def assign(self) -> None:
+        """Set the ranges to what was measured."""
+        for quantizer, observer in self._observers.items():
+            quantizer.set_range(*observer.range())
 
 
 def observable(model: keras.Model) -> list[ObservableOp]:
@@ -150,21 +167,17 @@ class _Observer:
             for _ in range(measurement.tensors)
         ]
 
-    def begin(self, batch_size: tf.Tensor, samples: tf.Tensor, seen: tf.Tensor) -> None:
-        """Note the size of the batch that is traced, how many of its rows count, and how many came before."""
-        self._batch_size = batch_size
-        self._samples = tf.maximum(tf.minimum(samples, self._limit - seen), 0)
+    def begin(self, rows: Rows) -> None:
+        self._rows = rows
+        self._counted = rows.counted(self._limit)
         self._calls = 0
 
     @tf.autograph.experimental.do_not_convert
     def __call__(self, tensor: tf.Tensor) -> None:
         estimator = self._estimators[self._calls % len(self._estimators)]
         self._calls += 1
-        size = tf.shape(tensor)[0]
-        by_sample = size % self._batch_size == 0  # else the first axis is not the batch: take all of it
-        rows = tf.where(by_sample, size // self._batch_size * self._samples, size)
         values = _arranged(tf.cast(tensor, tf.float32), self._shape)
-        estimator.update(values[:rows])
+        estimator.update(self._rows.of(values, self._counted))
 
     def range(self) -> tuple[np.ndarray, np.ndarray]:
         """Return the ends of the range that holds what every estimator found."""

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
@@ -77,6 +78,7 @@ class Format:
         passes: rewritings that change weights before they are stored, in order.
         integers: whether the format has a place for integers; else weights stay float32 numbers on their grids.
         keeps_quantizers: whether quantizers of activations are in the file.
+        open: returns the object of the runtime that users run the file with; None where there is no such runtime.
     """
 
     name: str
@@ -87,6 +89,7 @@ class Format:
     passes: tuple[Callable[[ModelSnapshot], ModelSnapshot], ...] = ()
     integers: bool = True
     keeps_quantizers: bool = True
+    open: Callable[[Path, int], Any] | None = None
 
     def size(self, path: Path) -> int:
         """Return the bytes of all files that an exported model consists of."""

@@ -127,14 +127,19 @@ def _stored_weights(path: Path) -> list[StoredWeight]:
     return stored_in_onnx(onnx.load(path), path)
 
 
-def _load(path: Path, names: TensorNames | None, threads: int) -> Run:
+def _open(path: Path, threads: int) -> Any:
+    """Return the ``onnxruntime.InferenceSession`` of a file on the CPU."""
     try:
         import onnxruntime
     except ImportError:
         raise ExportError("Running ONNX files needs a package: pip install onnxruntime") from None
     options = onnxruntime.SessionOptions()
     options.intra_op_num_threads = threads
-    session = onnxruntime.InferenceSession(str(path), options, providers=["CPUExecutionProvider"])
+    return onnxruntime.InferenceSession(str(path), options, providers=["CPUExecutionProvider"])
+
+
+def _load(path: Path, names: TensorNames | None, threads: int) -> Run:
+    session = _open(path, threads)
     inputs = names.inputs if names else [value.name for value in session.get_inputs()]
 
     def run(arrays: Sequence[np.ndarray]) -> list[np.ndarray]:
@@ -144,4 +149,4 @@ def _load(path: Path, names: TensorNames | None, threads: int) -> Run:
     return in_batches_of(size, run) if isinstance(size, int) else run
 
 
-FORMAT = Format("onnx", ".onnx", export_onnx, _stored_weights, _load, passes=(fold_batch_norm,))
+FORMAT = Format("onnx", ".onnx", export_onnx, _stored_weights, _load, passes=(fold_batch_norm,), open=_open)

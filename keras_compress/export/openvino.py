@@ -122,7 +122,8 @@ def _stored_weights(path: Path) -> list[StoredWeight]:
     return stored_in_openvino(openvino.Core().read_model(path))
 
 
-def _load(path: Path, names: TensorNames | None, threads: int) -> Run:
+def _open(path: Path, threads: int) -> Any:
+    """Return the ``openvino.CompiledModel`` of a file on the CPU."""
     try:
         import openvino
     except ImportError:
@@ -130,7 +131,11 @@ def _load(path: Path, names: TensorNames | None, threads: int) -> Run:
     options: dict[str, Any] = {"INFERENCE_PRECISION_HINT": "f32", "PERFORMANCE_HINT": "LATENCY"}
     if threads:
         options["INFERENCE_NUM_THREADS"] = threads
-    compiled = openvino.Core().compile_model(path, "CPU", options)
+    return openvino.Core().compile_model(path, "CPU", options)
+
+
+def _load(path: Path, names: TensorNames | None, threads: int) -> Run:
+    compiled = _open(path, threads)
     inputs = _ports(compiled.inputs, names.inputs) if names else compiled.inputs
     outputs = _ports(compiled.outputs, names.outputs) if names else compiled.outputs
 
@@ -152,4 +157,4 @@ def _ports(ports: Sequence[Any], names: Sequence[str]) -> list[Any]:
     return [by_name[name] if name in by_name else unnamed.pop(0) for name in names]
 
 
-FORMAT = Format("openvino", ".xml", export_openvino, _stored_weights, _load)
+FORMAT = Format("openvino", ".xml", export_openvino, _stored_weights, _load, open=_open)

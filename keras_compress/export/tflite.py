@@ -144,5 +144,11 @@ def _quantized(tensor: dict, array: np.ndarray) -> np.ndarray:
 
 
 FORMAT = Format(
-    "tflite", ".tflite", export_tflite, stored_in_tflite, _load, passes=(fold_batch_norm, dense_to_convolution)
+    "tflite",
+    ".tflite",
+    export_tflite,
+    stored_in_tflite,
+    _load,
+    passes=(fold_batch_norm, dense_to_convolution),
+    open=open_interpreter,
 )

@@ -5,10 +5,11 @@ Borders of nested models are crossed: what matters is the way of the data.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Iterable, Iterator
 
 from keras_compress.graph.layer_specs import LayerRole
 from keras_compress.graph.view import GraphNode, ModelGraph, TensorRef
+from keras_compress.graph.ways_back import sources_of, walk_back
 
 __all__ = ["first_compute_layers", "last_compute_layers", "shortcut_layers"]
 
@@ -60,7 +61,7 @@ def _sees_input(graph: ModelGraph, node: GraphNode) -> bool:
     """Whether there is a way back from a node to an input of the model without a layer with weights on it."""
     return any(
         tensor.layer in graph.model_inputs
-        for tensor in _walk_back(graph, node.inputs, lambda producer: not _computes(producer))
+        for tensor in walk_back(graph, node.inputs, lambda producer: not _computes(producer))
     )
 
 
@@ -70,22 +71,8 @@ def _computing_before(graph: ModelGraph, tensors: Iterable[TensorRef], behind: f
     def counts(node: GraphNode) -> bool:
         return _computes(node) and node.class_name not in behind
 
-    reached = _walk_back(graph, tensors, lambda producer: not counts(producer))
+    reached = walk_back(graph, tensors, lambda producer: not counts(producer))
     return {tensor.layer for tensor in reached if counts(graph.producer(tensor))}
-
-
-def _walk_back(
-    graph: ModelGraph, tensors: Iterable[TensorRef], goes_on: Callable[[GraphNode], bool]
-) -> list[TensorRef]:
-    """Return every tensor on the ways back from ``tensors``, up to those whose producers end the way."""
-    reached = list(dict.fromkeys(tensors))
-    seen = set(reached)
-    for tensor in reached:
-        if goes_on(graph.producer(tensor)):
-            fresh = [source for source in _sources(graph, tensor) if source not in seen]
-            seen.update(fresh)
-            reached += fresh
-    return reached
 
 
 def _way_back(graph: ModelGraph, tensor: TensorRef) -> Iterator[tuple[TensorRef, tuple[str, ...]]]:
@@ -96,21 +83,7 @@ def _way_back(graph: ModelGraph, tensor: TensorRef) -> Iterator[tuple[TensorRef,
         node = graph.producer(tensor)
         if _computes(node):
             layers = (*layers, node.ref.layer)
-        sources = _sources(graph, tensor)
+        sources = sources_of(graph, tensor)
         if len(sources) != 1:
             return
         tensor = sources[0]
-
-
-def _sources(graph: ModelGraph, tensor: TensorRef) -> list[TensorRef]:
-    """Return the tensors that ``tensor`` is made from: inside a nested model those of its outputs, then of its calls."""
-    node = graph.producer(tensor)
-    inside = graph.outputs(node.ref.layer + "/")
-    if inside:
-        return inside
-    outer = node.scope[:-1]
-    if node.ref.layer not in graph.nested_inputs.get(outer, ()):
-        return list(node.inputs)
-    position = graph.nested_inputs[outer].index(node.ref.layer)
-    calls = [call for call in graph.nodes.values() if call.ref.layer == outer]
-    return [call.inputs[position] for call in calls if position < len(call.inputs)]

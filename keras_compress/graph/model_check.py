@@ -9,7 +9,7 @@ from keras_compress.errors import UnsupportedModelError
 from keras_compress.graph.variables import leaf_layers
 from keras_compress.layers import CompressedLayer, WeightOp
 
-__all__ = ["require_compressible"]
+__all__ = ["first_compressed_layer", "require_compressible"]
 
 
 def require_compressible(model: Any) -> None:
@@ -34,9 +34,15 @@ def require_compressible(model: Any) -> None:
             f"The model '{model.name}' is not built, so its weights do not exist yet. Expected: a built model. Call "
             "model.build(input_shape), or start it with keras.Input(shape)."
         )
-    for path, layer in leaf_layers(model):
-        if isinstance(layer, (CompressedLayer, WeightOp)):
-            raise UnsupportedModelError(
-                f"The model '{model.name}' is already compressed: see layer '{path}'. Expected: an uncompressed model. List "
-                "all algorithms in one configuration, or take a plain model with controller.strip()."
-            )
+    path = first_compressed_layer(model)
+    if path is not None:
+        raise UnsupportedModelError(
+            f"The model '{model.name}' is already compressed: see layer '{path}'. Expected: an uncompressed model. List "
+            "all algorithms in one configuration, or take a plain model with controller.strip()."
+        )
+
+
+def first_compressed_layer(model: keras.Model) -> str | None:
+    """Return the path of a layer that compression made, None if there is none."""
+    compressed = (path for path, layer in leaf_layers(model) if isinstance(layer, (CompressedLayer, WeightOp)))
+    return next(compressed, None)

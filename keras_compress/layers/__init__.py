@@ -5,7 +5,7 @@ from keras_compress.layers.compressed_layer import CompressedLayer, weight_owner
 from keras_compress.layers.fake_quantize import AsymmetricFakeQuantize, FakeQuantize, SymmetricFakeQuantize
 from keras_compress.layers.fixed_fake_quantize import FixedFakeQuantize
 from keras_compress.layers.fixed_threshold import FixedThreshold
-from keras_compress.layers.observable_op import ObservableOp, observing
+from keras_compress.layers.observable_op import ObservableOp, observing, switched
 from keras_compress.layers.pointwise_dense import PointwiseDense
 from keras_compress.layers.sparsity_mask import BinaryMask, SparsityMask
 from keras_compress.layers.stochastic_gate import StochasticGate
@@ -29,5 +29,6 @@ __all__ = [
     "SymmetricFakeQuantize",
     "WeightOp",
     "observing",
+    "switched",
     "weight_owner",
 ]

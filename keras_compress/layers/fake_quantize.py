@@ -98,6 +98,23 @@ class FakeQuantize(ObservableOp):
     def range(self) -> tuple[tf.Tensor, tf.Tensor]:
         """Return the lowest and highest level, shaped as :meth:`range_shape`, differentiable."""
 
+    @abstractmethod
+    def covered(self, low: np.ndarray, high: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+        """Return the :meth:`range` that ``set_range(low, high)`` would lead to, and change nothing.
+
+        Args:
+            low, high: extremes, one per range or several such in a row. Each counts on its own, but for what all ranges
+                share: the sign, and the range in place of one that is all zero.
+
+        Returns:
+            The lowest and highest level as float32, shaped as ``low``.
+
+        Example:
+            >>> low, high = SymmetricFakeQuantize(narrow_range=True).covered(np.float32([-1.0, 0.0]), np.float32([0.5, 3.0]))
+            >>> low.tolist(), high.tolist()
+            ([-1.0, -3.0], [1.0, 3.0])
+        """
+
     def integer_range(self) -> tuple[np.ndarray, np.ndarray]:
         """Return ``(scale, zero_point)``: the grid is ``scale * (q - zero_point)`` for ``q`` from 0 upwards.
 
@@ -169,10 +186,21 @@ class SymmetricFakeQuantize(FakeQuantize):
         q_min, q_max = symmetric_bounds(self.grid_bits, signed=True, narrow_range=self.narrow_range)
         return high * (self.signed * (q_min / q_max)), high
 
+    def covered(self, low, high):
+        scale, signed = self._measured(low, high)
+        q_min, q_max = symmetric_bounds(self.grid_bits, signed=True, narrow_range=self.narrow_range)
+        return scale * np.float32(signed * (q_min / q_max)), scale
+
     def set_range(self, low, high):
-        if self.force_signed is None and not self.narrow_range:
-            self.signed.assign(float(np.any(low < 0)))
-        self.scale.assign(_without_zeros(np.maximum(np.abs(low), np.abs(high))))
+        scale, signed = self._measured(low, high)
+        self.scale.assign(scale)
+        self.signed.assign(float(signed))
+
+    def _measured(self, low: np.ndarray, high: np.ndarray) -> tuple[np.ndarray, bool]:
+        """Return the scale, and whether negative values are represented."""
+        decided_by_data = self.force_signed is None and not self.narrow_range
+        signed = bool(np.any(low < 0)) if decided_by_data else self.force_signed is not False
+        return _without_zeros(np.maximum(np.abs(low), np.abs(high))), signed
 
     def get_config(self) -> dict:
         return {**super().get_config(), "signed": self.force_signed}
@@ -206,11 +234,21 @@ class AsymmetricFakeQuantize(FakeQuantize):
         high = tf.maximum(self.range_min, self.range_max)
         return tune_range(low, high, self.grid_bits)
 
+    def covered(self, low, high):
+        low, high = tune_range(*self._measured(low, high), self.grid_bits)
+        return low.numpy(), high.numpy()
+
     def set_range(self, low, high):
+        low, high = self._measured(low, high)
+        self.range_min.assign(low)
+        self.range_max.assign(high)
+
+    @staticmethod
+    def _measured(low: np.ndarray, high: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+        """Return the extremes with zero between them and a width above zero."""
         low, high = np.minimum(low, 0.0), np.maximum(high, 0.0)
         width = high - low
-        self.range_min.assign(low)
-        self.range_max.assign(np.where(width > 0, high, _without_zeros(width)))
+        return low, np.where(width > 0, high, _without_zeros(width))
 
 
 def _without_zeros(scale: np.ndarray) -> np.ndarray:

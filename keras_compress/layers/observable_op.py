@@ -1,4 +1,4 @@
-"""ObservableOp: an operation that can be switched off and shown the tensors it would map, so that calibration can measure them.
+"""ObservableOp: an operation that can be switched off, and shown the tensors it would map, so that they can be measured.
 
 How a range is found from what was seen is not decided here.
 """
@@ -15,7 +15,7 @@ import tensorflow as tf
 from keras_compress._keras import inferring_shapes
 from keras_compress.layers.weight_op import WeightOp
 
-__all__ = ["ObservableOp", "observing"]
+__all__ = ["ObservableOp", "observing", "switched"]
 
 
 class ObservableOp(WeightOp):
@@ -34,12 +34,16 @@ class ObservableOp(WeightOp):
         super().__init__(**kwargs)
         self.supports_masking = True
         self._observer: Callable[[tf.Tensor], None] | None = None
+        self._switch: tf.Tensor | None = None
 
     def call(self, inputs):
         if self._observer is not None:
             self._observer(inputs)
             return inputs
-        return inputs if inferring_shapes() else self.mapped(inputs)
+        if inferring_shapes():
+            return inputs
+        mapped = self.mapped(inputs)
+        return mapped if self._switch is None else tf.where(self._switch, mapped, inputs)
 
     @abstractmethod
     def mapped(self, inputs: tf.Tensor) -> tf.Tensor:
@@ -64,6 +68,18 @@ def observing(observers: Mapping[ObservableOp, Callable[[tf.Tensor], None]], ope
     finally:
         for operation in operations:
             operation._observer = None
+
+
+@contextmanager
+def switched(switches: Mapping[ObservableOp, tf.Tensor]):
+    """Let operations work only where their switch, a scalar of booleans, is on; for graphs traced inside the context."""
+    try:
+        for operation, switch in switches.items():
+            operation._switch = switch
+        yield
+    finally:
+        for operation in switches:
+            operation._switch = None
 
 
 @tf.autograph.experimental.do_not_convert

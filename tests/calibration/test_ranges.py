@@ -4,14 +4,15 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
-from keras_compress import Dataset, create_compressed_model, register_default_init_args
+from keras_compress import Dataset, create_compressed_model, json_schema, register_default_init_args
 from keras_compress._keras import keras
 from keras_compress.calibration import RangeInitializer, calibrate_weight
+from keras_compress.errors import ConfigError
 from keras_compress.graph.variables import leaf_layers
-from keras_compress.layers import AsymmetricFakeQuantize, FakeQuantize, SymmetricFakeQuantize
+from keras_compress.layers import AsymmetricFakeQuantize, BinaryActivation, FakeQuantize, SymmetricFakeQuantize
 from tests import zoo
 
-TYPES = ["mixed_min_max", "min_max", "mean_min_max", "threesigma", "percentile", "mean_percentile"]
+TYPES = ["mixed_min_max", "min_max", "mean_min_max", "threesigma", "percentile", "mean_percentile", "mse", "entropy"]
 layers = keras.layers
 
 
@@ -46,11 +47,12 @@ def test_weights_are_measured_per_channel(kind, axes):
     assert quantizer.scale.shape == largest.shape
     if kind in ("mixed_min_max", "min_max", "mean_min_max"):
         np.testing.assert_array_equal(quantizer.scale, largest)
-    elif kind != "threesigma":
+    elif kind in ("percentile", "mean_percentile"):
         low, high = np.percentile(weight, [0.1, 99.9], axis=others, keepdims=axes is not None)
         np.testing.assert_allclose(quantizer.scale, np.maximum(-low, high), rtol=1e-3)
     else:
         assert (quantizer.scale.numpy() > 0.3 * largest).all()
+        assert kind == "threesigma" or (quantizer.scale.numpy() <= largest).all()
 
 
 def test_asymmetric_weights_keep_both_ends():
@@ -177,6 +179,52 @@ def test_a_shared_range_holds_the_widest_of_the_joined_tensors(kind):
     assert float(quantizer.scale) > 9.0
 
 
+@pytest.mark.parametrize("mode", ["symmetric", "asymmetric"])
+@pytest.mark.parametrize("kind", ["mse", "entropy"])
+def test_ranges_that_fit_the_grid_are_found_for_weights_and_activations(kind, mode):
+    model = zoo.convolution()
+    x = zoo.samples(model, 80)
+    x[0, 0, 0, 0] = 1000.0  # among 64 samples of 108 values: too few to cut it off, unless there are few levels
+    settings = {"weights": {"mode": mode, "bits": 3}, "activations": {"mode": mode, "bits": 3}}
+    found = compressed(model, x, range_settings={"type": kind, "num_init_samples": 64}, **settings)
+    extremes = compressed(model, x, range_settings={"type": "min_max", "num_init_samples": 64}, **settings)
+    ours, widest = quantizers(found), quantizers(extremes)
+    assert ours.keys() == widest.keys()
+    narrower = 0
+    for path, quantizer in ours.items():
+        low, high = (end.numpy() for end in quantizer.range())
+        assert np.isfinite([low, high]).all()
+        assert (low < high).all()
+        narrower += np.sum(high - low < 0.99 * (widest[path].range()[1] - widest[path].range()[0]))
+    assert narrower
+    assert np.isfinite(found.predict(x, verbose=0)).all()
+
+
+@pytest.mark.parametrize("kind", ["mse", "entropy"])
+def test_bits_of_the_quantizer_decide_where_an_activation_is_cut_off(kind):
+    model = zoo.dense()
+    x = np.random.default_rng(0).laplace(size=(256, 4)).astype(np.float32)
+    few, many = (
+        quantizers(compressed(model, x, range_settings={"type": kind}, activations={"bits": bits}))["x_quantizer"]
+        for bits in (2, 8)
+    )
+    assert few.scale < 0.8 * many.scale
+    assert many.scale <= np.abs(x).max()
+
+
+@pytest.mark.parametrize("kind", ["mse", "entropy"])
+def test_an_operation_without_a_grid_is_refused(kind):
+    with pytest.raises(ConfigError, match=r"Expected: a quantizer\. Received: .* no grid"):
+        RangeInitializer(type=kind).estimator(3, of_weights=False, quantizer=BinaryActivation())
+
+
+@pytest.mark.parametrize("kind", TYPES)
+def test_the_schema_lists_every_type(kind):
+    choices = json_schema()["$defs"]["RangeInitializer"]["properties"]["type"]["enum"]
+    assert kind in choices
+    assert len(choices) == len(TYPES)
+
+
 def test_zero_samples_leave_the_ranges_unmeasured():
     model = zoo.dense()
     with pytest.warns(UserWarning, match="no measured range"):
@@ -200,7 +248,7 @@ def test_an_error_in_the_data_leaves_the_quantizers_on():
         yield zoo.samples(model, 40)
         raise KeyError("the user's own")
 
-    algorithm, ops = controller._parts[0]
+    algorithm, ops = controller.parts[0]
     with pytest.raises(KeyError, match="own"):
         algorithm.initialize(ops, quantized, Dataset(breaking))
     assert all(quantizer._observer is None for quantizer in quantizers(quantized).values())

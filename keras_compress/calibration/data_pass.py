@@ -1,0 +1,105 @@
+"""One pass of a model over data, in which several observers take part.
+
+The model runs in one traced graph of fixed batch size, and all observers work in that graph, so that a pass costs little
+more than a prediction however much is measured. What is observed, and what is done with it, is said by the observers.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from contextlib import AbstractContextManager, ExitStack
+from dataclasses import dataclass
+from typing import Protocol
+
+import tensorflow as tf
+from tqdm import tqdm
+
+from keras_compress._keras import forgotten_graphs, keras
+from keras_compress.data import Dataset, input_specs, pack_inputs, tensor_specs
+
+__all__ = ["CALIBRATION_BATCH", "DataObserver", "Rows", "observe"]
+
+CALIBRATION_BATCH = 32
+
+
+@dataclass(frozen=True)
+class Rows:
+    """Which rows of the batch that is traced are data; the last batch of a pass is filled up with others.
+
+    Attributes:
+        batch_size: rows of the batch.
+        samples: how many of them, from the first, are data.
+        seen: samples in the batches before. All three are int32 scalars in the traced graph.
+    """
+
+    batch_size: tf.Tensor
+    samples: tf.Tensor
+    seen: tf.Tensor
+
+    def counted(self, limit: int) -> tf.Tensor:
+        """Return how many rows count for an observer that wants ``limit`` samples in all."""
+        return tf.maximum(tf.minimum(self.samples, limit - self.seen), 0)
+
+    def of(self, tensor: tf.Tensor, counted: tf.Tensor) -> tf.Tensor:
+        """Return the rows of a tensor that belong to the first ``counted`` rows of the batch.
+
+        A tensor may have a multiple of the batch as its first axis, as inside TimeDistributed. If its first axis has
+        nothing to do with the batch, all of it is taken.
+        """
+        size = tf.shape(tensor)[0]
+        by_sample = size % self.batch_size == 0
+        return tensor[: tf.where(by_sample, size // self.batch_size * counted, size)]
+
+
+class DataObserver(Protocol):
+    """What takes part in a pass.
+
+    Attributes:
+        samples: how many samples it wants to see.
+    """
+
+    samples: int
+
+    def attached(self) -> AbstractContextManager:
+        """Return a context in which the observer sees what the model computes while it is traced."""
+        ...
+
+    def begin(self, rows: Rows) -> None:
+        """Take note of the batch that is traced; called before the model is."""
+        ...
+
+
+def observe(model: keras.Model, observers: Sequence[DataObserver], data: Dataset, description: str) -> None:
+    """Run a model over as many samples as any of the observers wants, if there are as many.
+
+    Args:
+        model: the model; it runs in inference mode.
+        observers: keep what they see in variables of their own.
+        data: the samples.
+        description: of the progress bar.
+    """
+    limit = max(observer.samples for observer in observers)
+    specs = input_specs(model)
+    with (
+        forgotten_graphs(),
+        ExitStack() as attached,
+        tqdm(total=limit, desc=description, unit="sample", leave=False, disable=None) as bar,
+    ):
+        for observer in observers:
+            attached.enter_context(observer.attached())
+
+        def pass_through(inputs, samples, seen):
+            rows = Rows(tf.shape(inputs[0])[0], samples, seen)
+            for observer in observers:
+                observer.begin(rows)
+            model(pack_inputs(model, inputs), training=False)
+
+        number = tf.TensorSpec([], tf.int32)
+        run = tf.function(pass_through).get_concrete_function(tensor_specs(specs), number, number)
+
+        seen = 0
+        for batch in data.batches(specs, CALIBRATION_BATCH, limit):
+            inputs = tuple(tf.constant(array, spec.dtype) for array, spec in zip(batch.inputs, specs, strict=True))
+            run(inputs, tf.constant(batch.samples), tf.constant(seen))
+            seen += batch.samples
+            bar.update(batch.samples)

@@ -1,0 +1,95 @@
+"""Range estimators that look at each sample and keep its ends: extremes, and means over the samples of extremes or percentiles."""
+
+from __future__ import annotations
+
+from abc import abstractmethod
+
+import numpy as np
+import tensorflow as tf
+
+from keras_compress.calibration.range_estimator import RangeEstimator
+
+__all__ = ["MeanMinMax", "MeanPercentile", "MinMax", "MixedMinMax"]
+
+
+class MinMax(RangeEstimator):
+    """The smallest and the largest value of all samples."""
+
+    def __init__(self, channels: int, **settings):
+        super().__init__(channels, **settings)
+        self.low = tf.Variable(tf.fill([channels], np.float32(np.inf)))
+        self.high = tf.Variable(tf.fill([channels], np.float32(-np.inf)))
+
+    def update(self, values):
+        self.low.assign(tf.minimum(self.low, tf.reduce_min(values, [0, 1])))
+        self.high.assign(tf.maximum(self.high, tf.reduce_max(values, [0, 1])))
+
+    def range(self):
+        return self.low.numpy(), self.high.numpy()
+
+
+class _MeanOfSamples(RangeEstimator):
+    """Mean over the samples of an end that is found for each sample."""
+
+    def __init__(self, channels: int, **settings):
+        super().__init__(channels, **settings)
+        self.sums = tf.Variable(tf.zeros([2, channels], tf.float64))
+        self.count = tf.Variable(0, dtype=tf.int64)
+
+    def update(self, values):
+        ends = tf.stack(self.ends(values))
+        self.sums.assign_add(tf.reduce_sum(tf.cast(ends, tf.float64), 1))
+        self.count.assign_add(tf.shape(values, tf.int64)[0])
+
+    def range(self):
+        low, high = (self.sums.numpy() / self.count.numpy()).astype(np.float32)
+        return low, high
+
+    @abstractmethod
+    def ends(self, values: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
+        """Return the low and the high end of each sample, each of shape ``(samples, channels)``."""
+
+
+class MeanMinMax(_MeanOfSamples):
+    """The mean over the samples of each sample's smallest and largest value."""
+
+    def ends(self, values):
+        return tf.reduce_min(values, 1), tf.reduce_max(values, 1)
+
+
+class MixedMinMax(MeanMinMax):
+    """The mean of the extremes of each sample where a sample has many values, else the extremes of all samples.
+
+    Of many values the extremes are outliers, and their mean cuts off little; of few values it would cut off a lot.
+    """
+
+    MANY = 1024
+
+    def __init__(self, channels: int, **settings):
+        super().__init__(channels, **settings)
+        self.extremes = MinMax(channels)
+        self.values = tf.Variable(0)
+
+    def update(self, values):
+        super().update(values)
+        self.extremes.update(values)
+        self.values.assign(tf.maximum(self.values, tf.shape(values)[1]))
+
+    def range(self):
+        return super().range() if self.values.numpy() >= self.MANY else self.extremes.range()
+
+
+class MeanPercentile(_MeanOfSamples):
+    """The mean over the samples of each sample's percentiles, exact, with linear interpolation."""
+
+    def ends(self, values):
+        ordered = tf.sort(values, axis=1)
+        return tuple(self._percentile(ordered, percentile) for percentile in self.percentiles)
+
+    @staticmethod
+    def _percentile(ordered: tf.Tensor, percentile: float) -> tf.Tensor:
+        position = tf.cast(tf.shape(ordered)[1] - 1, tf.float32) * (percentile / 100)
+        below = tf.cast(tf.floor(position), tf.int32)
+        above = tf.minimum(below + 1, tf.shape(ordered)[1] - 1)
+        share = position - tf.floor(position)
+        return ordered[:, below] * (1 - share) + ordered[:, above] * share

@@ -1,0 +1,110 @@
+"""AccuracyReport: what accuracy control found, layer by layer and evaluation by evaluation."""
+
+from __future__ import annotations
+
+import json
+import math
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+from keras_compress.report.table import format_table
+
+__all__ = ["AccuracyReport", "ControlledLayer", "Evaluation"]
+
+
+@dataclass(frozen=True)
+class ControlledLayer:
+    """A layer that can be quantized.
+
+    Attributes:
+        layer: its path.
+        in_float: whether it was returned to floating point.
+        bits: of its weights, or of its inputs if it has none, when it is quantized.
+        cost: error its quantization alone causes at the outputs: power of the error over power of the outputs.
+        saved_bytes: bytes that quantization saves on its weights.
+    """
+
+    layer: str
+    in_float: bool
+    bits: int
+    cost: float
+    saved_bytes: int
+
+
+@dataclass(frozen=True)
+class Evaluation:
+    """One call of ``validation_fn``.
+
+    Attributes:
+        float_layers: the layers that were in floating point; None for the original model.
+        metric: what it returned.
+        drop: below the original model, absolute or relative as asked for; negative if it is better.
+        seconds: of this evaluation, export included; 0 if it was read from an earlier run.
+    """
+
+    float_layers: tuple[str, ...] | None
+    metric: float
+    drop: float
+    seconds: float
+
+
+@dataclass(frozen=True)
+class AccuracyReport:
+    """The result of accuracy control. ``print`` shows it as a table, the most costly layer first.
+
+    Attributes:
+        met: whether the drop is at most ``max_drop``.
+        reason: why the search ended, in a sentence.
+        max_drop: what was asked for.
+        original, quantized, final: the metric of the original model, with all layers quantized, and of the result.
+        drop: of the result.
+        layers: what happened to each layer, the most costly first.
+        evaluations: every call of ``validation_fn`` in order.
+    """
+
+    met: bool
+    reason: str
+    max_drop: float
+    original: float
+    quantized: float
+    final: float
+    drop: float
+    layers: tuple[ControlledLayer, ...]
+    evaluations: tuple[Evaluation, ...]
+
+    @property
+    def float_layers(self) -> tuple[str, ...]:
+        """The layers that were returned to floating point."""
+        return tuple(row.layer for row in self.layers if row.in_float)
+
+    def to_dict(self) -> dict[str, Any]:
+        """Return the report as JSON-able values."""
+        return asdict(self)
+
+    def save(self, path: str | Path) -> Path:
+        """Write the report as a JSON file."""
+        path = Path(path)
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_text(json.dumps(self.to_dict(), indent=2))
+        return path
+
+    def __str__(self) -> str:
+        outcome = "met" if self.met else "not met"
+        parts = [
+            f"Accuracy target {outcome}: {self.reason}",
+            f"original {self.original:.6g}, all quantized {self.quantized:.6g}, result {self.final:.6g}; drop "
+            f"{self.drop:.4g}, allowed {self.max_drop:.4g}; {len(self.float_layers)} of {len(self.layers)} layers in floating "
+            f"point after {len(self.evaluations)} evaluations",
+        ]
+        rows = [
+            [row.layer, "float" if row.in_float else f"{row.bits} bits", _decibels(row.cost), row.saved_bytes]
+            for row in self.layers
+        ]
+        if rows:
+            parts.append(format_table(["layer", "computes in", "outputs, only this quantized", "bytes saved"], rows))
+        return "\n\n".join(parts)
+
+
+def _decibels(error: float) -> str:
+    return "no error" if error == 0 else f"{-10 * math.log10(error):.1f} dB"

@@ -1,0 +1,109 @@
+"""IgnoredScope: which layers stay in floating point, by name, pattern, class, or as a part of the graph."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from typing import Any
+
+from pydantic import Field
+
+from keras_compress.errors import ConfigError, nearest
+from keras_compress.graph import ModelGraph, NodeRef
+from keras_compress.settings import Settings
+
+__all__ = ["IgnoredScope", "Subgraph", "ignored_scopes"]
+
+
+class Subgraph(Settings):
+    """All layers on ways from any of ``inputs`` to any of ``outputs``, these included; both are paths of layers."""
+
+    inputs: tuple[str, ...] = ()
+    outputs: tuple[str, ...] = ()
+
+
+class IgnoredScope(Settings):
+    """Layers that are not quantized.
+
+    Attributes:
+        names: paths of layers, as ``"conv1"`` or ``"backbone/conv1"``.
+        patterns: regular expressions looked for in a path.
+        types: names of layer classes, as ``"Dense"``.
+        subgraphs: parts of the graph.
+        validate_scopes: whether what names no layer is an error. Default True; ``validate`` for short.
+    """
+
+    names: tuple[str, ...] = ()
+    patterns: tuple[str, ...] = ()
+    types: tuple[str, ...] = ()
+    subgraphs: tuple[Subgraph, ...] = ()
+    validate_scopes: bool = Field(True, alias="validate")
+
+
+def ignored_scopes(scope: Any, graph: ModelGraph) -> tuple[str, ...]:
+    """Return the scopes, as a configuration takes them, that leave out what ``scope`` names.
+
+    Args:
+        scope: an :class:`IgnoredScope`, an object with the same attributes, a path, a list of paths, or None.
+        graph: the model.
+
+    Raises:
+        ConfigError: a class or a subgraph names nothing in the model.
+    """
+    if scope is None:
+        return ()
+    if isinstance(scope, (str, list, tuple)):
+        return (scope,) if isinstance(scope, str) else tuple(scope)
+    validate = getattr(scope, "validate_scopes", getattr(scope, "validate", True))
+    paths = [path for path, _ in graph.layers()]
+    found = [*scope.names, *(f"{{re}}{pattern}" for pattern in scope.patterns)]
+    found += _of_types(scope.types, graph, validate)
+    for subgraph in scope.subgraphs:
+        found += _of_subgraph(subgraph, graph, paths, validate)
+    return tuple(dict.fromkeys(found))
+
+
+def _of_types(types: Iterable[str], graph: ModelGraph, validate: bool) -> list[str]:
+    classes = {node.class_name for _, node in graph.layers()}
+    for name in types:
+        if validate and name not in classes:
+            raise ConfigError(
+                f"'ignored_scope.types' names a class that no layer has. Expected: one of {sorted(classes)}. "
+                f"Received: '{name}'. The nearest are {nearest(name, classes)}."
+            )
+    return [path for path, node in graph.layers() if node.class_name in set(types)]
+
+
+def _of_subgraph(subgraph: Any, graph: ModelGraph, paths: list[str], validate: bool) -> list[str]:
+    for name in (*subgraph.inputs, *subgraph.outputs):
+        if validate and name not in paths:
+            raise ConfigError(
+                f"'ignored_scope.subgraphs' names a layer that the model does not have. Expected: the path of a layer. "
+                f"Received: '{name}'. The nearest are {nearest(name, paths)}."
+            )
+    forward = _reached(graph, subgraph.inputs, lambda ref: _readers(graph, ref))
+    backward = _reached(graph, subgraph.outputs, lambda ref: _sources(graph, ref))
+    both = {ref.layer for ref in forward} & {ref.layer for ref in backward}
+    if validate and not both:
+        raise ConfigError(
+            f"'ignored_scope.subgraphs' is empty: no way leads from {list(subgraph.inputs)} to {list(subgraph.outputs)}. "
+            "Expected: layers that lie behind one another in one model. Name them singly instead."
+        )
+    return [path for path in paths if path in both]
+
+
+def _reached(graph: ModelGraph, layers: Iterable[str], neighbours) -> set[NodeRef]:
+    waiting = [ref for ref in graph.nodes if ref.layer in set(layers)]
+    seen = set(waiting)
+    for ref in waiting:
+        fresh = [other for other in neighbours(ref) if other not in seen and other in graph.nodes]
+        seen.update(fresh)
+        waiting += fresh
+    return seen
+
+
+def _readers(graph: ModelGraph, ref: NodeRef) -> list[NodeRef]:
+    return [other for other, node in graph.nodes.items() if any((t.layer, t.node) == tuple(ref) for t in node.inputs)]
+
+
+def _sources(graph: ModelGraph, ref: NodeRef) -> list[NodeRef]:
+    return [NodeRef(tensor.layer, tensor.node) for tensor in graph.nodes[ref].inputs]

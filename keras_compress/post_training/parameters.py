@@ -1,0 +1,290 @@
+"""The parameters of post-training quantization: NNCF's names and defaults, translated into a configuration.
+
+What cannot be honoured here is refused by name, with a way out.
+"""
+
+from __future__ import annotations
+
+import enum
+from typing import Any, Literal, get_args
+
+from pydantic import Field
+
+from keras_compress.algorithms.quantization import GroupSettings, Quantization, QuantizerInit, ScopedRangeInitializer
+from keras_compress.calibration import AdaptiveRounding, BatchNormAdaptation, RangeInitializer
+from keras_compress.calibration.ranges import RangeParams, RangeType
+from keras_compress.config import CompressionConfig
+from keras_compress.errors import ConfigError, shown
+from keras_compress.settings import Settings
+
+__all__ = [
+    "AdvancedBiasCorrectionParameters",
+    "AdvancedQuantizationParameters",
+    "AggregatorType",
+    "ModelType",
+    "OverflowFix",
+    "QuantizationParameters",
+    "QuantizationPreset",
+    "RangeEstimatorParameters",
+    "StatisticsCollectorParameters",
+    "StatisticsType",
+    "TargetDevice",
+    "quantization_config",
+]
+
+
+class QuantizationPreset(str, enum.Enum):
+    """``PERFORMANCE``: symmetric weights and activations. ``MIXED``: asymmetric activations."""
+
+    PERFORMANCE = "performance"
+    MIXED = "mixed"
+
+
+class TargetDevice(str, enum.Enum):
+    """What the model will run on."""
+
+    ANY = "ANY"
+    CPU = "CPU"
+    GPU = "GPU"
+    NPU = "NPU"
+    CPU_SPR = "CPU_SPR"
+
+
+class ModelType(str, enum.Enum):
+    """Kinds of models that are treated in a way of their own."""
+
+    TRANSFORMER = "transformer"
+
+
+class OverflowFix(str, enum.Enum):
+    """Where weights use half of their 8-bit range, for CPUs with AVX2 or AVX-512 that have no VNNI."""
+
+    ENABLE = "enable"
+    FIRST_LAYER = "first_layer_only"
+    DISABLE = "disable"
+
+
+class StatisticsType(str, enum.Enum):
+    """What of a sample becomes the end of a range."""
+
+    MIN = "min"
+    MAX = "max"
+    ABS_MAX = "abs_max"
+    QUANTILE = "quantile"
+    ABS_QUANTILE = "abs_quantile"
+    MEAN = "mean"
+
+
+class AggregatorType(str, enum.Enum):
+    """How the ends of all samples become one."""
+
+    MEAN = "mean"
+    MAX = "max"
+    MIN = "min"
+    MEDIAN = "median"
+    MEAN_NO_OUTLIERS = "mean_no_outliers"
+    MEDIAN_NO_OUTLIERS = "median_no_outliers"
+    HISTOGRAM = "histogram"
+
+
+class StatisticsCollectorParameters(Settings):
+    """How one end of a range is found, in NNCF's terms."""
+
+    statistics_type: StatisticsType | None = None
+    aggregator_type: AggregatorType | None = None
+    clipping_value: float | None = None
+    quantile_outlier_prob: float = Field(1e-4, gt=0, lt=0.5)
+
+
+class RangeEstimatorParameters(Settings):
+    """How a range is found.
+
+    Attributes:
+        type: a range type of the configuration, as ``"min_max"``, ``"mse"``, ``"entropy"``; in the place of the two others.
+        min, max: how each end is found, in NNCF's terms.
+    """
+
+    type: RangeType | None = None
+    min: StatisticsCollectorParameters = StatisticsCollectorParameters()
+    max: StatisticsCollectorParameters = StatisticsCollectorParameters()
+
+
+class QuantizationParameters(Settings):
+    """Settings of all weight quantizers or all activation quantizers; None leaves the choice to the preset."""
+
+    num_bits: int | None = Field(None, ge=2, le=8)
+    mode: Literal["symmetric", "asymmetric"] | None = None
+    signedness_to_force: bool | None = None
+    per_channel: bool | None = None
+    narrow_range: bool | None = None
+
+
+class AdvancedBiasCorrectionParameters(Settings):
+    """Of the correction of biases; accepted, and the defaults are the only values."""
+
+    apply_for_all_nodes: Literal[False] = False
+    threshold: None = None
+
+
+class AdvancedQuantizationParameters(Settings):
+    """Everything about post-training quantization that has a good default.
+
+    Attributes:
+        overflow_fix: see :class:`OverflowFix`. Default: none.
+        quantize_outputs: also quantize the outputs of the model. Default False.
+        disable_channel_alignment: False equalizes channels between layers first. Default True.
+        disable_bias_correction: do not correct biases. Default False.
+        activations_quantization_params, weights_quantization_params: bits, mode and granularity.
+        activations_range_estimator_params, weights_range_estimator_params: how ranges are found.
+        adaptive_rounding: learn the rounding of weights; worth its minutes below 8 bits. Default: not.
+        batch_norm_adaptation: samples on which batch normalization is measured anew; 0 (default) for none.
+        inplace_statistics, batchwise_statistics, quantizer_propagation_rule, smooth_quant_alphas, smooth_quant_alpha,
+            backend_params, bias_correction_params: of NNCF; anything but its default is refused.
+    """
+
+    overflow_fix: OverflowFix | None = None
+    quantize_outputs: bool = False
+    inplace_statistics: bool = True
+    disable_channel_alignment: bool = True
+    disable_bias_correction: bool = False
+    batchwise_statistics: bool | None = None
+    activations_quantization_params: QuantizationParameters = QuantizationParameters()
+    weights_quantization_params: QuantizationParameters = QuantizationParameters()
+    quantizer_propagation_rule: Any = None
+    activations_range_estimator_params: RangeEstimatorParameters = RangeEstimatorParameters()
+    weights_range_estimator_params: RangeEstimatorParameters = RangeEstimatorParameters()
+    bias_correction_params: AdvancedBiasCorrectionParameters = AdvancedBiasCorrectionParameters()
+    smooth_quant_alphas: Any = None
+    smooth_quant_alpha: float | None = None
+    backend_params: dict[str, Any] = Field(default_factory=dict)
+    adaptive_rounding: AdaptiveRounding | None = None
+    batch_norm_adaptation: int = Field(0, ge=0)
+
+
+#: Parameters of NNCF that mean nothing here, with the reason.
+_REFUSED = {
+    "batchwise_statistics": "statistics are those of single samples here, whatever the batches",
+    "quantizer_propagation_rule": "quantizers are placed by what reads them",
+    "smooth_quant_alphas": "activations are not smoothed into weights",
+    "smooth_quant_alpha": "activations are not smoothed into weights",
+    "backend_params": "there is no backend behind a Keras model",
+}
+
+
+def quantization_config(
+    *,
+    preset: QuantizationPreset | str | None,
+    target_device: TargetDevice | str,
+    subset_size: int,
+    model_type: ModelType | str | None,
+    ignored_scopes: tuple[str, ...],
+    validate_scopes: bool,
+    advanced: AdvancedQuantizationParameters,
+) -> CompressionConfig:
+    """Return the configuration that the parameters of ``quantize`` mean.
+
+    Raises:
+        ConfigError: a parameter has a value that cannot be honoured.
+    """
+    _refuse(advanced)
+    kind = None if model_type is None else _member(ModelType, model_type, "model_type")
+    if preset is None:
+        preset = QuantizationPreset.MIXED if kind is ModelType.TRANSFORMER else QuantizationPreset.PERFORMANCE
+    groups = {
+        name: _group(getattr(advanced, f"{name}_quantization_params"), name) for name in ("weights", "activations")
+    }
+    ranges = tuple(
+        ScopedRangeInitializer(
+            **_range(getattr(advanced, f"{name}_range_estimator_params"), name, subset_size).model_dump(),
+            target_quantizer_group=name,
+        )
+        for name in ("weights", "activations")
+    )
+    algorithm = Quantization(
+        preset=_member(QuantizationPreset, preset, "preset").value,
+        quantize_outputs=advanced.quantize_outputs,
+        overflow_fix=(advanced.overflow_fix or OverflowFix.DISABLE).value,
+        ignored_scopes=ignored_scopes,
+        validate_scopes=validate_scopes,
+        initializer=QuantizerInit(
+            range=ranges,
+            batchnorm_adaptation=BatchNormAdaptation(num_bn_adaptation_samples=advanced.batch_norm_adaptation),
+        ),
+        **groups,
+    )
+    device = _member(TargetDevice, target_device, "target_device").value
+    return CompressionConfig(compression=(algorithm,), target_device=device)
+
+
+def _refuse(advanced: AdvancedQuantizationParameters) -> None:
+    defaults = AdvancedQuantizationParameters()
+    for name, reason in _REFUSED.items():
+        value = getattr(advanced, name)
+        if value != getattr(defaults, name):
+            raise ConfigError(
+                f"'advanced_parameters.{name}' cannot be honoured: {reason}. Expected: its default. "
+                f"Received: {name}={shown(value)}. Leave it out."
+            )
+
+
+def _member(kind: type[enum.Enum], value: Any, name: str) -> Any:
+    """Return the member of an enum, given as such, by its value, or as the same member of another package's enum."""
+    plain = getattr(value, "value", value)
+    try:
+        return kind(plain)
+    except ValueError:
+        allowed = ", ".join(repr(member.value) for member in kind)
+        raise ConfigError(f"Wrong value for '{name}'. Expected: {allowed}. Received: {shown(value)}.") from None
+
+
+def _group(parameters: QuantizationParameters, name: str) -> GroupSettings:
+    if parameters.narrow_range is not None:
+        raise ConfigError(
+            f"'{name}_quantization_params.narrow_range' cannot be honoured: symmetric weights leave out the lowest level, "
+            f"nothing else does. Expected: None. Received: narrow_range={parameters.narrow_range}. Leave it out."
+        )
+    return GroupSettings(
+        mode=parameters.mode,
+        bits=parameters.num_bits,
+        signed=parameters.signedness_to_force,
+        per_channel=parameters.per_channel,
+    )
+
+
+def _range(parameters: RangeEstimatorParameters, name: str, samples: int) -> RangeInitializer:
+    """Return the range initializer that NNCF's two collectors come nearest to."""
+    if parameters.type is not None:
+        return RangeInitializer(type=parameters.type, num_init_samples=samples)
+    low, high = parameters.min, parameters.max
+    if low == high == StatisticsCollectorParameters():
+        return RangeInitializer(num_init_samples=samples)
+    statistics = {end.statistics_type for end in (low, high) if end.statistics_type is not None}
+    aggregators = {end.aggregator_type for end in (low, high) if end.aggregator_type is not None}
+    found = _RANGE_TYPES.get(_range_kind(statistics, aggregators))
+    if found is None or low.clipping_value is not None or high.clipping_value is not None:
+        raise ConfigError(
+            f"'{name}_range_estimator_params' names a combination that is not available: statistics "
+            f"{sorted(kind.value for kind in statistics)}, aggregators {sorted(kind.value for kind in aggregators)}, clipping "
+            f"{low.clipping_value}, {high.clipping_value}. Expected: min/max with min/max or mean, or quantile with mean, or "
+            f'type=one of {sorted(get_args(RangeType))}. Set type="mse" for a range searched by its error.'
+        )
+    percentiles = RangeParams(
+        min_percentile=100 * low.quantile_outlier_prob, max_percentile=100 * (1 - high.quantile_outlier_prob)
+    )
+    return RangeInitializer(type=found, num_init_samples=samples, params=percentiles)
+
+
+def _range_kind(statistics: set[StatisticsType], aggregators: set[AggregatorType]) -> tuple[str, str]:
+    quantiles = {StatisticsType.QUANTILE, StatisticsType.ABS_QUANTILE}
+    extremes = {StatisticsType.MIN, StatisticsType.MAX, StatisticsType.ABS_MAX}
+    kind = "quantile" if statistics and statistics <= quantiles else "extreme" if statistics <= extremes else ""
+    if aggregators <= {AggregatorType.MIN, AggregatorType.MAX}:
+        return kind, "extreme"
+    return kind, "mean" if aggregators == {AggregatorType.MEAN} else ""
+
+
+_RANGE_TYPES: dict[tuple[str, str], Any] = {
+    ("extreme", "extreme"): "min_max",
+    ("extreme", "mean"): "mean_min_max",
+    ("quantile", "mean"): "mean_percentile",
+}

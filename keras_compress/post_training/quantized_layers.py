@@ -1,0 +1,93 @@
+"""Which operations make a layer a quantized one, and a model in which they can be switched on and off layer by layer."""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+import tensorflow as tf
+
+from keras_compress._keras import forgotten_graphs, keras
+from keras_compress.data import Batch, InputSpec, input_specs, pack_inputs, tensor_specs
+from keras_compress.graph import ModelGraph, take
+from keras_compress.graph.quantized_inputs import quantizers_before_layers
+from keras_compress.graph.variables import leaf_layers
+from keras_compress.layers import CompressedLayer, ObservableOp, switched
+
+__all__ = ["QuantizedLayer", "SwitchableModel", "quantized_layers"]
+
+
+@dataclass(frozen=True)
+class QuantizedLayer:
+    """A layer that computes with quantized numbers.
+
+    Attributes:
+        path: of the layer.
+        on_weights: the quantizers of its weights.
+        on_inputs: the quantizers of its inputs; other layers may read them too.
+        parameters: number of elements of its compressed weights.
+        bits: the fewest bits of any of its weights, of its inputs if it has no weights.
+    """
+
+    path: str
+    on_weights: tuple[ObservableOp, ...]
+    on_inputs: tuple[ObservableOp, ...]
+    parameters: int
+    bits: int
+
+    @property
+    def operations(self) -> tuple[ObservableOp, ...]:
+        """All quantizers the layer computes with."""
+        return (*self.on_weights, *self.on_inputs)
+
+
+def quantized_layers(model: keras.Model) -> list[QuantizedLayer]:
+    """Return every layer of a compressed model that computes with quantized numbers, in the order of the model."""
+    layers = dict(leaf_layers(model))
+    found = []
+    for path, quantizers in quantizers_before_layers(ModelGraph(take(model))).items():
+        layer = layers[path]
+        weights: dict[str, ObservableOp] = {}
+        parameters = 0
+        if isinstance(layer, CompressedLayer):
+            weights = {name: op for name, op in layer.operations if isinstance(op, ObservableOp)}
+            parameters = sum(int(tf.size(layer.compressed_weight(name))) for name in weights)
+        on_inputs = tuple(layers[quantizer] for quantizer in quantizers)
+        if weights or on_inputs:
+            bits = min(op.num_bits for op in (weights.values() if weights else on_inputs))
+            found.append(QuantizedLayer(path, tuple(weights.values()), on_inputs, parameters, bits))
+    return found
+
+
+class SwitchableModel:
+    """A compressed model traced once, that can be run with any of its quantized layers in floating point.
+
+    Args:
+        model: the compressed model.
+        layers: its quantized layers.
+    """
+
+    def __init__(self, model: keras.Model, layers: Sequence[QuantizedLayer]):
+        self.specs: list[InputSpec] = input_specs(model)
+        self._operations = list(dict.fromkeys(op for layer in layers for op in layer.operations))
+        self._users = {op: [layer for layer in layers if op in layer.operations] for op in self._operations}
+
+        def run(inputs, switches):
+            with switched({op: switches[index] for index, op in enumerate(self._operations)}):
+                return tf.nest.flatten(model(pack_inputs(model, inputs), training=False))
+
+        with forgotten_graphs():
+            switches = tf.TensorSpec([len(self._operations)], tf.bool)
+            self._run = tf.function(run).get_concrete_function(tensor_specs(self.specs), switches)
+
+    def outputs(self, batch: Batch, quantized: Collection[QuantizedLayer]) -> list[np.ndarray]:
+        """Return the outputs for the samples of a batch, ``quantized`` being the only layers that are."""
+        inputs = tuple(
+            tf.constant(array[: batch.samples], spec.dtype)
+            for array, spec in zip(batch.inputs, self.specs, strict=True)
+        )
+        on = {id(op) for layer in quantized for op in layer.operations}
+        return [
+            np.asarray(output) for output in self._run(inputs, tf.constant([id(op) in on for op in self._operations]))
+        ]

@@ -1,0 +1,73 @@
+"""Validation of candidates: in Keras, or exported and opened in the runtime that the model is shipped for."""
+
+from __future__ import annotations
+
+import math
+import tempfile
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+from keras_compress._keras import keras
+from keras_compress.data import Dataset
+from keras_compress.errors import CompressionError, ConfigError, shown
+from keras_compress.export import format_options, registered_formats
+
+__all__ = ["RUNTIMES", "Validator"]
+
+#: By the name of a runtime the format of the files it runs, None for Keras itself.
+RUNTIMES: dict[str, str | None] = {"keras": None, "openvino": "openvino", "onnxruntime": "onnx", "tflite": "tflite"}
+
+
+class Validator:
+    """Returns the metric of a model.
+
+    Args:
+        validation_fn: ``validation_fn(model, data)`` returns the metric, or the metric and values per sample. ``model`` is the
+            Keras model, an ``openvino.CompiledModel``, an ``onnxruntime.InferenceSession`` or a TensorFlow Lite interpreter.
+        data: what to hand over: a ``kc.Dataset`` is handed over as its elements before its ``transform_func``, everything
+            else as it is.
+        runtime: ``"keras"``, ``"openvino"``, ``"onnxruntime"`` or ``"tflite"``.
+        calibration_data: for files that need ranges which training does not.
+
+    Raises:
+        ConfigError: there is no such runtime.
+    """
+
+    def __init__(self, validation_fn: Callable, data: Any, runtime: str, calibration_data: Dataset):
+        if runtime not in RUNTIMES:
+            raise ConfigError(
+                f"Unknown runtime. Expected: validate_with one of {list(RUNTIMES)}. Received: {shown(runtime)}."
+            )
+        self._validation_fn = validation_fn
+        self._data = data
+        self._format = RUNTIMES[runtime]
+        self._calibration_data = calibration_data
+
+    def __call__(self, model: keras.Model) -> float:
+        """Return the metric of a Keras model, compressed or not."""
+        if self._format is None:
+            return self._metric(model)
+        form = registered_formats()[self._format]
+        with tempfile.TemporaryDirectory() as folder:
+            path = Path(folder) / f"candidate{form.suffix}"
+            options = {"calibration_data": self._calibration_data}
+            form.write(model, path, **{key: options[key] for key in format_options(path) if key in options})
+            if form.open is None:
+                raise ConfigError(f"Files of the format '{form.name}' have no runtime to validate with.")
+            return self._metric(form.open(path, 0))
+
+    def _metric(self, model: Any) -> float:
+        data = self._data.get_data() if isinstance(self._data, Dataset) else self._data
+        result = self._validation_fn(model, data)
+        metric = result[0] if isinstance(result, tuple) else result
+        try:
+            value = float(metric)
+        except (TypeError, ValueError):
+            value = math.nan
+        if not math.isfinite(value):
+            raise CompressionError(
+                "validation_fn returned no metric. Expected: a finite number, or a tuple of it and values per sample. "
+                f"Received: {shown(result)}."
+            )
+        return value
