@@ -4,7 +4,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 export TF_CPP_MIN_LOG_LEVEL ?= 2
 
-.PHONY: demo test lint format faults accuracy sparsity binary binary-latency latency parity exports export-memory creation zoo clean help
+.PHONY: demo test lint format faults accuracy sparsity binary binary-latency latency parity exports export-memory post-training calibration-time accuracy-control creation zoo clean help
 
 help:  ## list the commands
 	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed 's/:.*##/\t/'
@@ -60,8 +60,17 @@ parity: $(VENV)/benchmarks  ## exported graphs beside Keras, in TensorFlow and O
 latency: $(VENV)/benchmarks  ## INT8 over float by way of each format, beside NNCF
 	$(BIN)/python benchmarks/openvino_latency.py
 
-exports: $(VENV)/benchmarks  ## every format for many kinds of networks: audited, compared with Keras
-	$(BIN)/python benchmarks/exports.py
+exports: $(VENV)/benchmarks  ## every format for many kinds of networks: audited, compared with Keras (DATA=… for ResNet-8 too)
+	$(BIN)/python benchmarks/exports.py $(if $(DATA),--cifar10 $(DATA))
+
+post-training: $(VENV)/benchmarks  ## accuracy of quantization without training (DATA=CIFAR-10, CAMVID=…)
+	$(BIN)/python benchmarks/post_training.py --cifar10 $(DATA) --camvid $(CAMVID)
+
+calibration-time: $(VENV)/benchmarks  ## time and memory of calibrating ResNet-50 over a prediction
+	$(BIN)/python benchmarks/calibration_time.py
+
+accuracy-control: $(VENV)/benchmarks  ## spoilt layers found, evaluations counted beside NNCF's (DATA=CIFAR-10)
+	$(BIN)/python benchmarks/accuracy_control.py --cifar10 $(DATA)
 
 export-memory: $(VENV)/benchmarks  ## does exporting leak: twenty exports to each format
 	$(BIN)/python benchmarks/export_memory.py

@@ -1,8 +1,8 @@
 """Every format for many kinds of networks: is the file compressed, does it compute what Keras computes, how large is it?
 
-    python benchmarks/exports.py [ResNet50 MobileNetV2 ...] [--size 32] [--json runs/exports.json]
+    python benchmarks/exports.py [ResNet50 MobileNetV2 ...] [--size 32] [--cifar10 path/to/cifar10.zip]
 
-The networks are trained on scikit-learn's handwritten digits: images enlarged to ``--size``, for the recurrent network and
+ResNet-8 is trained on CIFAR-10, if its images are given, and compared on 1,000 of its test images. The other networks are trained on scikit-learn's handwritten digits: images enlarged to ``--size``, for the recurrent network and
 the transformer the rows of an image as a sequence, for U-Net the pixels that belong to the digit. Then they are compressed to
 INT8, exported to every format, audited and compared with Keras on 1,000 digits.
 """
@@ -15,7 +15,11 @@ from pathlib import Path
 import numpy as np
 import tensorflow as tf
 import tf_keras as keras
+from cifar10 import load_cifar10
+from ds_cnn import build_ds_cnn
+from fine_tuning import trained_float_model
 from sklearn.datasets import load_digits
+from u_net import build_u_net
 
 import keras_compress as kc
 from keras_compress.report.table import format_table
@@ -27,14 +31,19 @@ HEADER = ["model", "format", "problems", "bytes over float", "dB", "top-1 same",
 
 def main():
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("models", nargs="*", default=list(MODELS), help=f"of {list(MODELS)}")
+    parser.add_argument("models", nargs="*", help=f"of {['ResNet-8', *MODELS]}")
+    parser.add_argument("--cifar10", type=Path, help="zip file or folder with train/ and test/ by class")
     parser.add_argument("--size", type=int, default=32, help="side of the images in pixels")
     parser.add_argument("--epochs", type=int, default=12)
     parser.add_argument("--json", type=Path, default=Path("runs/exports.json"))
     arguments = parser.parse_args()
     rows = []
-    for name in arguments.models:
-        reports = export_everywhere(name, arguments.size, arguments.epochs)
+    for name in arguments.models or ([*(["ResNet-8"] if arguments.cifar10 else []), *MODELS]):
+        if name == "ResNet-8":
+            trained = trained_on_photos(arguments.cifar10, arguments.json.parent)
+        else:
+            trained = trained_on_digits(name, arguments.size, arguments.epochs)
+        reports = export_everywhere(*trained)
         rows += [row(name, report) for report in reports]
         print(format_table(HEADER, rows), flush=True)
         arguments.json.parent.mkdir(parents=True, exist_ok=True)
@@ -43,8 +52,31 @@ def main():
         arguments.json.write_text(json.dumps(kept, indent=1))
 
 
-def export_everywhere(name, size, epochs):
+def export_everywhere(model, calibration, samples):
     """Return the reports of all formats for one network."""
+    config = kc.register_default_init_args({"compression": {"algorithm": "quantization"}}, calibration)
+    controller, _ = kc.create_compressed_model(model, config)
+    with tempfile.TemporaryDirectory() as folder:
+        options = {"data": samples, "strict": False}
+        return [
+            controller.export_model(
+                Path(folder) / file,
+                **options,
+                **({"calibration_data": calibration} if file.endswith((".onnx", ".tflite")) else {}),
+            )
+            for file in FILES
+        ]
+
+
+def trained_on_photos(path, runs):
+    """Return ResNet-8, training images and 1,000 test images."""
+    (train_images, train_labels), (images, _) = load_cifar10(path)
+    model = trained_float_model(runs / "resnet8_float.keras", train_images, train_labels, epochs=56)
+    return model, train_images[::25].astype(np.float32) / 255, images[::10].astype(np.float32) / 255
+
+
+def trained_on_digits(name, size, epochs):
+    """Return a network, training samples and 1,000 samples."""
     keras.utils.set_random_seed(0)
     inputs, targets = digits(name, size)
     model = MODELS[name](inputs.shape[1:])
@@ -56,10 +88,7 @@ def export_everywhere(name, size, epochs):
     model.compile(keras.optimizers.Adam(schedule), "sparse_categorical_crossentropy", ["accuracy"])
     model.fit(inputs[500:], targets[500:], batch_size=64, epochs=epochs, verbose=0)
     print(f"{name}: accuracy {model.evaluate(inputs[:500], targets[:500], verbose=0)[1]:.3f}", flush=True)
-    config = {"compression": {"algorithm": "quantization"}}
-    controller, _ = kc.create_compressed_model(model, kc.register_default_init_args(config, inputs[500:]))
-    with tempfile.TemporaryDirectory() as folder:
-        return [controller.export_model(Path(folder) / file, data=inputs[:1000], strict=False) for file in FILES]
+    return model, inputs[500:], inputs[:1000]
 
 
 def row(name, report):
@@ -94,33 +123,6 @@ def application(name):
     return lambda shape: getattr(keras.applications, name)(weights=None, input_shape=shape, classes=10)
 
 
-def u_net(shape):
-    def block(x, filters, name):
-        for number in (1, 2):
-            x = layers.Conv2D(filters, 3, padding="same", name=f"{name}_conv{number}")(x)
-            x = layers.ReLU(name=f"{name}_relu{number}")(layers.BatchNormalization(name=f"{name}_norm{number}")(x))
-        return x
-
-    image = keras.Input(shape, name="image")
-    first = block(image, 16, "down1")
-    second = block(layers.MaxPooling2D(name="pool1")(first), 32, "down2")
-    bottom = block(layers.MaxPooling2D(name="pool2")(second), 64, "bottom")
-    up = layers.Conv2DTranspose(32, 2, 2, name="up2")(bottom)
-    up = block(layers.Concatenate(name="join2")([up, second]), 32, "up2_block")
-    up = layers.Conv2DTranspose(16, 2, 2, name="up1")(up)
-    up = block(layers.Concatenate(name="join1")([up, first]), 16, "up1_block")
-    return keras.Model(image, layers.Conv2D(2, 1, activation="softmax", name="classes")(up))
-
-
-def ds_cnn(shape):
-    stack = [keras.Input(shape, name="spectrogram")]
-    stack += [layers.Conv2D(64, (10, 4), 2, padding="same"), layers.BatchNormalization(), layers.ReLU()]
-    for _ in range(4):
-        stack += [layers.DepthwiseConv2D(3, padding="same"), layers.BatchNormalization(), layers.ReLU()]
-        stack += [layers.Conv2D(64, 1), layers.BatchNormalization(), layers.ReLU()]
-    return keras.Sequential([*stack, layers.GlobalAveragePooling2D(), layers.Dense(10, "softmax")])
-
-
 def bidirectional_lstm(shape):
     rows = keras.Input(shape, name="rows")
     x = layers.Bidirectional(layers.LSTM(48, return_sequences=True), name="first")(rows)
@@ -142,8 +144,8 @@ def transformer(shape):
 
 MODELS = {
     **{name: application(name) for name in ("ResNet50", "MobileNetV2", "EfficientNetB0", "DenseNet121")},
-    "U-Net": u_net,
-    "DS-CNN": ds_cnn,
+    "U-Net": build_u_net,
+    "DS-CNN": lambda shape: build_ds_cnn(shape, classes=10),
     "Bidirectional LSTM": bidirectional_lstm,
     "Transformer": transformer,
 }

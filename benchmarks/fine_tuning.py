@@ -11,12 +11,17 @@ BATCH = 128
 
 def trained_float_model(cache, images, labels, epochs, width=1):
     """Return ResNet-8 from ``cache``, or train it on the images for ``epochs`` and put it there."""
+    return trained(cache, lambda: build_resnet8(width=width), lambda: training_pipeline(images, labels, BATCH), epochs)
+
+
+def trained(cache, build, batches, epochs, learning_rate=3e-3):
+    """Return a model from ``cache``, or ``build()`` it, train it for ``epochs`` on ``batches()`` and put it there."""
     if cache.exists():
         return keras.models.load_model(cache, compile=False)
     keras.utils.set_random_seed(1)
-    model = build_resnet8(width=width)
-    compile_for(model, epochs * (len(images) // BATCH), learning_rate=3e-3)
-    model.fit(training_pipeline(images, labels, BATCH), epochs=epochs, verbose=2)
+    model, data = build(), batches()
+    compile_for(model, epochs * len(data), learning_rate)
+    model.fit(data, epochs=epochs, verbose=2)
     cache.parent.mkdir(parents=True, exist_ok=True)
     model.save(cache)
     return model

@@ -1,0 +1,68 @@
+"""What calibration costs: time and peak memory of quantizing ResNet-50 on 300 images, over a plain prediction of them.
+
+    python benchmarks/calibration_time.py [--samples 300] [--rounds 3]
+
+Each measurement is a process of its own, because peak memory never falls; predictions and quantizations take turns.
+"""
+
+import argparse
+import json
+import resource
+import statistics
+import subprocess
+import sys
+import time
+
+SIZE = 224
+
+
+def main():
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("--samples", type=int, default=300)
+    parser.add_argument("--rounds", type=int, default=3)
+    parser.add_argument("--only", choices=WORK, help="measure one thing in this process and print it as JSON")
+    arguments = parser.parse_args()
+    if arguments.only:
+        print(json.dumps(measure(arguments.only, arguments.samples)))
+        return
+    found = {name: [] for name in WORK}
+    for _ in range(arguments.rounds):
+        for name in WORK:
+            command = [sys.executable, __file__, "--only", name, "--samples", str(arguments.samples)]
+            output = subprocess.run(command, check=True, capture_output=True, text=True).stdout
+            found[name].append(json.loads(output.splitlines()[-1]))
+            print(name, found[name][-1], flush=True)
+    plain = {key: statistics.median(row[key] for row in found["predict"]) for key in ("seconds", "gigabytes")}
+    for name, rows in found.items():
+        median = {key: statistics.median(row[key] for row in rows) for key in plain}
+        ratios = ", ".join(f"{key} {median[key]:.2f} ({median[key] / plain[key]:.2f} of predict)" for key in plain)
+        print(f"{name}: {ratios}")
+
+
+def measure(name, samples):
+    """Return seconds and the peak memory of this process."""
+    import numpy as np
+    import tf_keras as keras
+
+    model = keras.applications.ResNet50(weights=None)
+    images = np.random.default_rng(0).normal(size=(samples, SIZE, SIZE, 3)).astype(np.float32)
+    start = time.perf_counter()
+    WORK[name](model, images)
+    seconds = time.perf_counter() - start
+    return {"seconds": seconds, "gigabytes": resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 2**20}
+
+
+def predict(model, images):
+    model.predict(images, batch_size=32, verbose=0)
+
+
+def quantize(model, images):
+    import keras_compress as kc
+
+    kc.quantize(model, images, subset_size=len(images))
+
+
+WORK = {"predict": predict, "quantize": quantize}
+
+if __name__ == "__main__":
+    main()
