@@ -108,7 +108,7 @@ def _u_net(scenes, cache):
         cache,
         lambda: build_u_net(train[0].shape[1:], camvid.CLASSES, widths=(16, 32, 64, 128)),
         lambda: camvid.training_pipeline(*train, batch_size=8),
-        epochs=80,
+        epochs=50,
     )
     return _task("u_net", model, train[0], test, camvid.mean_intersection_over_union)
 

@@ -29,8 +29,8 @@ BINS = 2048
 #: Bins from one threshold that is tried to the next.
 STRIDE = 8
 
-#: Thresholds whose grids are computed together.
-BLOCK = 32
+#: Parts in which the grids of all thresholds are computed, and channels whose divergences are: what fits into a cache.
+BLOCKS, GROUP = 8, 32
 
 #: What the candidate has at least in a bin that is not empty, lest a single outlier outweighs everything.
 FLOOR = 1e-9
@@ -53,22 +53,36 @@ def least_divergence_range(
     """
     largest = np.maximum(np.abs(low), np.abs(high)).astype(np.float64)
     bin_width = np.where(largest > 0, largest, 1.0) / BINS
-    divergence = _Divergence(counts)
-    least, best = np.full(len(low), np.inf), np.full(len(low), BINS)
-    tried = range(BINS, 1, -STRIDE)
-    for first in range(0, len(tried), BLOCK):
-        thresholds = tried[first : first + BLOCK]
-        lowest, highest = quantizer.covered(*_clipped(low, high, np.array(thresholds)[:, np.newaxis] * bin_width))
+    tried = np.arange(BINS, 1, -STRIDE)
+    steps = []
+    for thresholds in np.array_split(tried, BLOCKS):
+        lowest, highest = quantizer.covered(*_clipped(low, high, thresholds[:, np.newaxis] * bin_width))
         width = (highest - lowest).astype(np.float64)
-        steps = np.where(width < SMALLEST_RANGE, np.inf, width / quantizer.steps / bin_width)
-        for bins, step in zip(thresholds, steps, strict=True):
-            enough = np.isfinite(step) & (bins >= np.round(bins / step) + 1)
-            if not enough.any():
-                break
-            divergences = np.where(enough, divergence(bins, np.where(enough, step, bins)), np.inf)
-            better = divergences < least
-            least, best = np.where(better, divergences, least), np.where(better, bins, best)
-    return _clipped(low, high, best * bin_width)
+        steps.append(np.where(width < SMALLEST_RANGE, np.inf, width / quantizer.steps / bin_width))
+    step = np.concatenate(steps)
+    groups = range(0, len(low), GROUP)
+    best = [_best(tried, step[:, first : first + GROUP], counts[first : first + GROUP]) for first in groups]
+    return _clipped(low, high, np.concatenate(best) * bin_width)
+
+
+def _best(tried: np.ndarray, steps: np.ndarray, counts: np.ndarray) -> np.ndarray:
+    """Return the threshold of least divergence for each channel, the largest if several have it or none has one.
+
+    Args:
+        tried: thresholds in bins, from the largest down.
+        steps: for each threshold and channel the width of a level, in bins; infinite where a range vanishes.
+        counts: values by magnitude.
+    """
+    divergence = _Divergence(counts)
+    least, best = np.full(len(counts), np.inf), np.full(len(counts), BINS)
+    for bins, step in zip(tried.tolist(), steps, strict=True):
+        enough = np.isfinite(step) & (bins >= np.round(bins / step) + 1)
+        if not enough.any():
+            break
+        divergences = np.where(enough, divergence(bins, np.where(enough, step, bins)), np.inf)
+        better = divergences < least
+        least, best = np.where(better, divergences, least), np.where(better, bins, best)
+    return best
 
 
 def _clipped(low: np.ndarray, high: np.ndarray, threshold: np.ndarray) -> tuple[np.ndarray, np.ndarray]:

@@ -36,6 +36,9 @@ HOPELESS = 2.5
 
 NARROWER, WIDER = 1, -1
 
+#: How often the ends of an asymmetric grid are moved in turn, and what is left of the error where that goes on.
+ROUNDS, SETTLED = 4, 0.99
+
 #: Values that are quantized together: they and one copy of them fit into the cache of a core.
 CHUNK = 2**16
 
@@ -49,7 +52,8 @@ def least_error_range(
 ) -> tuple[np.ndarray, np.ndarray]:
     """Return the best of the ranges that come from shrinking the extremes, for each channel.
 
-    Both ends are shrunk together first. The ends of an asymmetric grid are then moved one after the other.
+    Both ends are shrunk together first. The ends of an asymmetric grid are then moved one after the other, in several
+    rounds, until that helps no more.
 
     Args:
         low, high: extremes of each channel, of shape ``(channels,)``.
@@ -60,11 +64,16 @@ def least_error_range(
         The ends as float32, never outside of the extremes.
     """
     search = _Search(low, high, quantizer, squared_error)
-    search.walk([0, 1], NARROWER)
-    if not isinstance(quantizer, SymmetricFakeQuantize):
+    unsettled = np.isfinite(search.least)
+    search.walk([0, 1], NARROWER, unsettled)
+    if isinstance(quantizer, SymmetricFakeQuantize):
+        return search.ends(search.rungs)
+    for _ in range(ROUNDS):
+        before = search.least
         for end in (0, 1):
-            search.walk([end], NARROWER)
-            search.walk([end], WIDER)
+            search.walk([end], NARROWER, unsettled)
+            search.walk([end], WIDER, unsettled)
+        unsettled = search.least < SETTLED * before
     return search.ends(search.rungs)
 
 
@@ -89,10 +98,15 @@ class _Search:
         ends = (LADDER[rungs] * self._extremes).astype(np.float32)
         return ends[..., 0, :], ends[..., 1, :]
 
-    def walk(self, moving: list[int], direction: int) -> None:
-        """Move some of the ends along the ladder while the others stay, and leave each channel on its best rung."""
-        can_move = np.array([self._extremes[0] < 0, self._extremes[1] > 0])[moving].any(axis=0)
-        wanted = can_move & np.isfinite(self.least)
+    def walk(self, moving: list[int], direction: int, channels: np.ndarray) -> None:
+        """Move some of the ends along the ladder while the others stay, and leave each channel on its best rung.
+
+        Args:
+            moving: 0 for the low end, 1 for the high end.
+            direction: NARROWER or WIDER.
+            channels: mask of the channels to move.
+        """
+        wanted = channels & np.array([self._extremes[0] < 0, self._extremes[1] > 0])[moving].any(axis=0)
         start = self.rungs.copy()
         for first in range(1, len(LADDER), BLOCK):
             rungs = np.tile(start, (BLOCK, 1, 1))

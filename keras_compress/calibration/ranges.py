@@ -163,7 +163,7 @@ class _Observer:
         self._shape = quantizer.range_variable_shape
         self._limit = measurement.initializer.num_init_samples
         self._estimators = [
-            measurement.initializer.estimator(math.prod(self._shape), of_weights=False)
+            measurement.initializer.estimator(math.prod(self._shape), of_weights=False, quantizer=quantizer)
             for _ in range(measurement.tensors)
         ]
 

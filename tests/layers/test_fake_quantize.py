@@ -203,6 +203,42 @@ def test_half_range_uses_half_of_the_levels_over_the_same_range():
     assert float(tf.reduce_max(quantizer(weight))) == pytest.approx(1.0)
 
 
+EXTREMES = {
+    "mixed": ([-1.0, -0.3, 0.2, 0.0], [0.5, 2.0, 3.0, 0.0]),
+    "positive": ([0.0, 0.1, 0.0, 0.0], [0.5, 2.0, 3.0, 0.0]),
+    "negative": ([-1.0, -0.3, -7.0, -0.1], [-0.5, 0.0, 0.0, 0.0]),
+    "zero": ([0.0] * 4, [0.0] * 4),
+}
+
+
+@pytest.mark.parametrize("axes", [None, (-1,)])
+@pytest.mark.parametrize("extremes", EXTREMES)
+@pytest.mark.parametrize("bits", [2, 4, 8])
+@pytest.mark.parametrize("kind", INTEGER_KINDS)
+def test_what_a_range_would_cover_is_what_it_covers_once_it_is_set(kind, bits, extremes, axes):
+    quantizer = built(INTEGER_KINDS[kind](bits, axes))
+    before = [variable.numpy() for variable in quantizer.variables]
+    low, high = (np.array(end, np.float32) for end in EXTREMES[extremes])
+    if axes is None:
+        low, high = low.min(), high.max()
+    covered = quantizer.covered(low, high)
+    for variable, value in zip(quantizer.variables, before, strict=True):
+        np.testing.assert_array_equal(variable, value)
+    quantizer.set_range(*(np.reshape(end, quantizer.range_variable_shape) for end in (low, high)))
+    for ours, theirs in zip(covered, quantizer.range(), strict=True):
+        assert ours.dtype == np.float32
+        np.testing.assert_array_equal(ours, np.reshape(theirs, np.shape(low)))
+
+
+@pytest.mark.parametrize("quantizer", [SymmetricFakeQuantize(4), AsymmetricFakeQuantize(4)])
+def test_several_ranges_in_a_row_are_covered_at_once_and_without_variables(quantizer):
+    low, high = -np.abs(random_values((5, 3))), np.abs(random_values((5, 3), seed=1))
+    together = quantizer.covered(low, high)
+    alone = [quantizer.covered(one, other) for one, other in zip(low, high, strict=True)]
+    np.testing.assert_array_equal(together, np.swapaxes(alone, 0, 1))
+    assert not quantizer.variables
+
+
 @pytest.mark.parametrize(
     "quantizer",
     [SymmetricFakeQuantize(narrow_range=True, channel_axes=(-1,)), AsymmetricFakeQuantize(channel_axes=(-1,))],
