@@ -6,6 +6,7 @@ their size and the form in which the data came make no difference to what is mea
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -119,10 +120,12 @@ class Dataset:
 
     def get_data(self, indices: Iterable[int] | None = None) -> Iterator[Any]:
         """Yield the elements of the source as they are, those at ``indices`` if any are given, in ascending order."""
-        wanted = None if indices is None else set(indices)
-        for index, element in enumerate(self._elements(())):
-            if wanted is None or index in wanted:
-                yield element
+        if indices is None:
+            yield from self._elements(())
+            return
+        wanted = set(indices)
+        elements = itertools.islice(self._elements(()), max(wanted, default=-1) + 1)
+        yield from (element for index, element in enumerate(elements) if index in wanted)
 
     def get_inference_data(self, indices: Iterable[int] | None = None) -> Iterator[Any]:
         """Yield the elements as a model gets them, ``transform_func`` applied."""

@@ -242,3 +242,63 @@ def test_open_sizes_that_differ_come_in_batches_of_their_own():
     data = Dataset([np.zeros((2, 4), np.float32), np.ones((3, 6), np.float32), np.ones((2, 6), np.float32)])
     found = [(batch.inputs[0].shape, batch.samples) for batch in data.batches(words, 4)]
     assert found == [((4, 4), 2), ((4, 6), 4), ((4, 6), 1)]
+
+
+@pytest.mark.parametrize(
+    ("indices", "expected"), [(None, [0, 1, 2]), ([1], [1]), ([2, 0, 2], [0, 2]), ([], []), ([1, 9], [1]), ((0,), [0])]
+)
+def test_elements_are_handed_out_as_they_are_in_ascending_order(indices, expected):
+    elements = [(X[:2], "a"), (X[2:3], "b"), (X[3:], "c")]
+    found = list(Dataset(elements, transform_func=lambda element: element[0]).get_data(indices))
+    assert all(one is elements[index] for one, index in zip(found, expected, strict=True))
+
+
+@pytest.mark.parametrize("indices", [None, [0, 2]])
+def test_elements_for_inference_are_transformed(indices):
+    dataset = Dataset([(1, "a"), (2, "b"), (3, "c")], transform_func=lambda element: element[0] * 10)
+    assert list(dataset.get_inference_data(indices)) == ([10, 20, 30] if indices is None else [10, 30])
+    assert list(Dataset([1, 2]).get_inference_data()) == [1, 2]
+
+
+def test_only_the_elements_asked_for_are_transformed():
+    seen = []
+    dataset = Dataset(range(5), transform_func=seen.append)
+    list(dataset.get_inference_data([3, 1]))
+    assert seen == [1, 3]
+
+
+@pytest.mark.parametrize(
+    "form", ["generator function", "generator", "keras Sequence", "tf.data batched", "uneven batches"]
+)
+def test_elements_can_be_handed_out_twice_and_batches_read_between(form):
+    dataset = Dataset(SOURCES[form]())
+
+    def first_inputs():
+        return [
+            np.asarray(element[0] if isinstance(element, tuple) else element) for element in dataset.get_data([0, 2])
+        ]
+
+    before = first_inputs()
+    assert len(before) == 2
+    np.testing.assert_array_equal(rows(dataset)[0], X)
+    for one, other in zip(before, first_inputs(), strict=True):
+        np.testing.assert_array_equal(one, other)
+
+
+def test_no_element_behind_the_last_one_asked_for_is_read():
+    taken = []
+
+    def endless():
+        while True:
+            taken.append(len(taken))
+            yield taken[-1]
+
+    assert list(Dataset(endless).get_data([3, 1])) == [1, 3]
+    assert taken == [0, 1, 2, 3]
+    assert list(Dataset(endless()).get_data([])) == []
+    assert len(taken) == 4
+
+
+def test_elements_of_what_are_no_data_are_refused():
+    with pytest.raises(DataError, match="Received: int"):
+        list(Dataset(7).get_data())

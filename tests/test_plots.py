@@ -1,4 +1,4 @@
-"""plot_schedule draws the curve that the schedule follows."""
+"""plot_schedule draws the curve that the schedule follows, plot_sensitivity a bar for every layer."""
 
 import sys
 
@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 
 from keras_compress import CompressionConfig, CompressionError, ConfigError, plot_schedule
+from keras_compress.plots import plot_sensitivity
 
 matplotlib = pytest.importorskip("matplotlib")
 
@@ -88,3 +89,41 @@ def test_without_matplotlib_the_way_out_is_named(monkeypatch):
     monkeypatch.setitem(sys.modules, "matplotlib", None)
     with pytest.raises(CompressionError, match="pip install matplotlib"):
         plot_schedule({"compression": config()})
+
+
+def test_every_layer_has_a_bar_as_long_as_its_ratio_the_first_on_top():
+    axes = plot_sensitivity(["worst", "middle", "best"], [3.5, -2.0, 40.25], "Title")
+    bars = sorted(axes.patches, key=lambda bar: bar.get_y())
+    assert [bar.get_width() for bar in bars] == [3.5, -2.0, 40.25]
+    positions = [bar.get_y() + bar.get_height() / 2 for bar in bars]
+    np.testing.assert_allclose(axes.get_yticks(), positions)
+    assert [label.get_text() for label in axes.get_yticklabels()] == ["worst", "middle", "best"]
+    bottom, top = axes.get_ylim()
+    assert bottom > top
+    assert axes.get_title() == "Title"
+    assert "dB" in axes.get_xlabel()
+
+
+def test_a_layer_without_error_has_no_bar():
+    axes = plot_sensitivity(["exact", "other"], [np.inf, 7.0], "Title")
+    assert [bar.get_width() for bar in axes.patches] == [0.0, 7.0]
+
+
+def test_many_layers_make_a_higher_picture():
+    heights = [plot_sensitivity([str(i) for i in range(n)], [1.0] * n, "").figure.get_figheight() for n in (0, 4, 40)]
+    assert heights[0] < heights[1] < heights[2]
+
+
+def test_the_bars_are_written_into_a_folder_that_is_made(tmp_path):
+    path = tmp_path / "new" / "bars.png"
+    plot_sensitivity(["a"], [1.0], "Title", path)
+    assert path.read_bytes().startswith(b"\x89PNG")
+    plot_sensitivity(["a"], [1.0], "Title", str(path.with_suffix(".svg")))
+    assert b"<svg" in path.with_suffix(".svg").read_bytes()
+
+
+def test_bars_without_matplotlib_name_the_way_out(monkeypatch, tmp_path):
+    monkeypatch.setitem(sys.modules, "matplotlib", None)
+    with pytest.raises(CompressionError, match=r"bar chart.*pip install matplotlib"):
+        plot_sensitivity(["a"], [1.0], "Title", tmp_path / "new" / "bars.png")
+    assert not (tmp_path / "new").exists()

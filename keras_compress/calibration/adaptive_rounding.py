@@ -9,7 +9,7 @@ Source: Nagel et al. 2020, arXiv:2004.10568.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping
 
 import numpy as np
 import tensorflow as tf
@@ -17,12 +17,12 @@ from pydantic import Field
 from tqdm import tqdm
 
 from keras_compress._keras import keras
-from keras_compress.calibration.bias_correction import CorrectedLayer
+from keras_compress.calibration.data_pass import CALIBRATION_BATCH
 from keras_compress.calibration.layer_tensors import LayerTensors
 from keras_compress.calibration.linear_part import linear_part
 from keras_compress.data import Dataset
 from keras_compress.graph.variables import leaf_layers
-from keras_compress.layers import FakeQuantize
+from keras_compress.layers import CompressedLayer, FakeQuantize
 from keras_compress.settings import Settings
 
 __all__ = ["AdaptiveRounding", "round_adaptively"]
@@ -41,7 +41,7 @@ class AdaptiveRounding(Settings):
         steps: optimizer steps per layer. Default 1000.
         batch_size: samples per step. Default 32.
         learning_rate: of Adam. Default 0.01.
-        regularization: weight of the term that drives every weight to one of its two levels. Default 0.01.
+        regularization: weight of the term that drives every weight to one of its two levels. Default 0.1.
         seed: of the choice of samples. Default 0.
     """
 
@@ -49,14 +49,14 @@ class AdaptiveRounding(Settings):
     steps: int = Field(1000, ge=1)
     batch_size: int = Field(32, ge=1)
     learning_rate: float = Field(0.01, gt=0)
-    regularization: float = Field(0.01, ge=0)
+    regularization: float = Field(0.1, ge=0)
     seed: int = 0
 
 
 def round_adaptively(
     model: keras.Model,
     float_model: keras.Model,
-    layers: Sequence[CorrectedLayer],
+    kernels: Mapping[str, str],
     data: Dataset,
     samples: int,
     settings: AdaptiveRounding,
@@ -66,24 +66,29 @@ def round_adaptively(
     Args:
         model: the compressed model, its ranges measured.
         float_model: the same layers by the same paths, not compressed.
-        layers: whose weights to round; each has one weight quantizer as the last operation on its kernel.
+        kernels: by the path of each layer whose weights are rounded the name of its only kernel; the last operation on it is a
+            quantizer.
         data: the samples.
         samples: how many of them.
         settings: of the optimization.
     """
-    by_path = {layer.carrier.layer: layer for layer in layers}
-    plain = {path: layer for path, layer in leaf_layers(float_model) if path in by_path}
-    compressed = {path: layer.wrapper.layer for path, layer in by_path.items()}
-    given = LayerTensors(model, compressed, lambda path, inputs: (inputs,))
+    wrappers = {path: layer for path, layer in leaf_layers(model) if path in kernels}
+    plain = {path: layer for path, layer in leaf_layers(float_model) if path in kernels}
+    given = LayerTensors(
+        model, {path: wrapper.layer for path, wrapper in wrappers.items()}, lambda _, inputs: (inputs,)
+    )
 
     def expected_output(path: str, inputs: tf.Tensor) -> tuple[tf.Tensor]:
-        weight = by_path[path].carrier.weight
-        return (linear_part(plain[path], inputs, getattr(plain[path], weight), weight),)
+        return (linear_part(plain[path], inputs, getattr(plain[path], kernels[path]), kernels[path]),)
 
     expected = LayerTensors(float_model, plain, expected_output)
     for path in tqdm(given.names, desc="adaptive rounding", unit="layer", leave=False, disable=None):
         inputs, outputs = _collect(given, expected, path, data, samples)
-        _round_layer(by_path[path], inputs, outputs, settings)
+        rounding = _LayerRounding(wrappers[path], kernels[path])
+        nearest = rounding.on_grid(rounding.nearest())
+        learned = rounding.on_grid(rounding.learned(inputs, outputs, settings))
+        better = rounding.error(learned, inputs, outputs) < rounding.error(nearest, inputs, outputs)
+        rounding.kernel.assign(tf.cast(learned if better else nearest, rounding.kernel.dtype))
 
 
 def _collect(
@@ -96,8 +101,8 @@ def _collect(
     size = 0
     for batch in given.batches(data, samples):
         for (seen,), (wanted,) in zip(run(batch), run_expected(batch), strict=True):
-            inputs.append(seen.numpy())
-            outputs.append(wanted.numpy())
+            inputs.append(seen.numpy().astype(np.float32))
+            outputs.append(wanted.numpy().astype(np.float32))
             size += inputs[-1].nbytes + outputs[-1].nbytes
         if size > CACHE:
             break
@@ -105,50 +110,71 @@ def _collect(
     return np.concatenate([inputs[i] for i in same]), np.concatenate([outputs[i] for i in same])
 
 
-def _round_layer(layer: CorrectedLayer, inputs: np.ndarray, outputs: np.ndarray, settings: AdaptiveRounding) -> None:
-    weight = layer.carrier.weight
-    quantizer: FakeQuantize = [op for path, op in layer.wrapper.operations if path == weight][-1]
-    kernel = getattr(layer.wrapper.layer, weight)
-    scale, zero_point = quantizer.integer_range()
-    scaled = kernel.numpy().astype(np.float32) / scale + zero_point
-    below = np.floor(scaled)
-    # sigmoid(logit) stretched is the share of the way to the level above: rounding starts where the weight is.
-    share = np.clip(scaled - below, 1e-3, 1 - 1e-3)
-    stretched = (share + (STRETCH - 1) / 2) / STRETCH
-    logits = tf.Variable((np.log(stretched) - np.log(1 - stretched)).astype(np.float32))
+class _LayerRounding:
+    """The choice, for every weight of a layer, between the levels of the grid below and above it.
 
-    def way_up() -> tf.Tensor:
-        return tf.clip_by_value(tf.sigmoid(logits) * STRETCH - (STRETCH - 1) / 2, 0.0, 1.0)
+    A choice is a tensor in the shape of the kernel: 0 for down, 1 for up.
+    """
 
-    def on_grid(up: tf.Tensor) -> tf.Tensor:
-        return (tf.clip_by_value(below + up, 0.0, float(quantizer.steps)) - zero_point) * scale
+    def __init__(self, wrapper: CompressedLayer, weight: str):
+        self._layer, self._weight = wrapper.layer, weight
+        self.kernel: tf.Variable = getattr(self._layer, weight)
+        quantizer: FakeQuantize = [op for path, op in wrapper.operations if path == weight][-1]
+        self._scale, self._zero_point = (numbers.astype(np.float32) for numbers in quantizer.integer_range())
+        self._steps = float(quantizer.steps)
+        scaled = self.kernel.numpy().astype(np.float32) / self._scale + self._zero_point
+        self._below = np.floor(scaled)
+        self._share = scaled - self._below
 
-    optimizer = keras.optimizers.Adam(settings.learning_rate)
-    optimizer.build([logits])
-    power = float(np.mean(np.square(outputs - outputs.mean(axis=0)))) or 1.0
+    def nearest(self) -> tf.Tensor:
+        """Return the choice of the nearest level."""
+        return tf.constant(np.round(self._share + self._below) - self._below)
 
-    @tf.function
-    def step(seen: tf.Tensor, wanted: tf.Tensor, sharpness: tf.Tensor, strength: tf.Tensor) -> None:
-        with tf.GradientTape() as tape:
-            up = way_up()
-            made = linear_part(layer.wrapper.layer, seen, tf.cast(on_grid(up), seen.dtype), weight)
-            error = tf.reduce_mean(tf.square(tf.cast(made - wanted, tf.float32))) / power
-            undecided = tf.reduce_mean(1.0 - tf.abs(2.0 * up - 1.0) ** sharpness)
-            loss = error + strength * undecided
-        optimizer.apply_gradients([(tape.gradient(loss, logits), logits)])
+    def on_grid(self, up: tf.Tensor) -> tf.Tensor:
+        """Return the kernel that a choice makes, in float32; shares between 0 and 1 lie between the levels."""
+        return (tf.clip_by_value(self._below + up, 0.0, self._steps) - self._zero_point) * self._scale
 
-    random = np.random.default_rng(settings.seed)
-    warm_up = settings.steps // 5
-    for number in range(settings.steps):
-        chosen = random.integers(len(inputs), size=min(settings.batch_size, len(inputs)))
-        progress = max(number - warm_up, 0) / max(settings.steps - warm_up, 1)
-        sharpness = 2.0 + 18.0 * (1.0 + np.cos(np.pi * progress)) / 2.0
-        strength = settings.regularization if number >= warm_up else 0.0
-        step(
-            tf.constant(inputs[chosen]),
-            tf.constant(outputs[chosen]),
-            tf.constant(sharpness, tf.float32),
-            tf.constant(strength, tf.float32),
-        )
-    final = on_grid(tf.cast(way_up() > 0.5, tf.float32))
-    kernel.assign(tf.cast(final, kernel.dtype))
+    def error(self, kernel: tf.Tensor, inputs: np.ndarray, outputs: np.ndarray) -> float:
+        """Return the summed squared error of the outputs with a kernel."""
+        parts = range(0, len(inputs), CALIBRATION_BATCH)
+        cut = ((inputs[at : at + CALIBRATION_BATCH], outputs[at : at + CALIBRATION_BATCH]) for at in parts)
+        return sum(float(tf.reduce_sum(tf.square(self._made(tf.constant(x), kernel) - y))) for x, y in cut)
+
+    def _made(self, inputs: tf.Tensor, kernel: tf.Tensor) -> tf.Tensor:
+        return linear_part(self._layer, inputs, kernel, self._weight)
+
+    def learned(self, inputs: np.ndarray, outputs: np.ndarray, settings: AdaptiveRounding) -> tf.Tensor:
+        """Return the choice that brings the outputs nearest to ``outputs``.
+
+        It is learned as a share ``h`` of the way up, a sigmoid stretched beyond 0 and 1 and cut off there, that starts where
+        the weight is. After a fifth of the steps ``1 - |2 h - 1| ** sharpness`` drives it to 0 or 1, the sharpness falling
+        from 20 to 2.
+        """
+        margin = (STRETCH - 1) / 2
+        start = (np.clip(self._share, 1e-3, 1 - 1e-3) + margin) / STRETCH
+        logits = tf.Variable((np.log(start) - np.log(1 - start)).astype(np.float32))
+        optimizer = keras.optimizers.Adam(settings.learning_rate)
+        optimizer.build([logits])
+        power = float(np.mean(np.square(outputs - outputs.mean(axis=0)))) or 1.0
+
+        def way_up() -> tf.Tensor:
+            return tf.clip_by_value(tf.sigmoid(logits) * STRETCH - margin, 0.0, 1.0)
+
+        @tf.function
+        def step(seen: tf.Tensor, wanted: tf.Tensor, sharpness: tf.Tensor, strength: tf.Tensor) -> None:
+            with tf.GradientTape() as tape:
+                up = way_up()
+                error = tf.reduce_mean(tf.square(self._made(seen, self.on_grid(up)) - wanted)) / power
+                undecided = tf.reduce_mean(1.0 - tf.abs(2.0 * up - 1.0) ** sharpness)
+                loss = error + strength * undecided
+            optimizer.apply_gradients([(tape.gradient(loss, logits), logits)])
+
+        random = np.random.default_rng(settings.seed)
+        warm_up = settings.steps // 5
+        for number in range(settings.steps):
+            chosen = random.integers(len(inputs), size=min(settings.batch_size, len(inputs)))
+            progress = max(number - warm_up, 0) / max(settings.steps - warm_up, 1)
+            sharpness = np.float32(2.0 + 18.0 * (1.0 + np.cos(np.pi * progress)) / 2.0)
+            strength = np.float32(settings.regularization if number >= warm_up else 0.0)
+            step(*map(tf.constant, (inputs[chosen], outputs[chosen], sharpness, strength)))
+        return tf.cast(way_up() > 0.5, tf.float32)

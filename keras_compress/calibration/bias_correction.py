@@ -85,11 +85,11 @@ class FastBiasCorrection:
 
     def _note(self, index: int, call, inputs):
         corrected, samples = self._layers[index], self._rows.of(inputs, self._counted)
+        samples = tf.cast(samples, tf.float32)
         count = tf.cast(tf.shape(samples)[0], tf.float64)
         # With no sample in the batch the mean is of nothing, and counts for nothing.
-        mean = tf.reduce_sum(samples, 0, keepdims=True) / tf.cast(tf.maximum(count, 1.0), samples.dtype)
-        error = tf.cast(self._errors[index], mean.dtype)
-        outputs = linear_part(corrected.wrapper.layer, mean, error, corrected.carrier.weight)
+        mean = tf.reduce_sum(samples, 0, keepdims=True) / tf.cast(tf.maximum(count, 1.0), tf.float32)
+        outputs = linear_part(corrected.wrapper.layer, mean, self._errors[index], corrected.carrier.weight)
         shift = mean_over_positions(corrected.wrapper.layer, outputs, corrected.bias.shape)
         self._shifts[index].assign_add(tf.cast(shift, tf.float64) * count)
         self._weights[index].assign_add(count)

@@ -70,7 +70,7 @@ class DataObserver(Protocol):
 
 
 def observe(model: keras.Model, observers: Sequence[DataObserver], data: Dataset, description: str) -> None:
-    """Run a model over as many samples as any of the observers wants, if there are as many.
+    """Run a model over as many samples as any of the observers wants, if there are as many; if none wants any, not at all.
 
     Args:
         model: the model; it runs in inference mode.
@@ -78,7 +78,9 @@ def observe(model: keras.Model, observers: Sequence[DataObserver], data: Dataset
         data: the samples.
         description: of the progress bar.
     """
-    limit = max(observer.samples for observer in observers)
+    limit = max((observer.samples for observer in observers), default=0)
+    if limit == 0:
+        return
     specs = input_specs(model)
     with (
         forgotten_graphs(),

@@ -35,10 +35,10 @@ class LayerTensors:
         make: Callable[[str, tf.Tensor], Sequence[tf.Tensor]],
     ):
         self._specs = input_specs(model)
-        self._tensors: dict[str, list[Sequence[tf.Tensor]]] = {name: [] for name in layers}
+        self._tensors: dict[str, list[Sequence[tf.Tensor]]] = {}
 
         def note(name, call, inputs):
-            self._tensors[name].append(make(name, inputs))
+            self._tensors.setdefault(name, []).append(make(name, inputs))
             return call(inputs)
 
         def pass_through(*inputs):
@@ -51,7 +51,7 @@ class LayerTensors:
     @property
     def names(self) -> list[str]:
         """The layers that were called, in the order of their first call."""
-        return [name for name, calls in self._tensors.items() if calls]
+        return list(self._tensors)
 
     def function(self, name: str) -> Callable[[Batch], list[list[tf.Tensor]]]:
         """Return what computes, for a batch, the tensors of every call of a layer."""

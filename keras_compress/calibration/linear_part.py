@@ -15,8 +15,12 @@ __all__ = ["hooked_calls", "linear_part", "mean_over_positions"]
 
 
 def linear_part(layer: keras.layers.Layer, inputs: tf.Tensor, kernel: tf.Tensor, weight: str) -> tf.Tensor:
-    """Return what a convolution or dense layer makes of ``inputs`` with ``kernel`` in place of the weight ``weight``."""
+    """Return what a convolution or dense layer makes of ``inputs`` with ``kernel`` in place of the weight ``weight``.
+
+    It is computed in the type of ``inputs``, which is that of ``kernel`` too, whatever the policy of the layer.
+    """
     replaced = {weight: kernel, "use_bias": False, "bias": None, "activation": keras.activations.linear}
+    replaced["_compute_dtype_object"] = inputs.dtype.base_dtype
     with _attributes(layer, {name: value for name, value in replaced.items() if name in vars(layer)}):
         return type(layer).call(layer, inputs)
 

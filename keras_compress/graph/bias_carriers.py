@@ -8,7 +8,7 @@ from keras_compress.graph.layer_specs import LayerRole
 from keras_compress.graph.normalized_layers import normalized_layers
 from keras_compress.graph.view import ModelGraph
 
-__all__ = ["BiasCarrier", "bias_carriers"]
+__all__ = ["BiasCarrier", "bias_carriers", "linear_kernels"]
 
 
 @dataclass(frozen=True)
@@ -30,18 +30,24 @@ class BiasCarrier:
     sign: int
 
 
+def linear_kernels(graph: ModelGraph) -> dict[str, str]:
+    """Return, by path, the dotted path of the kernel of every layer of Keras that multiplies by one kernel."""
+    return {
+        path: node.spec.weights[0].path
+        for path, node in graph.layers()
+        if node.stock and node.spec.role is LayerRole.COMPUTE and len(node.spec.weights) == 1
+    }
+
+
 def bias_carriers(graph: ModelGraph) -> dict[str, BiasCarrier]:
-    """Return, by path, the carrier of every layer of Keras that multiplies by one kernel and has one.
+    """Return, by path, the carrier of every layer of :func:`linear_kernels` that has one.
 
     Args:
         graph: a model that is not compressed, batch normalization not folded.
     """
     behind = {layers[0]: path for path, layers in normalized_layers(graph).items() if len(layers) == 1}
     found = {}
-    for path, node in graph.layers():
-        if not node.stock or node.spec.role is not LayerRole.COMPUTE or len(node.spec.weights) != 1:
-            continue
-        weight = node.spec.weights[0].path
+    for path, weight in linear_kernels(graph).items():
         if "bias" in graph.snapshot.weights[path]:
             found[path] = BiasCarrier(path, weight, path, "bias", 1)
         elif path in behind:

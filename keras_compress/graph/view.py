@@ -67,6 +67,7 @@ class ModelGraph:
         self.snapshot = snapshot
         self.nodes: dict[NodeRef, GraphNode] = {}
         self._consumers: dict[TensorRef, list[NodeRef]] = defaultdict(list)
+        self._outputs: dict[str, list[TensorRef]] = {}
         #: Paths of the input layers of the model, and of each nested model by its path.
         self.model_inputs: tuple[str, ...] = ()
         self.nested_inputs: dict[str, tuple[str, ...]] = {}
@@ -97,8 +98,13 @@ class ModelGraph:
                 )
             if is_model_entry(entry):
                 self._read(entry["config"], path + "/")
-        for name, node, index in _tensors(config["output_layers"], names):
-            self._consumers[TensorRef(prefix + name, node, index)].append(NodeRef(prefix + OUTPUT, 0))
+        outputs = [
+            TensorRef(prefix + name, node, index)
+            for name, node, index in _tensors(_in_order_of_outputs(config["output_layers"]), names)
+        ]
+        for tensor in outputs:
+            self._consumers[tensor].append(NodeRef(prefix + OUTPUT, 0))
+        self._outputs[prefix] = outputs
         self._note_inputs(prefix, [name for name, _, _ in _tensors(config["input_layers"], names)])
 
     def _read_sequential(self, config: dict, prefix: str) -> None:
@@ -113,6 +119,7 @@ class ModelGraph:
             previous = (TensorRef(path, 0, 0),)
         if previous:
             self._consumers[previous[0]].append(NodeRef(prefix + OUTPUT, 0))
+        self._outputs[prefix] = list(previous)
         self._note_inputs(prefix, [entry["config"]["name"] for entry in config["layers"][:1]])
 
     def _add(self, node: GraphNode) -> None:
@@ -149,6 +156,11 @@ class ModelGraph:
         output = NodeRef(scope + OUTPUT, 0)
         return [tensor for tensor, readers in self._consumers.items() if output in readers]
 
+    def made_inside(self, tensor: TensorRef) -> TensorRef | None:
+        """Return the tensor inside a nested model that is its output ``tensor``; None if a layer makes ``tensor``."""
+        outputs = self._outputs.get(tensor.layer + "/")
+        return outputs[tensor.output] if outputs else None
+
     def producer(self, tensor: TensorRef) -> GraphNode:
         """Return the node that makes ``tensor``."""
         return self.nodes[NodeRef(tensor.layer, tensor.node)]
@@ -169,6 +181,15 @@ class ModelGraph:
 
 def _is_stock(entry: dict) -> bool:
     return (entry.get("module") or "").split(".")[0] in ("keras", "tf_keras", "tensorflow")
+
+
+def _in_order_of_outputs(structure: Any) -> Any:
+    """Return the outputs of a model in the order in which Keras numbers them: those in a dict by their names."""
+    if isinstance(structure, dict):
+        return [_in_order_of_outputs(structure[name]) for name in sorted(structure)]
+    if isinstance(structure, (list, tuple)):
+        return [_in_order_of_outputs(item) for item in structure]
+    return structure
 
 
 def first_call(entry: dict) -> int:

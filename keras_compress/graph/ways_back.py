@@ -22,11 +22,13 @@ def walk_back(graph: ModelGraph, tensors: Iterable[TensorRef], goes_on: Callable
 
 
 def sources_of(graph: ModelGraph, tensor: TensorRef) -> list[TensorRef]:
-    """Return the tensors that ``tensor`` is made from: inside a nested model those of its outputs, then of its calls."""
+    """Return the tensors that ``tensor`` is made from: of an output of a nested model what it is inside, of its input what
+    the model is called on, by any of its calls.
+    """
+    inside = graph.made_inside(tensor)
+    if inside is not None:
+        return [inside]
     node = graph.producer(tensor)
-    inside = graph.outputs(node.ref.layer + "/")
-    if inside:
-        return inside
     outer = node.scope[:-1]
     if node.ref.layer not in graph.nested_inputs.get(outer, ()):
         return list(node.inputs)

@@ -17,7 +17,7 @@ from pathlib import Path
 from tqdm import tqdm
 
 from keras_compress._keras import keras
-from keras_compress.errors import AccuracyTargetNotMet, StateError
+from keras_compress.errors import AccuracyTargetNotMet, StateError, shown
 from keras_compress.export.atomic_file import write_atomically
 from keras_compress.graph import take
 from keras_compress.post_training.accuracy_report import AccuracyReport, ControlledLayer, Evaluation
@@ -89,6 +89,7 @@ class AccuracySearch:
         target: what is asked for.
         budget: of evaluations and time.
         record: JSON file in which every evaluation is written down, and from which an interrupted search goes on.
+        runtime: what ``validate`` runs the model in, of which the metrics in a record are.
     """
 
     def __init__(
@@ -98,12 +99,13 @@ class AccuracySearch:
         target: Target,
         budget: Budget,
         record: Path | None,
+        runtime: str = "keras",
     ):
         self._quantized = quantized
         self._validate = validate
         self._target = target
         self._budget = budget
-        self._record = None if record is None else _Record(record, quantized)
+        self._record = None if record is None else _Record(record, f"{_fingerprint(quantized)} in {runtime}")
         self._layers = quantized_layers(quantized.model)
         self._costs: dict[str, float] = {}
         self._evaluations: dict[tuple[str, ...] | None, Evaluation] = {}
@@ -116,19 +118,22 @@ class AccuracySearch:
         """
         with tqdm(desc="accuracy control", unit="evaluation", leave=False, disable=None) as self._bar:
             try:
-                found = self._search()
-                reason = self._reason(found)
+                reason = self._reason(self._search())
             except _BudgetError:
-                found, reason = None, "the budget of evaluations is used up."
+                reason = "the budget of evaluations or seconds is used up."
         best = self._best()
         report = self._report(best, reason)
-        model = self._quantized.original if best is None else self._quantized.without(best)
+        model = self._quantized.without(report.float_layers)
         if not report.met:
+            received = (
+                f"{report.drop:g} with {len(report.float_layers)} of {len(report.layers)} layers in floating point"
+            )
+            if best is None:
+                received = "no evaluation of a quantized model"
             raise AccuracyTargetNotMet(
-                f"The accuracy that was asked for is not reached: {reason} Expected: a drop of at most "
-                f"{report.max_drop:g}. Received: {report.drop:g} with {len(report.float_layers)} of {len(report.layers)} layers "
-                "in floating point, the best found. It is the attribute 'model' of this error, the table is 'report'; or pass "
-                "on_failure='return_best'.",
+                f"The accuracy that was asked for is not reached: {reason} Expected: a drop of at most {report.max_drop:g}. "
+                f"Received: {received}, the best found. It is the attribute 'model' of this error, the table is 'report'; or "
+                "pass on_failure='return_best'.",
                 model,
                 report,
             )
@@ -140,15 +145,15 @@ class AccuracySearch:
         if self._meets(()):
             return ()
         ranked = self._ranked()
-        failing, enough = 0, 1
+        failing, enough = 0, min(1, len(ranked))
+        # With all layers in floating point it is the original, which needs no evaluation.
         while enough < len(ranked) and not self._meets(ranked[:enough]):
-            failing, enough = enough, min(2 * enough, len(ranked) - 1) if enough < len(ranked) - 1 else len(ranked)
-        if enough >= len(ranked):
-            return None
+            failing, enough = enough, min(2 * enough, len(ranked))
         while enough - failing > 1:
             middle = (failing + enough) // 2
             failing, enough = (failing, middle) if self._meets(ranked[:middle]) else (middle, enough)
-        return self._without_needless(list(ranked[:enough]))
+        found = self._without_needless(list(ranked[:enough])) if enough else ()
+        return found if len(found) < len(ranked) else None
 
     def _without_needless(self, layers: list[str]) -> tuple[str, ...]:
         """Quantize again, in ever smaller groups of the least costly, layers that returned to floating point without need.
@@ -168,7 +173,7 @@ class AccuracySearch:
 
     def _ranked(self) -> list[str]:
         """Return the paths of all layers, the one whose quantization costs most first."""
-        if not self._costs:
+        if self._layers and not self._costs:
             self._costs = dict(zip((layer.path for layer in self._layers), self._measured_costs(), strict=True))
         return sorted(self._costs, key=lambda path: -self._costs[path])
 
@@ -208,7 +213,10 @@ class AccuracySearch:
         return evaluation
 
     def _best(self) -> tuple[str, ...] | None:
-        """Return the evaluated candidate with the fewest float layers that meets the target, else the one that drops least."""
+        """Return the evaluated candidate with the fewest float layers that meets the target, else the one that drops least.
+
+        None if there is no candidate: then nothing is known but that the model is good with all layers in floating point.
+        """
         candidates = [(key, value) for key, value in self._evaluations.items() if key is not None]
         meeting = [(len(key), value.drop, key) for key, value in candidates if self._target.is_met(value.drop)]
         if meeting:
@@ -224,12 +232,13 @@ class AccuracySearch:
 
     def _report(self, best: tuple[str, ...] | None, reason: str) -> AccuracyReport:
         original = self._evaluations[None].metric if None in self._evaluations else math.nan
-        everything = self._evaluations.get((), Evaluation((), math.nan, math.nan, 0.0))
-        final = everything if best is None else self._evaluations[best]
+        quantized = self._evaluations[()].metric if () in self._evaluations else math.nan
+        in_float = [layer.path for layer in self._layers] if best is None else best
+        drop = math.nan if best is None else self._evaluations[best].drop
         rows = [
             ControlledLayer(
                 layer.path,
-                layer.path in (best or ()),
+                layer.path in in_float,
                 layer.bits,
                 self._costs.get(layer.path, math.nan),
                 layer.parameters * (32 - layer.bits) // 8,
@@ -238,39 +247,41 @@ class AccuracySearch:
         ]
         rows.sort(key=lambda row: -row.cost if math.isfinite(row.cost) else 0.0)
         return AccuracyReport(
-            met=best is not None and self._target.is_met(final.drop),
+            met=self._target.is_met(drop),
             reason=reason,
             max_drop=self._target.max_drop,
             original=original,
-            quantized=everything.metric,
-            final=final.metric,
-            drop=final.drop,
+            quantized=quantized,
+            final=math.nan if best is None else self._evaluations[best].metric,
+            drop=drop,
             layers=tuple(rows),
             evaluations=tuple(self._evaluations.values()),
         )
 
 
 class _Record:
-    """Evaluations in a JSON file, which belongs to one quantized model."""
+    """Evaluations in a JSON file, which belongs to one quantized model in one runtime."""
 
-    def __init__(self, path: Path, quantized: CalibratedModel):
+    def __init__(self, path: Path, model: str):
         self._path = path
-        self._model = _fingerprint(quantized)
+        self._model = model
         self._metrics: dict[str, float] = {}
         if path.exists():
             try:
                 values = json.loads(path.read_text())
                 self._metrics = {str(key): float(metric) for key, metric in values["metrics"].items()}
                 model = values["model"]
+                if not all(map(math.isfinite, self._metrics.values())):
+                    raise ValueError("a metric is not finite")
             except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
                 raise StateError(
-                    f"'{path}' cannot be read as the record of an accuracy control: {error}. Expected: a file written by an "
-                    "earlier run. Remove it, or choose another path."
+                    f"'{path}' cannot be read as the record of an accuracy control. Expected: a file written by an earlier run. "
+                    f"Received: one that gives {type(error).__name__}: {error}. Remove it, or choose another path."
                 ) from None
             if model != self._model:
                 raise StateError(
-                    f"'{path}' is the record of another model, configuration or calibration. Expected: that of the run to go "
-                    "on with. Remove it, or choose another path."
+                    f"'{path}' is the record of another model, configuration, calibration or runtime. Expected: that of the run to "
+                    f"go on with, {shown(self._model)}. Received: {shown(model)}. Remove it, or choose another path."
                 )
 
     def metric(self, key: tuple[str, ...] | None) -> float | None:

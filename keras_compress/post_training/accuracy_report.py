@@ -21,7 +21,8 @@ class ControlledLayer:
         layer: its path.
         in_float: whether it was returned to floating point.
         bits: of its weights, or of its inputs if it has none, when it is quantized.
-        cost: error its quantization alone causes at the outputs: power of the error over power of the outputs.
+        cost: error its quantization alone causes at the outputs: power of the error over power of the outputs; NaN if it was
+            not measured, because no layer had to return.
         saved_bytes: bytes that quantization saves on its weights.
     """
 
@@ -79,8 +80,8 @@ class AccuracyReport:
         return tuple(row.layer for row in self.layers if row.in_float)
 
     def to_dict(self) -> dict[str, Any]:
-        """Return the report as JSON-able values."""
-        return asdict(self)
+        """Return the report as JSON-able values; what was not measured, or is infinite, is None."""
+        return _jsonable(asdict(self))
 
     def save(self, path: str | Path) -> Path:
         """Write the report as a JSON file."""
@@ -106,5 +107,15 @@ class AccuracyReport:
         return "\n\n".join(parts)
 
 
+def _jsonable(value: Any) -> Any:
+    if isinstance(value, dict):
+        return {key: _jsonable(item) for key, item in value.items()}
+    if isinstance(value, (list, tuple)):
+        return [_jsonable(item) for item in value]
+    return None if isinstance(value, float) and not math.isfinite(value) else value
+
+
 def _decibels(error: float) -> str:
+    if math.isnan(error):
+        return "not measured"
     return "no error" if error == 0 else f"{-10 * math.log10(error):.1f} dB"

@@ -2,20 +2,17 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Collection
 from dataclasses import dataclass
 
 from keras_compress._keras import keras
-from keras_compress.algorithms import BoundOp
 from keras_compress.algorithms.quantization import Quantization
 from keras_compress.calibration import (
     ActivationRanges,
     AdaptiveRounding,
     FastBiasCorrection,
-    Measurement,
-    RangeInitializer,
     adapt_batch_norm,
-    calibrate_activations,
     correct_biases_in_sequence,
     corrected_layers,
     observable,
@@ -26,10 +23,12 @@ from keras_compress.config import CompressionConfig
 from keras_compress.controller import CompressionController, uninitialized
 from keras_compress.data import Dataset
 from keras_compress.graph import ModelGraph, build, take
-from keras_compress.graph.bias_carriers import BiasCarrier, bias_carriers
+from keras_compress.graph.bias_carriers import BiasCarrier, bias_carriers, linear_kernels
 from keras_compress.graph.compilation import copy_compilation
+from keras_compress.graph.normalized_layers import normalized_layers
 from keras_compress.graph.passes.equalize_channels import equalize_channels
 from keras_compress.graph.variables import leaf_layers, named_variables
+from keras_compress.layers import observing
 from keras_compress.planning import prepare
 
 __all__ = ["CalibratedModel", "Corrections", "calibrated"]
@@ -60,6 +59,8 @@ class CalibratedModel:
         float_model: the same function as the original by the layers that were quantized, with their paths.
         config: the configuration.
         carriers: where the bias of each layer is.
+        normalized: the layers that each batch normalization stands behind.
+        places: the layers whose outputs each quantizer of activations maps.
         data: the calibration data.
         samples: how many of them were used.
     """
@@ -69,6 +70,8 @@ class CalibratedModel:
     float_model: keras.Model
     config: CompressionConfig
     carriers: dict[str, BiasCarrier]
+    normalized: dict[str, tuple[str, ...]]
+    places: dict[str, tuple[str, ...]]
     data: Dataset
     samples: int
 
@@ -78,41 +81,46 @@ class CalibratedModel:
         All others keep their numbers. Quantizers that stand at another place now are measured.
         """
         algorithm = self.config.compression[0]
-        left_out = algorithm.model_copy(update={"ignored_scopes": (*algorithm.ignored_scopes, *layers)})
-        controller = uninitialized(self.float_model, self.config.model_copy(update={"compression": (left_out,)}))
-        owners = {self.carriers[path].owner for path in layers if path in self.carriers}
-        self._copy_numbers(controller, keep={*layers, *owners})
-        copy_compilation(self.original, controller.model)
-        controller.model.output_names = list(self.original.output_names)
+        exact = tuple(f"{{re}}^{re.escape(path)}$" for path in layers)  # a plain path would mean what is under it too
+        left_out = algorithm.model_copy(update={"ignored_scopes": (*algorithm.ignored_scopes, *exact)})
+        with self.original.distribute_strategy.scope():
+            controller = uninitialized(self.float_model, self.config.model_copy(update={"compression": (left_out,)}))
+            if any(ops for _, ops in controller.parts):
+                owners = {self.carriers[path].owner for path in layers if path in self.carriers}
+                adapted = {path for path, before in self.normalized.items() if set(before) <= set(layers)}
+                self._copy_numbers(controller, keep={*layers, *owners, *adapted})
+            copy_compilation(self.original, controller.model)
+            controller.model.output_names = list(self.original.output_names)
         return controller.model
 
     def uncorrected(self) -> keras.Model:
         """Return a new model with the same ranges and the float weights as they were before any correction."""
-        controller = uninitialized(self.float_model, self.config)
-        self._copy_numbers(controller, keep={path for path, _ in leaf_layers(self.float_model)}, ranges=True)
+        with self.original.distribute_strategy.scope():
+            controller = uninitialized(self.float_model, self.config)
+            self._copy_numbers(controller, keep={path for path, _ in leaf_layers(self.float_model)}, ranges=True)
         return controller.model
 
     def _copy_numbers(self, controller: CompressionController, keep: Collection[str], ranges: bool = False) -> None:
         """Give a new model the numbers of this one, but for the layers to keep; of these, at most the ranges."""
+        [(algorithm, ops)] = controller.parts
+        activations = [bound for bound in ops if bound.weight is None]
+        new = [bound for bound in activations if self.places.get(bound.layer) != bound.sources]
         known = dict(leaf_layers(self.model))
+        for bound in new:
+            known.pop(bound.layer, None)
         for path, layer in leaf_layers(controller.model):
             if path not in known:
                 continue
             numbers = named_variables(known[path])
             for name, variable in named_variables(layer).items():
                 of_range = path not in keep or (ranges and name.startswith("weight_ops."))
-                if of_range and name in numbers and numbers[name].shape == variable.shape:
+                if of_range and name in numbers:
                     variable.assign(numbers[name])
-        new = [
-            bound for _, ops in controller.parts for bound in ops if bound.weight is None and bound.layer not in known
-        ]
-        self._measure(controller, new)
-
-    def _measure(self, controller: CompressionController, new: list[BoundOp]) -> None:
-        if new:
-            how = RangeInitializer(num_init_samples=self.samples)
-            measurements = {bound.op: Measurement(how, len(bound.sources)) for bound in new}
-            calibrate_activations(controller.model, measurements, observable(controller.model), self.data)
+        if new and isinstance(algorithm, Quantization):
+            measured, _ = algorithm.activation_ranges(new)
+            with observing({}, observable(controller.model)):
+                observe(controller.model, [measured], self.data, "calibration")
+            measured.assign()
 
 
 def calibrated(
@@ -135,7 +143,10 @@ def calibrated(
     [(algorithm, ops)] = controller.parts
     if not isinstance(algorithm, Quantization):
         raise TypeError(f"Expected: a configuration with quantization alone. Received: '{algorithm.name}'.")
-    carriers = bias_carriers(ModelGraph(snapshot))
+    graph = ModelGraph(snapshot)
+    carriers = bias_carriers(graph)
+    normalized = normalized_layers(graph)
+    places = {bound.layer: bound.sources for bound in ops if bound.weight is None}
     correctable = corrected_layers(controller.model, carriers)
     algorithm.calibrate_weights(ops)
     measured: list[ActivationRanges | FastBiasCorrection] = [algorithm.activation_ranges(ops)[0]]
@@ -146,11 +157,13 @@ def calibrated(
         numbers.assign()
     if corrections.rounding is not None:
         wanted = corrections.rounding.num_samples or samples
-        round_adaptively(controller.model, float_model, correctable, data, wanted, corrections.rounding)
+        quantized = {bound.layer for bound in ops if bound.weight is not None}
+        kernels = {path: weight for path, weight in linear_kernels(graph).items() if path in quantized}
+        round_adaptively(controller.model, float_model, kernels, data, wanted, corrections.rounding)
     if corrections.bias == "sequential":
         correct_biases_in_sequence(controller.model, float_model, correctable, data, samples)
     if algorithm.batch_norm_adaptation.num_bn_adaptation_samples:
         adapt_batch_norm(controller.model, data, algorithm.batch_norm_adaptation.num_bn_adaptation_samples)
     copy_compilation(model, controller.model)
     controller.model.output_names = list(model.output_names)
-    return CalibratedModel(controller.model, model, float_model, config, carriers, data, samples)
+    return CalibratedModel(controller.model, model, float_model, config, carriers, normalized, places, data, samples)

@@ -3,25 +3,29 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
-from typing import Any
+from typing import Annotated, Any
 
 from pydantic import Field
 
+from keras_compress.algorithms.scope import matching
 from keras_compress.errors import ConfigError, nearest
 from keras_compress.graph import ModelGraph, NodeRef
-from keras_compress.settings import Settings
+from keras_compress.post_training.user_parameters import UserParameters
+from keras_compress.settings import OneOrMore, validated
 
-__all__ = ["IgnoredScope", "Subgraph", "ignored_scopes"]
+__all__ = ["IgnoredScope", "Subgraph", "ignored_scopes", "scope_of"]
+
+Names = Annotated[tuple[str, ...], OneOrMore()]
 
 
-class Subgraph(Settings):
+class Subgraph(UserParameters):
     """All layers on ways from any of ``inputs`` to any of ``outputs``, these included; both are paths of layers."""
 
-    inputs: tuple[str, ...] = ()
-    outputs: tuple[str, ...] = ()
+    inputs: Names = ()
+    outputs: Names = ()
 
 
-class IgnoredScope(Settings):
+class IgnoredScope(UserParameters):
     """Layers that are not quantized.
 
     Attributes:
@@ -32,33 +36,43 @@ class IgnoredScope(Settings):
         validate_scopes: whether what names no layer is an error. Default True; ``validate`` for short.
     """
 
-    names: tuple[str, ...] = ()
-    patterns: tuple[str, ...] = ()
-    types: tuple[str, ...] = ()
-    subgraphs: tuple[Subgraph, ...] = ()
+    names: Names = ()
+    patterns: Names = ()
+    types: Names = ()
+    subgraphs: Annotated[tuple[Subgraph, ...], OneOrMore()] = ()
     validate_scopes: bool = Field(True, alias="validate")
 
 
-def ignored_scopes(scope: Any, graph: ModelGraph) -> tuple[str, ...]:
+def scope_of(value: Any) -> IgnoredScope:
+    """Return what a user gave as ``ignored_scope``: a path, a list of paths, a dict, or an object of NNCF or of ours.
+
+    Raises:
+        ConfigError: it is none of these.
+    """
+    if value is None:
+        return IgnoredScope()
+    values = {"names": value} if isinstance(value, (str, list, tuple, set)) else value
+    return validated(IgnoredScope, values, "ignored_scope")
+
+
+def ignored_scopes(scope: IgnoredScope, graph: ModelGraph) -> tuple[str, ...]:
     """Return the scopes, as a configuration takes them, that leave out what ``scope`` names.
 
     Args:
-        scope: an :class:`IgnoredScope`, an object with the same attributes, a path, a list of paths, or None.
+        scope: what is left out.
         graph: the model.
 
     Raises:
-        ConfigError: a class or a subgraph names nothing in the model.
+        ConfigError: a name, a pattern, a class or a subgraph names nothing in the model, or a pattern is no expression.
     """
-    if scope is None:
-        return ()
-    if isinstance(scope, (str, list, tuple)):
-        return (scope,) if isinstance(scope, str) else tuple(scope)
-    validate = getattr(scope, "validate_scopes", getattr(scope, "validate", True))
     paths = [path for path, _ in graph.layers()]
-    found = [*scope.names, *(f"{{re}}{pattern}" for pattern in scope.patterns)]
-    found += _of_types(scope.types, graph, validate)
+    patterns = [f"{{re}}{pattern}" for pattern in scope.patterns]
+    if scope.validate_scopes:
+        matching(scope.names, paths, "ignored_scope.names")
+        matching(patterns, paths, "ignored_scope.patterns")
+    found = [*scope.names, *patterns, *_of_types(scope.types, graph, scope.validate_scopes)]
     for subgraph in scope.subgraphs:
-        found += _of_subgraph(subgraph, graph, paths, validate)
+        found += _of_subgraph(subgraph, graph, paths, scope.validate_scopes)
     return tuple(dict.fromkeys(found))
 
 
@@ -68,17 +82,17 @@ def _of_types(types: Iterable[str], graph: ModelGraph, validate: bool) -> list[s
         if validate and name not in classes:
             raise ConfigError(
                 f"'ignored_scope.types' names a class that no layer has. Expected: one of {sorted(classes)}. "
-                f"Received: '{name}'. The nearest are {nearest(name, classes)}."
+                f"Received: '{name}'. Take one of these, or pass validate=False to allow it."
             )
     return [path for path, node in graph.layers() if node.class_name in set(types)]
 
 
-def _of_subgraph(subgraph: Any, graph: ModelGraph, paths: list[str], validate: bool) -> list[str]:
+def _of_subgraph(subgraph: Subgraph, graph: ModelGraph, paths: list[str], validate: bool) -> list[str]:
     for name in (*subgraph.inputs, *subgraph.outputs):
         if validate and name not in paths:
             raise ConfigError(
                 f"'ignored_scope.subgraphs' names a layer that the model does not have. Expected: the path of a layer. "
-                f"Received: '{name}'. The nearest are {nearest(name, paths)}."
+                f"Received: '{name}'. The nearest are {nearest(name, paths)}. Pass validate=False to allow it."
             )
     forward = _reached(graph, subgraph.inputs, lambda ref: _readers(graph, ref))
     backward = _reached(graph, subgraph.outputs, lambda ref: _sources(graph, ref))

@@ -15,7 +15,7 @@ from keras_compress.calibration import AdaptiveRounding, BatchNormAdaptation, Ra
 from keras_compress.calibration.ranges import RangeParams, RangeType
 from keras_compress.config import CompressionConfig
 from keras_compress.errors import ConfigError, shown
-from keras_compress.settings import Settings
+from keras_compress.post_training.user_parameters import UserParameters
 
 __all__ = [
     "AdvancedBiasCorrectionParameters",
@@ -87,7 +87,7 @@ class AggregatorType(str, enum.Enum):
     HISTOGRAM = "histogram"
 
 
-class StatisticsCollectorParameters(Settings):
+class StatisticsCollectorParameters(UserParameters):
     """How one end of a range is found, in NNCF's terms."""
 
     statistics_type: StatisticsType | None = None
@@ -96,7 +96,7 @@ class StatisticsCollectorParameters(Settings):
     quantile_outlier_prob: float = Field(1e-4, gt=0, lt=0.5)
 
 
-class RangeEstimatorParameters(Settings):
+class RangeEstimatorParameters(UserParameters):
     """How a range is found.
 
     Attributes:
@@ -109,7 +109,7 @@ class RangeEstimatorParameters(Settings):
     max: StatisticsCollectorParameters = StatisticsCollectorParameters()
 
 
-class QuantizationParameters(Settings):
+class QuantizationParameters(UserParameters):
     """Settings of all weight quantizers or all activation quantizers; None leaves the choice to the preset."""
 
     num_bits: int | None = Field(None, ge=2, le=8)
@@ -119,14 +119,14 @@ class QuantizationParameters(Settings):
     narrow_range: bool | None = None
 
 
-class AdvancedBiasCorrectionParameters(Settings):
+class AdvancedBiasCorrectionParameters(UserParameters):
     """Of the correction of biases; accepted, and the defaults are the only values."""
 
     apply_for_all_nodes: Literal[False] = False
     threshold: None = None
 
 
-class AdvancedQuantizationParameters(Settings):
+class AdvancedQuantizationParameters(UserParameters):
     """Everything about post-training quantization that has a good default.
 
     Attributes:
@@ -253,14 +253,22 @@ def _group(parameters: QuantizationParameters, name: str) -> GroupSettings:
 
 def _range(parameters: RangeEstimatorParameters, name: str, samples: int) -> RangeInitializer:
     """Return the range initializer that NNCF's two collectors come nearest to."""
+    low, high = parameters.min, parameters.max
+    unset = all(
+        (end.statistics_type, end.aggregator_type, end.clipping_value) == (None, None, None) for end in (low, high)
+    )
+    if parameters.type is not None and not unset:
+        raise ConfigError(
+            f"'{name}_range_estimator_params' says in two ways how ranges are found. Expected: 'type', or 'min' and 'max'. "
+            f"Received: type={shown(parameters.type)} and others. Leave one of them out."
+        )
     if parameters.type is not None:
         return RangeInitializer(type=parameters.type, num_init_samples=samples)
-    low, high = parameters.min, parameters.max
-    if low == high == StatisticsCollectorParameters():
+    if unset:
         return RangeInitializer(num_init_samples=samples)
     statistics = {end.statistics_type for end in (low, high) if end.statistics_type is not None}
     aggregators = {end.aggregator_type for end in (low, high) if end.aggregator_type is not None}
-    found = _RANGE_TYPES.get(_range_kind(statistics, aggregators))
+    found = _RANGE_TYPES.get(_range_kind(low, high))
     if found is None or low.clipping_value is not None or high.clipping_value is not None:
         raise ConfigError(
             f"'{name}_range_estimator_params' names a combination that is not available: statistics "
@@ -274,13 +282,30 @@ def _range(parameters: RangeEstimatorParameters, name: str, samples: int) -> Ran
     return RangeInitializer(type=found, num_init_samples=samples, params=percentiles)
 
 
-def _range_kind(statistics: set[StatisticsType], aggregators: set[AggregatorType]) -> tuple[str, str]:
-    quantiles = {StatisticsType.QUANTILE, StatisticsType.ABS_QUANTILE}
-    extremes = {StatisticsType.MIN, StatisticsType.MAX, StatisticsType.ABS_MAX}
-    kind = "quantile" if statistics and statistics <= quantiles else "extreme" if statistics <= extremes else ""
-    if aggregators <= {AggregatorType.MIN, AggregatorType.MAX}:
-        return kind, "extreme"
-    return kind, "mean" if aggregators == {AggregatorType.MEAN} else ""
+def _range_kind(low: StatisticsCollectorParameters, high: StatisticsCollectorParameters) -> tuple[str, str]:
+    """Return what is taken of a sample, and of all samples; empty where the two ends do not make a range."""
+    of_sample = _joined(
+        _statistic(low.statistics_type, StatisticsType.MIN), _statistic(high.statistics_type, StatisticsType.MAX)
+    )
+    of_all = _joined(
+        _aggregator(low.aggregator_type, AggregatorType.MIN), _aggregator(high.aggregator_type, AggregatorType.MAX)
+    )
+    return of_sample, of_all
+
+
+def _statistic(given: StatisticsType | None, outermost: StatisticsType) -> str | None:
+    kinds = {StatisticsType.QUANTILE: "quantile", StatisticsType.ABS_QUANTILE: "quantile"}
+    return None if given is None else {**kinds, outermost: "extreme", StatisticsType.ABS_MAX: "extreme"}.get(given, "")
+
+
+def _aggregator(given: AggregatorType | None, outermost: AggregatorType) -> str | None:
+    return None if given is None else {outermost: "extreme", AggregatorType.MEAN: "mean"}.get(given, "")
+
+
+def _joined(low: str | None, high: str | None) -> str:
+    """Return the kind of both ends: that of the other where one says nothing, extremes where none does."""
+    kinds = {low, high} - {None} or {"extreme"}
+    return next(iter(kinds)) or "" if len(kinds) == 1 else ""
 
 
 _RANGE_TYPES: dict[tuple[str, str], Any] = {

@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import inspect
+import math
 from collections.abc import Callable
+from numbers import Integral, Real
 from pathlib import Path
 from typing import Any, Literal
 
@@ -13,7 +16,7 @@ from keras_compress.graph import ModelGraph, take
 from keras_compress.graph.model_check import first_compressed_layer, require_compressible
 from keras_compress.post_training.accuracy_control import AccuracySearch, Budget, DropType, Target
 from keras_compress.post_training.calibrated_model import CalibratedModel, Corrections, calibrated
-from keras_compress.post_training.ignored_scope import IgnoredScope, ignored_scopes
+from keras_compress.post_training.ignored_scope import IgnoredScope, ignored_scopes, scope_of
 from keras_compress.post_training.openvino_models import is_openvino_model, quantize_openvino_model
 from keras_compress.post_training.parameters import (
     AdvancedQuantizationParameters,
@@ -23,6 +26,7 @@ from keras_compress.post_training.parameters import (
     quantization_config,
 )
 from keras_compress.post_training.sensitivity import SensitivityReport, analyze_layers
+from keras_compress.post_training.user_parameters import plain_values
 from keras_compress.post_training.validation import Validator
 from keras_compress.settings import validated
 
@@ -168,18 +172,42 @@ def quantize_with_accuracy_control(
             "advanced_quantization_parameters": advanced_quantization_parameters,
             "advanced_accuracy_restorer_parameters": advanced_accuracy_restorer_parameters,
         }
+        own = {
+            "validate_with": (validate_with, "keras"),
+            "higher_is_better": (higher_is_better, True),
+            "max_evaluations": (max_evaluations, None),
+            "max_seconds": (max_seconds, None),
+            "on_failure": (on_failure, "raise"),
+            "record": (record, None),
+        }
+        for name, (given, default) in own.items():
+            if given != default:
+                raise ConfigError(
+                    f"'{name}' is not for an openvino.Model, which NNCF quantizes. Expected: its default, {default!r}. "
+                    f"Received: {shown(given)}. Leave it out, or quantize the Keras model."
+                )
         data = [calibration_dataset, validation_dataset]
         return quantize_openvino_model("quantize_with_accuracy_control", model, data, {**arguments, **further})
     if on_failure not in ("raise", "return_best"):
-        raise ConfigError(f"Expected: on_failure 'raise' or 'return_best'. Received: {shown(on_failure)}.")
+        raise ConfigError(
+            f"Wrong value for 'on_failure'. Expected: 'raise' or 'return_best'. Received: {shown(on_failure)}."
+        )
     iterations = _iterations(advanced_accuracy_restorer_parameters)
+    if isinstance(max_drop, bool) or not isinstance(max_drop, Real) or not math.isfinite(max_drop):
+        raise ConfigError(f"Wrong value for 'max_drop'. Expected: a finite number. Received: {shown(max_drop)}.")
+    if max_evaluations is not None:
+        max_evaluations = _number("max_evaluations", max_evaluations, 2)  # the original model, and all layers quantized
+    if max_seconds is not None and (not isinstance(max_seconds, Real) or not max_seconds > 0):
+        raise ConfigError(f"Wrong value for 'max_seconds'. Expected: seconds above 0. Received: {shown(max_seconds)}.")
     calibration = _dataset(calibration_dataset)
     validator = Validator(validation_fn, validation_dataset, validate_with, calibration)
-    quantized = _calibrated(model, calibration, advanced_quantization_parameters, **arguments)
     target = Target(max_drop, _drop_type(drop_type), higher_is_better)
+    quantized = _calibrated(model, calibration, advanced_quantization_parameters, **arguments)
     limits = [limit for limit in (max_evaluations, iterations) if limit is not None]
     budget = Budget(min(limits, default=None), max_seconds)
-    search = AccuracySearch(quantized, validator, target, budget, None if record is None else Path(record))
+    search = AccuracySearch(
+        quantized, validator, target, budget, None if record is None else Path(record), validate_with
+    )
     try:
         found, report = search.run()
     except AccuracyTargetNotMet as error:
@@ -222,6 +250,13 @@ def analyze(
         ['a', 'b']
     """
     dataset = _dataset(data)
+    samples = _number("samples", samples, 1)
+    allowed = list(inspect.signature(quantize).parameters)[2:]
+    unknown = sorted(set(options) - set(allowed))
+    if unknown:
+        raise ConfigError(
+            f"analyze has no option '{unknown[0]}'. Expected: one of {allowed}. Received: {sorted(options)}."
+        )
     if isinstance(model, keras.Model) and is_graph_model(model) and first_compressed_layer(model):
         if options:
             raise ConfigError(
@@ -248,46 +283,65 @@ def _calibrated(
 ) -> CalibratedModel:
     if mode is not None:
         raise ConfigError(
-            f"8-bit floating point is not available. Expected: mode=None. Received: mode={shown(mode)}. Leave it out for INT8."
+            f"'mode' cannot be honoured: 8-bit floating point is not available. Expected: mode=None. Received: mode={shown(mode)}. Leave it out for INT8."
         )
-    if isinstance(subset_size, bool) or not isinstance(subset_size, int) or subset_size < 1:
-        raise ConfigError(f"Expected: subset_size, a number of samples, 1 or more. Received: {shown(subset_size)}.")
+    subset_size = _number("subset_size", subset_size, 1)
     require_compressible(model)
-    advanced = validated(AdvancedQuantizationParameters, advanced_parameters or {}, "advanced_parameters")
+    given = {} if advanced_parameters is None else advanced_parameters
+    advanced = validated(AdvancedQuantizationParameters, given, "advanced_parameters")
+    scope = scope_of(ignored_scope)
     config = quantization_config(
         preset=preset,
         target_device=target_device,
         subset_size=subset_size,
         model_type=model_type,
-        ignored_scopes=ignored_scopes(ignored_scope, ModelGraph(take(model))),
-        validate_scopes=getattr(ignored_scope, "validate_scopes", True),
+        ignored_scopes=ignored_scopes(scope, ModelGraph(take(model))),
+        validate_scopes=scope.validate_scopes,
         advanced=advanced,
     )
     bias = None if advanced.disable_bias_correction else "fast" if fast_bias_correction else "sequential"
     corrections = Corrections(not advanced.disable_channel_alignment, bias, advanced.adaptive_rounding)
-    return calibrated(model, config, _dataset(data), subset_size, corrections)
+    with model.distribute_strategy.scope():
+        return calibrated(model, config, _dataset(data), subset_size, corrections)
 
 
 def _dataset(data: Any) -> Dataset:
     return data if isinstance(data, Dataset) else Dataset(data)
 
 
+def _number(name: str, value: Any, least: int) -> int:
+    """Return a whole number, or raise a ConfigError that names the parameter."""
+    if isinstance(value, bool) or not isinstance(value, Integral) or value < least:
+        raise ConfigError(
+            f"Wrong value for '{name}'. Expected: a whole number, {least} or more. Received: {shown(value)}."
+        )
+    return int(value)
+
+
 def _drop_type(value: Any) -> DropType:
     try:
         return DropType(getattr(value, "value", value))
     except ValueError:
-        raise ConfigError(f"Expected: drop_type 'absolute' or 'relative'. Received: {shown(value)}.") from None
+        raise ConfigError(
+            f"Wrong value for 'drop_type'. Expected: 'absolute' or 'relative'. Received: {shown(value)}."
+        ) from None
 
 
 def _iterations(parameters: Any) -> int | None:
     """Return the number of evaluations that NNCF's parameters allow; refuse what has no meaning here."""
     if parameters is None:
         return None
-    values = vars(parameters)
-    for name in ("tune_hyperparams", "ranking_subset_size", "num_ranking_workers", "intermediate_model_dir"):
-        if values.get(name):
+    values = plain_values(parameters)  # without what has its default
+    if not isinstance(values, dict):
+        raise ConfigError(
+            "Wrong value for 'advanced_accuracy_restorer_parameters'. Expected: NNCF's object, or a dict with "
+            f"'max_num_iterations'. Received: {shown(parameters)}."
+        )
+    for name, value in values.items():
+        if name != "max_num_iterations":
             raise ConfigError(
                 f"'advanced_accuracy_restorer_parameters.{name}' cannot be honoured for a Keras model. Expected: its default. "
-                f"Received: {shown(values[name])}. Layers are ranked without evaluations here; record=… keeps intermediate results."
+                f"Received: {shown(value)}. Layers are ranked without evaluations here; record=… keeps intermediate results."
             )
-    return values.get("max_num_iterations")
+    most = values.get("max_num_iterations")
+    return None if most is None else _number("advanced_accuracy_restorer_parameters.max_num_iterations", most, 2)

@@ -88,6 +88,5 @@ class SwitchableModel:
             for array, spec in zip(batch.inputs, self.specs, strict=True)
         )
         on = {id(op) for layer in quantized for op in layer.operations}
-        return [
-            np.asarray(output) for output in self._run(inputs, tf.constant([id(op) in on for op in self._operations]))
-        ]
+        switches = tf.constant([id(op) in on for op in self._operations], tf.bool)
+        return [np.asarray(output) for output in self._run(inputs, switches)]

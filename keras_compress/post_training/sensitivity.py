@@ -116,10 +116,11 @@ def analyze_layers(
     Args:
         model: the compressed model; what it computes with its quantizers off counts as the truth.
         data: samples.
-        samples: how many of them.
+        samples: how many of them, if there are as many.
         only_one, leave_one_out: measure these too, each with one run of the model per layer. Default True.
     """
     layers = quantized_layers(model)
+    samples = sum(batch.samples for batch in data.batches(input_specs(model), ANALYSIS_BATCH, samples))
     by_layer = _layer_sqnr(model, layers, data, samples)
     alone, without, errors = [], [], [0.0]
     if layers:

@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import math
 import tempfile
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
+
+import numpy as np
 
 from keras_compress._keras import keras
 from keras_compress.data import Dataset
@@ -35,12 +37,18 @@ class Validator:
     """
 
     def __init__(self, validation_fn: Callable, data: Any, runtime: str, calibration_data: Dataset):
-        if runtime not in RUNTIMES:
+        if not isinstance(runtime, str) or runtime not in RUNTIMES:
             raise ConfigError(
-                f"Unknown runtime. Expected: validate_with one of {list(RUNTIMES)}. Received: {shown(runtime)}."
+                f"Wrong value for 'validate_with'. Expected: one of {list(RUNTIMES)}. Received: {shown(runtime)}."
+            )
+        if not callable(validation_fn):
+            raise ConfigError(
+                "Wrong value for 'validation_fn'. Expected: a function of a model and the validation data that returns a "
+                f"number. Received: {shown(validation_fn)}."
             )
         self._validation_fn = validation_fn
-        self._data = data
+        # What can be read once only would be empty from the second evaluation on.
+        self._data = Dataset(data) if isinstance(data, Iterator) else data
         self._format = RUNTIMES[runtime]
         self._calibration_data = calibration_data
 
@@ -60,9 +68,9 @@ class Validator:
     def _metric(self, model: Any) -> float:
         data = self._data.get_data() if isinstance(self._data, Dataset) else self._data
         result = self._validation_fn(model, data)
-        metric = result[0] if isinstance(result, tuple) else result
+        metric = result[0] if isinstance(result, tuple) and result else result
         try:
-            value = float(metric)
+            value = float(metric.item() if isinstance(metric, (np.ndarray, np.generic)) else metric)
         except (TypeError, ValueError):
             value = math.nan
         if not math.isfinite(value):

@@ -10,12 +10,13 @@ Source: Nagel et al. 2019, arXiv:1906.04721, section 4.1. Channels are compared 
 
 from __future__ import annotations
 
+from collections import Counter
 from dataclasses import dataclass
 
 import numpy as np
 
 from keras_compress.graph.normalized_layers import normalized_layers
-from keras_compress.graph.snapshot import ModelSnapshot
+from keras_compress.graph.snapshot import ModelSnapshot, entries
 from keras_compress.graph.view import GraphNode, ModelGraph, NodeRef, TensorRef
 
 __all__ = ["EqualizedPair", "equalize_channels", "equalized_pairs"]
@@ -59,21 +60,30 @@ def equalize_channels(snapshot: ModelSnapshot) -> ModelSnapshot:
 def equalized_pairs(graph: ModelGraph) -> list[EqualizedPair]:
     """Return every two convolutions between which channels can be equalized, in the order of the graph."""
     normalizations = {layers[0]: path for path, layers in normalized_layers(graph).items() if len(layers) == 1}
-    calls: dict[str, int] = {}
-    for node in graph.nodes.values():
-        calls[node.ref.layer] = calls.get(node.ref.layer, 0) + 1
+    once = _used_once(graph)
     pairs = []
     for node in graph.nodes.values():
         path = node.ref.layer
-        if not _is_convolution(node) or calls[path] > 1 or not _is_scalable(node):
+        if not _is_convolution(node) or path not in once or not _is_scalable(node):
             continue
         normalization = normalizations.get(path)
-        if normalization is not None and not {"gamma", "beta"} <= set(graph.snapshot.weights[normalization]):
+        if normalization is not None and (
+            normalization not in once or not {"gamma", "beta"} <= set(graph.snapshot.weights[normalization])
+        ):
             continue
         second = _reader_behind(graph, TensorRef(*node.ref, 0), normalization)
-        if second is not None and _is_convolution(second) and calls[second.ref.layer] == 1:
+        if second is not None and _is_convolution(second) and second.ref.layer in once:
             pairs.append(EqualizedPair(path, second.ref.layer, normalization))
     return pairs
+
+
+def _used_once(graph: ModelGraph) -> set[str]:
+    """Return the paths of layers that are called once and belong to one model."""
+    calls = Counter(node.ref.layer for node in graph.nodes.values())
+    made_by = {path: entry.get("registered_name") for path, entry in entries(graph.snapshot.config)}
+    makers = Counter(made_by.values())
+    shared = {path for path, name in made_by.items() if name in graph.snapshot.custom_objects and makers[name] > 1}
+    return {path for path, count in calls.items() if count == 1} - shared
 
 
 def _is_convolution(node: GraphNode) -> bool:
@@ -91,6 +101,10 @@ def _is_scalable(node: GraphNode) -> bool:
     return node.class_name == "LeakyReLU" or config.get("activation") in _SCALABLE_ACTIVATIONS
 
 
+def _hands_channels_on(node: GraphNode) -> bool:
+    return node.class_name in _PASSING and node.config.get("data_format") != "channels_first"
+
+
 def _reader_behind(graph: ModelGraph, tensor: TensorRef, normalization: str | None) -> GraphNode | None:
     """Return the only layer that reads a tensor behind layers that let a factor through."""
     while True:
@@ -98,7 +112,7 @@ def _reader_behind(graph: ModelGraph, tensor: TensorRef, normalization: str | No
         node = graph.nodes.get(readers[0]) if len(readers) == 1 else None
         if node is None or not node.stock:
             return None
-        passes = node.ref.layer == normalization or node.class_name in _PASSING
+        passes = node.ref.layer == normalization or _hands_channels_on(node)
         if not passes and not (node.class_name in ("ReLU", "LeakyReLU", "Activation") and _is_scalable(node)):
             return node
         tensor = TensorRef(*NodeRef(node.ref.layer, node.ref.node), 0)
