@@ -44,6 +44,8 @@ def measure(name, samples):
     import numpy as np
     import tf_keras as keras
 
+    import keras_compress  # noqa: F401  not a part of what is measured
+
     model = keras.applications.ResNet50(weights=None)
     images = np.random.default_rng(0).normal(size=(samples, SIZE, SIZE, 3)).astype(np.float32)
     start = time.perf_counter()

@@ -187,7 +187,7 @@ def register_default_init_args(
     """
     if isinstance(config, dict):
         config = CompressionConfig.from_dict(config)
-    return config.with_init_data(data_loader if isinstance(data_loader, Dataset) else Dataset(data_loader))
+    return config.with_init_data(Dataset.of(data_loader))
 
 
 def json_schema() -> dict:

@@ -94,9 +94,17 @@ def _create(
     return controller, controller.model
 
 
-def uninitialized(model: keras.Model, config: CompressionConfig) -> CompressionController:
-    """Return the controller of a compressed copy of ``model`` whose operations still have the numbers they are made with."""
-    snapshot = prepare(take(model), config)
+def uninitialized(
+    model: keras.Model, config: CompressionConfig, snapshot: ModelSnapshot | None = None
+) -> CompressionController:
+    """Return the controller of a compressed copy of ``model`` whose operations still have the numbers they are made with.
+
+    Args:
+        model: the uncompressed model.
+        config: what to do.
+        snapshot: the model as a value, if it was rewritten before. Default: as it is.
+    """
+    snapshot = prepare(take(model) if snapshot is None else snapshot, config)
     return _assembled(model, config, snapshot, *plan(snapshot, config))
 
 

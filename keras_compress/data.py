@@ -73,6 +73,11 @@ class Dataset:
         self.transform_func = transform_func
         self._replay: _Replay | None = _Replay(source) if isinstance(source, Iterator) else None
 
+    @classmethod
+    def of(cls, source: Any) -> Dataset:
+        """Return ``source`` if it is a Dataset, else a Dataset of it."""
+        return source if isinstance(source, cls) else cls(source)
+
     def batches(self, specs: Sequence[InputSpec], batch_size: int = 32, limit: int | None = None) -> Iterator[Batch]:
         """Yield checked batches of exactly ``batch_size`` rows.
 

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from contextlib import AbstractContextManager, ExitStack
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Protocol
 
 import tensorflow as tf
@@ -35,10 +35,13 @@ class Rows:
     batch_size: tf.Tensor
     samples: tf.Tensor
     seen: tf.Tensor
+    _counted: dict[int, tf.Tensor] = field(default_factory=dict, repr=False, compare=False)
 
     def counted(self, limit: int) -> tf.Tensor:
         """Return how many rows count for an observer that wants ``limit`` samples in all."""
-        return tf.maximum(tf.minimum(self.samples, limit - self.seen), 0)
+        if limit not in self._counted:
+            self._counted[limit] = tf.maximum(tf.minimum(self.samples, limit - self.seen), 0)
+        return self._counted[limit]
 
     def of(self, tensor: tf.Tensor, counted: tf.Tensor) -> tf.Tensor:
         """Return the rows of a tensor that belong to the first ``counted`` rows of the batch.

@@ -190,7 +190,8 @@ def _arranged(tensor: tf.Tensor, shape: tuple[int, ...]) -> tf.Tensor:
     samples = tf.shape(tensor)[0]
     channels = math.prod(shape)
     if channels == 1:
-        return tf.reshape(tensor, [samples, -1, 1])
+        values = tensor.shape[1:].num_elements()
+        return tf.reshape(tensor, [samples, -1 if values is None else values, 1])
     rank = tensor.shape.rank
     axes = [axis + rank - len(shape) for axis, size in enumerate(shape) if size > 1]
     others = [axis for axis in range(1, rank) if axis not in axes]

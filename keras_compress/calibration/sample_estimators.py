@@ -37,9 +37,12 @@ class _MeanOfSamples(RangeEstimator):
         self.count = tf.Variable(0, dtype=tf.int64)
 
     def update(self, values):
-        ends = tf.stack(self.ends(values))
-        self.sums.assign_add(tf.reduce_sum(tf.cast(ends, tf.float64), 1))
-        self.count.assign_add(tf.shape(values, tf.int64)[0])
+        self.add(*self.ends(values))
+
+    def add(self, low: tf.Tensor, high: tf.Tensor) -> None:
+        """Take in the ends of samples."""
+        self.sums.assign_add(tf.reduce_sum(tf.cast(tf.stack([low, high]), tf.float64), 1))
+        self.count.assign_add(tf.shape(low, tf.int64)[0])
 
     def range(self):
         low, high = (self.sums.numpy() / self.count.numpy()).astype(np.float32)
@@ -68,15 +71,28 @@ class MixedMinMax(MeanMinMax):
     def __init__(self, channels: int, **settings):
         super().__init__(channels, **settings)
         self.extremes = MinMax(channels)
-        self.values = tf.Variable(0)
+        self.values: tf.Variable | None = None
 
     def update(self, values):
-        super().update(values)
-        self.extremes.update(values)
-        self.values.assign(tf.maximum(self.values, tf.shape(values)[1]))
+        low, high = self.ends(values)
+        size = values.shape[1]
+        if size is None:
+            self._note_size(tf.shape(values)[1])
+        if size is None or size >= self.MANY:
+            self.add(low, high)
+        if size is None or size < self.MANY:
+            self.extremes.update(tf.stack([low, high], 1))
+
+    def _note_size(self, size: tf.Tensor) -> None:
+        """Keep the greatest size of samples whose size is not known beforehand."""
+        if self.values is None:
+            with tf.init_scope():
+                self.values = tf.Variable(0)
+        self.values.assign(tf.maximum(self.values, size))
 
     def range(self):
-        return super().range() if self.values.numpy() >= self.MANY else self.extremes.range()
+        many = self.count.numpy() > 0 if self.values is None else self.values.numpy() >= self.MANY
+        return super().range() if many else self.extremes.range()
 
 
 class MeanPercentile(_MeanOfSamples):

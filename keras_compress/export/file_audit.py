@@ -190,7 +190,7 @@ def compare_outputs(model: keras.Model, path: Path, form: Format, names: TensorN
         ExportError: the runtime of the format is missing, or it cannot run the file.
     """
     run = form.load(path, names, 0)
-    batches = list((data if isinstance(data, Dataset) else Dataset(data)).batches(input_specs(model), 32, SAMPLES))
+    batches = list(Dataset.of(data).batches(input_specs(model), 32, SAMPLES))
     expected: list[list[np.ndarray]] = []
     received: list[list[np.ndarray]] = []
     size = model.inputs[0].shape[0]

@@ -47,5 +47,5 @@ def with_quantized_outputs(model: keras.Model, data: Any, *, of_matrix_products:
         layers = dict(leaf_layers(complete))
         how = RangeInitializer(num_init_samples=SAMPLES)
         new = {layers[edit.path]: Measurement(how, len(edit.sources)) for edit in added}
-        calibrate_activations(complete, new, list(new), data if isinstance(data, Dataset) else Dataset(data))
+        calibrate_activations(complete, new, list(new), Dataset.of(data))
     return complete

@@ -1,7 +1,9 @@
 """What is done to a model after training: quantization by calibration, control of its accuracy, analysis of its layers."""
 
-from keras_compress.post_training.accuracy_control import DropType
+from keras_compress.post_training.accuracy_control import quantize_with_accuracy_control
 from keras_compress.post_training.accuracy_report import AccuracyReport, ControlledLayer, Evaluation
+from keras_compress.post_training.accuracy_target import DropType
+from keras_compress.post_training.analyze import analyze
 from keras_compress.post_training.ignored_scope import IgnoredScope, Subgraph
 from keras_compress.post_training.parameters import (
     AdvancedBiasCorrectionParameters,
@@ -16,7 +18,7 @@ from keras_compress.post_training.parameters import (
     StatisticsType,
     TargetDevice,
 )
-from keras_compress.post_training.quantize import analyze, quantize, quantize_with_accuracy_control
+from keras_compress.post_training.quantize import quantize
 from keras_compress.post_training.sensitivity import LayerSensitivity, SensitivityReport
 
 __all__ = [

@@ -1,303 +1,183 @@
-"""Accuracy control: as few layers as possible return to floating point until the accuracy is as good as was asked for.
-
-Layers are ranked by the error that their quantization alone causes at the outputs, which takes no evaluation. How many of
-the worst have to return is found by doubling and halving, and then layers that returned needlessly are quantized again.
-"""
+"""quantize_with_accuracy_control: a quantized model whose accuracy drops by no more than was asked for."""
 
 from __future__ import annotations
 
-import enum
-import hashlib
-import json
 import math
-import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
+from numbers import Real
 from pathlib import Path
-
-from tqdm import tqdm
+from typing import Any, Literal
 
 from keras_compress._keras import keras
-from keras_compress.errors import AccuracyTargetNotMet, StateError, shown
-from keras_compress.export.atomic_file import write_atomically
-from keras_compress.graph import take
-from keras_compress.post_training.accuracy_report import AccuracyReport, ControlledLayer, Evaluation
-from keras_compress.post_training.calibrated_model import CalibratedModel
-from keras_compress.post_training.quantized_layers import QuantizedLayer, SwitchableModel, quantized_layers
-from keras_compress.post_training.sensitivity import output_errors
+from keras_compress.data import Dataset
+from keras_compress.errors import AccuracyTargetNotMet, ConfigError, shown
+from keras_compress.post_training.accuracy_search import AccuracySearch
+from keras_compress.post_training.accuracy_target import Budget, DropType, Target
+from keras_compress.post_training.evaluation_record import EvaluationRecord
+from keras_compress.post_training.ignored_scope import IgnoredScope
+from keras_compress.post_training.openvino_models import is_openvino_model, quantize_openvino_model
+from keras_compress.post_training.parameters import (
+    AdvancedQuantizationParameters,
+    ModelType,
+    QuantizationPreset,
+    TargetDevice,
+)
+from keras_compress.post_training.quantize import calibrated_by_parameters
+from keras_compress.post_training.user_parameters import plain_values, whole_number
+from keras_compress.post_training.validation import Validator
 
-__all__ = ["AccuracySearch", "Budget", "DropType", "Target"]
-
-RANKING_SAMPLES = 64
-
-
-class DropType(str, enum.Enum):
-    """How a drop is counted: as the difference of metrics, or as its share of the metric of the original model."""
-
-    ABSOLUTE = "absolute"
-    RELATIVE = "relative"
-
-
-class Target:
-    """What accuracy is asked for.
-
-    Args:
-        max_drop: the greatest drop allowed, in units of the metric or as a share of it.
-        drop_type: which of the two.
-        higher_is_better: whether a higher metric is a better one.
-    """
-
-    def __init__(self, max_drop: float, drop_type: DropType, higher_is_better: bool):
-        self.max_drop = max_drop
-        self._relative = drop_type is DropType.RELATIVE
-        self._sign = 1 if higher_is_better else -1
-
-    def drop(self, original: float, metric: float) -> float:
-        """Return by how much ``metric`` is worse than ``original``."""
-        difference = self._sign * (original - metric)
-        if not self._relative or difference == 0:
-            return difference
-        return difference / abs(original) if original else math.copysign(math.inf, difference)
-
-    def is_met(self, drop: float) -> bool:
-        return drop <= self.max_drop
+__all__ = ["quantize_with_accuracy_control"]
 
 
-class Budget:
-    """How much may be spent on validation; None is without limit."""
+def quantize_with_accuracy_control(
+    model: keras.Model,
+    calibration_dataset: Any,
+    validation_dataset: Any,
+    validation_fn: Callable[[Any, Any], Any],
+    *,
+    max_drop: float = 0.01,
+    drop_type: DropType | str = DropType.ABSOLUTE,
+    preset: QuantizationPreset | str | None = None,
+    target_device: TargetDevice | str = TargetDevice.ANY,
+    subset_size: int = 300,
+    fast_bias_correction: bool = True,
+    model_type: ModelType | str | None = None,
+    ignored_scope: IgnoredScope | list[str] | None = None,
+    advanced_quantization_parameters: AdvancedQuantizationParameters | dict | None = None,
+    advanced_accuracy_restorer_parameters: Any = None,
+    validate_with: str = "keras",
+    higher_is_better: bool = True,
+    max_evaluations: int | None = None,
+    max_seconds: float | None = None,
+    on_failure: Literal["raise", "return_best"] = "raise",
+    record: str | Path | None = None,
+) -> keras.Model:
+    """Return a quantized copy of a trained model whose accuracy drops by no more than ``max_drop``.
 
-    def __init__(self, evaluations: int | None, seconds: float | None):
-        self._evaluations = evaluations
-        self._seconds = seconds
-        self._start = time.perf_counter()
-
-    def allows(self, used: int) -> bool:
-        """Whether another evaluation may begin after ``used`` of them."""
-        in_time = self._seconds is None or time.perf_counter() - self._start < self._seconds
-        return in_time and (self._evaluations is None or used < self._evaluations)
-
-
-class _BudgetError(Exception):
-    """Raised inside the search when no further evaluation is allowed."""
-
-
-class AccuracySearch:
-    """Searches for the fewest layers in floating point that meet a target.
+    The layers that suffer most from quantization return to floating point, as few as possible. What happened is the attribute
+    ``accuracy_report`` of the model, an :class:`~keras_compress.post_training.AccuracyReport`.
 
     Args:
-        quantized: the model with all layers quantized.
-        validate: returns the metric of a model.
-        target: what is asked for.
-        budget: of evaluations and time.
-        record: JSON file in which every evaluation is written down, and from which an interrupted search goes on.
-        runtime: what ``validate`` runs the model in, of which the metrics in a record are.
+        model, calibration_dataset, preset, target_device, subset_size, fast_bias_correction, model_type, ignored_scope:
+            as for :func:`quantize`.
+        validation_dataset: handed to ``validation_fn``; a ``kc.Dataset`` as its elements before ``transform_func``.
+        validation_fn: ``validation_fn(model, data)`` returns the metric, or a tuple of it and values per sample.
+        max_drop: the greatest drop of the metric. Default 0.01.
+        drop_type: ``"absolute"`` (default) in units of the metric, or ``"relative"`` to the metric of the original model.
+        advanced_quantization_parameters: as ``advanced_parameters`` of :func:`quantize`.
+        advanced_accuracy_restorer_parameters: of NNCF; of these ``max_num_iterations`` is taken as ``max_evaluations``, the
+            others are refused for a Keras model.
+        validate_with: ``"keras"`` (default), or ``"openvino"``, ``"onnxruntime"``, ``"tflite"``: every candidate is exported and
+            opened there, and ``validation_fn`` gets an ``openvino.CompiledModel``, an ``onnxruntime.InferenceSession`` or an
+            interpreter.
+        higher_is_better: False for metrics such as an error. Default True.
+        max_evaluations: how often ``validation_fn`` may be called. Default: as often as needed, which is about twice the
+            binary logarithm of the number of layers, and once or twice more for each layer that returns.
+        max_seconds: after which no further evaluation begins. Default: none.
+        on_failure: ``"raise"`` (default) or ``"return_best"``, what happens if the target is not met.
+        record: JSON file in which evaluations are written down; an interrupted run with the same arguments goes on from it.
+            It cannot know whether the validation data have changed. Default: none.
+
+    Raises:
+        AccuracyTargetNotMet: the target was not met; the error carries the best model and the report.
+        As :func:`quantize`.
+
+    Example::
+
+        def validate(model, data):
+            images, labels = data
+            return np.mean(model.predict(images).argmax(-1) == labels)
+
+        quantized = kc.quantize_with_accuracy_control(model, images, (test_images, test_labels), validate, max_drop=0.005)
+        print(quantized.accuracy_report)
     """
-
-    def __init__(
-        self,
-        quantized: CalibratedModel,
-        validate: Callable[[keras.Model], float],
-        target: Target,
-        budget: Budget,
-        record: Path | None,
-        runtime: str = "keras",
-    ):
-        self._quantized = quantized
-        self._validate = validate
-        self._target = target
-        self._budget = budget
-        self._record = None if record is None else _Record(record, f"{_fingerprint(quantized)} in {runtime}")
-        self._layers = quantized_layers(quantized.model)
-        self._costs: dict[str, float] = {}
-        self._evaluations: dict[tuple[str, ...] | None, Evaluation] = {}
-
-    def run(self) -> tuple[keras.Model, AccuracyReport]:
-        """Return the best model, and what was found.
-
-        Raises:
-            AccuracyTargetNotMet: no model meets the target, or none was found within the budget.
-        """
-        with tqdm(desc="accuracy control", unit="evaluation", leave=False, disable=None) as self._bar:
-            try:
-                reason = self._reason(self._search())
-            except _BudgetError:
-                reason = "the budget of evaluations or seconds is used up."
-        best = self._best()
-        report = self._report(best, reason)
-        model = self._quantized.without(report.float_layers)
-        if not report.met:
-            received = (
-                f"{report.drop:g} with {len(report.float_layers)} of {len(report.layers)} layers in floating point"
-            )
-            if best is None:
-                received = "no evaluation of a quantized model"
-            raise AccuracyTargetNotMet(
-                f"The accuracy that was asked for is not reached: {reason} Expected: a drop of at most {report.max_drop:g}. "
-                f"Received: {received}, the best found. It is the attribute 'model' of this error, the table is 'report'; or "
-                "pass on_failure='return_best'.",
-                model,
-                report,
-            )
-        return model, report
-
-    def _search(self) -> tuple[str, ...] | None:
-        """Return the layers that have to be in floating point, None if all would have to be."""
-        self._evaluate(None)
-        if self._meets(()):
-            return ()
-        ranked = self._ranked()
-        failing, enough = 0, min(1, len(ranked))
-        # With all layers in floating point it is the original, which needs no evaluation.
-        while enough < len(ranked) and not self._meets(ranked[:enough]):
-            failing, enough = enough, min(2 * enough, len(ranked))
-        while enough - failing > 1:
-            middle = (failing + enough) // 2
-            failing, enough = (failing, middle) if self._meets(ranked[:middle]) else (middle, enough)
-        found = self._without_needless(list(ranked[:enough])) if enough else ()
-        return found if len(found) < len(ranked) else None
-
-    def _without_needless(self, layers: list[str]) -> tuple[str, ...]:
-        """Quantize again, in ever smaller groups of the least costly, layers that returned to floating point without need.
-
-        The last of them is needed: without it the target was missed. By the ranking the others are needed more, so the search
-        ends with the first single layer that is.
-        """
-        *doubtful, needed = layers
-        size = (len(doubtful) + 1) // 2
-        while doubtful and size:
-            kept = doubtful[:-size]
-            if self._meets((*kept, needed)):
-                doubtful, size = kept, min(size, (len(kept) + 1) // 2)
-            else:
-                size //= 2
-        return (*doubtful, needed)
-
-    def _ranked(self) -> list[str]:
-        """Return the paths of all layers, the one whose quantization costs most first."""
-        if self._layers and not self._costs:
-            self._costs = dict(zip((layer.path for layer in self._layers), self._measured_costs(), strict=True))
-        return sorted(self._costs, key=lambda path: -self._costs[path])
-
-    def _measured_costs(self) -> list[float]:
-        uncorrected = self._quantized.uncorrected()
-        layers: list[QuantizedLayer] = quantized_layers(uncorrected)
-        samples = min(RANKING_SAMPLES, self._quantized.samples)
-        data = self._quantized.data
-        return output_errors(
-            SwitchableModel(uncorrected, layers), [[layer] for layer in layers], data, samples, "ranking"
-        )
-
-    def _meets(self, layers: Sequence[str]) -> bool:
-        return self._target.is_met(self._evaluate(tuple(layers)).drop)
-
-    def _evaluate(self, layers: tuple[str, ...] | None) -> Evaluation:
-        """Return the metric with ``layers`` in floating point, of the original model for None."""
-        key = None if layers is None else tuple(sorted(layers))
-        if key in self._evaluations:
-            return self._evaluations[key]
-        known = None if self._record is None else self._record.metric(key)
-        start = time.perf_counter()
-        if known is not None:
-            metric, seconds = known, 0.0
-        else:
-            if not self._budget.allows(len(self._evaluations)):
-                raise _BudgetError
-            metric = self._validate(self._quantized.original if key is None else self._quantized.without(key))
-            seconds = time.perf_counter() - start
-        original = metric if key is None else self._evaluations[None].metric
-        evaluation = Evaluation(key, metric, self._target.drop(original, metric), seconds)
-        self._evaluations[key] = evaluation
-        if self._record is not None and known is None:
-            self._record.add(key, metric)
-        self._bar.set_postfix_str(f"drop {evaluation.drop:.4g} with {len(key or ())} layers in float")
-        self._bar.update()
-        return evaluation
-
-    def _best(self) -> tuple[str, ...] | None:
-        """Return the evaluated candidate with the fewest float layers that meets the target, else the one that drops least.
-
-        None if there is no candidate: then nothing is known but that the model is good with all layers in floating point.
-        """
-        candidates = [(key, value) for key, value in self._evaluations.items() if key is not None]
-        meeting = [(len(key), value.drop, key) for key, value in candidates if self._target.is_met(value.drop)]
-        if meeting:
-            return min(meeting)[2]
-        return min(((value.drop, len(key), key) for key, value in candidates), default=(0, 0, None))[2]
-
-    def _reason(self, found: tuple[str, ...] | None) -> str:
-        if found is None:
-            return "it is not met while any layer is quantized."
-        if not found:
-            return "it is met with all layers quantized."
-        return f"it is met with {len(found)} of {len(self._layers)} layers in floating point."
-
-    def _report(self, best: tuple[str, ...] | None, reason: str) -> AccuracyReport:
-        original = self._evaluations[None].metric if None in self._evaluations else math.nan
-        quantized = self._evaluations[()].metric if () in self._evaluations else math.nan
-        in_float = [layer.path for layer in self._layers] if best is None else best
-        drop = math.nan if best is None else self._evaluations[best].drop
-        rows = [
-            ControlledLayer(
-                layer.path,
-                layer.path in in_float,
-                layer.bits,
-                self._costs.get(layer.path, math.nan),
-                layer.parameters * (32 - layer.bits) // 8,
-            )
-            for layer in self._layers
-        ]
-        rows.sort(key=lambda row: -row.cost if math.isfinite(row.cost) else 0.0)
-        return AccuracyReport(
-            met=self._target.is_met(drop),
-            reason=reason,
-            max_drop=self._target.max_drop,
-            original=original,
-            quantized=quantized,
-            final=math.nan if best is None else self._evaluations[best].metric,
-            drop=drop,
-            layers=tuple(rows),
-            evaluations=tuple(self._evaluations.values()),
-        )
-
-
-class _Record:
-    """Evaluations in a JSON file, which belongs to one quantized model in one runtime."""
-
-    def __init__(self, path: Path, model: str):
-        self._path = path
-        self._model = model
-        self._metrics: dict[str, float] = {}
-        if path.exists():
-            try:
-                values = json.loads(path.read_text())
-                self._metrics = {str(key): float(metric) for key, metric in values["metrics"].items()}
-                model = values["model"]
-                if not all(map(math.isfinite, self._metrics.values())):
-                    raise ValueError("a metric is not finite")
-            except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
-                raise StateError(
-                    f"'{path}' cannot be read as the record of an accuracy control. Expected: a file written by an earlier run. "
-                    f"Received: one that gives {type(error).__name__}: {error}. Remove it, or choose another path."
-                ) from None
-            if model != self._model:
-                raise StateError(
-                    f"'{path}' is the record of another model, configuration, calibration or runtime. Expected: that of the run to "
-                    f"go on with, {shown(self._model)}. Received: {shown(model)}. Remove it, or choose another path."
+    arguments: dict[str, Any] = {
+        "preset": preset,
+        "target_device": target_device,
+        "subset_size": subset_size,
+        "fast_bias_correction": fast_bias_correction,
+        "model_type": model_type,
+        "ignored_scope": ignored_scope,
+    }
+    if is_openvino_model(model):
+        further = {
+            "validation_fn": validation_fn,
+            "max_drop": max_drop,
+            "drop_type": drop_type,
+            "advanced_quantization_parameters": advanced_quantization_parameters,
+            "advanced_accuracy_restorer_parameters": advanced_accuracy_restorer_parameters,
+        }
+        own = {
+            "validate_with": (validate_with, "keras"),
+            "higher_is_better": (higher_is_better, True),
+            "max_evaluations": (max_evaluations, None),
+            "max_seconds": (max_seconds, None),
+            "on_failure": (on_failure, "raise"),
+            "record": (record, None),
+        }
+        for name, (given, default) in own.items():
+            if given != default:
+                raise ConfigError(
+                    f"'{name}' is not for an openvino.Model, which NNCF quantizes. Expected: its default, {default!r}. "
+                    f"Received: {shown(given)}. Leave it out, or quantize the Keras model."
                 )
+        data = [calibration_dataset, validation_dataset]
+        return quantize_openvino_model("quantize_with_accuracy_control", model, data, {**arguments, **further})
+    if on_failure not in ("raise", "return_best"):
+        raise ConfigError(
+            f"Wrong value for 'on_failure'. Expected: 'raise' or 'return_best'. Received: {shown(on_failure)}."
+        )
+    iterations = _iterations(advanced_accuracy_restorer_parameters)
+    if isinstance(max_drop, bool) or not isinstance(max_drop, Real) or not math.isfinite(max_drop):
+        raise ConfigError(f"Wrong value for 'max_drop'. Expected: a finite number. Received: {shown(max_drop)}.")
+    if max_evaluations is not None:
+        max_evaluations = whole_number(
+            "max_evaluations", max_evaluations, 2
+        )  # the original model, and all layers quantized
+    if max_seconds is not None and (not isinstance(max_seconds, Real) or not max_seconds > 0):
+        raise ConfigError(f"Wrong value for 'max_seconds'. Expected: seconds above 0. Received: {shown(max_seconds)}.")
+    calibration = Dataset.of(calibration_dataset)
+    validator = Validator(validation_fn, validation_dataset, validate_with, calibration)
+    target = Target(max_drop, _drop_type(drop_type), higher_is_better)
+    quantized = calibrated_by_parameters(model, calibration, advanced_quantization_parameters, **arguments)
+    limits = [limit for limit in (max_evaluations, iterations) if limit is not None]
+    budget = Budget(min(limits, default=None), max_seconds)
+    known = None if record is None else EvaluationRecord(Path(record), quantized, validate_with)
+    search = AccuracySearch(quantized, validator, target, budget, known)
+    try:
+        found, report = search.run()
+    except AccuracyTargetNotMet as error:
+        if on_failure == "raise":
+            raise
+        found, report = error.model, error.report
+    vars(found)["accuracy_report"] = report  # past Keras' setattr, which would track it
+    return found
 
-    def metric(self, key: tuple[str, ...] | None) -> float | None:
-        return self._metrics.get(json.dumps(key))
 
-    def add(self, key: tuple[str, ...] | None, metric: float) -> None:
-        self._metrics[json.dumps(key)] = metric
-        content = {"model": self._model, "metrics": self._metrics}
-        write_atomically(self._path, json.dumps(content, indent=1).encode())
+def _drop_type(value: Any) -> DropType:
+    try:
+        return DropType(getattr(value, "value", value))
+    except ValueError:
+        raise ConfigError(
+            f"Wrong value for 'drop_type'. Expected: 'absolute' or 'relative'. Received: {shown(value)}."
+        ) from None
 
 
-def _fingerprint(quantized: CalibratedModel) -> str:
-    """Return a digest of the configuration and of all numbers of a quantized model."""
-    digest = hashlib.sha256(json.dumps(quantized.config.to_dict(), sort_keys=True).encode())
-    for path, arrays in sorted(take(quantized.model).weights.items()):
-        for name, array in sorted(arrays.items()):
-            digest.update(f"{path}/{name}".encode())
-            digest.update(memoryview(array.tobytes()))
-    return digest.hexdigest()
+def _iterations(parameters: Any) -> int | None:
+    """Return the number of evaluations that NNCF's parameters allow; refuse what has no meaning here."""
+    if parameters is None:
+        return None
+    values = plain_values(parameters)  # without what has its default
+    if not isinstance(values, dict):
+        raise ConfigError(
+            "Wrong value for 'advanced_accuracy_restorer_parameters'. Expected: NNCF's object, or a dict with "
+            f"'max_num_iterations'. Received: {shown(parameters)}."
+        )
+    for name, value in values.items():
+        if name != "max_num_iterations":
+            raise ConfigError(
+                f"'advanced_accuracy_restorer_parameters.{name}' cannot be honoured for a Keras model. Expected: its default. "
+                f"Received: {shown(value)}. Layers are ranked without evaluations here; record=… keeps intermediate results."
+            )
+    most = values.get("max_num_iterations")
+    return None if most is None else whole_number("advanced_accuracy_restorer_parameters.max_num_iterations", most, 2)

@@ -19,12 +19,12 @@ from keras_compress.calibration import (
     observe,
     round_adaptively,
 )
+from keras_compress.calibration.bias_correction import CorrectedLayer
 from keras_compress.config import CompressionConfig
 from keras_compress.controller import CompressionController, uninitialized
 from keras_compress.data import Dataset
-from keras_compress.graph import ModelGraph, build, take
+from keras_compress.graph import ModelGraph, ModelSnapshot, build, take
 from keras_compress.graph.bias_carriers import BiasCarrier, bias_carriers, linear_kernels
-from keras_compress.graph.compilation import copy_compilation
 from keras_compress.graph.normalized_layers import normalized_layers
 from keras_compress.graph.passes.equalize_channels import equalize_channels
 from keras_compress.graph.variables import leaf_layers, named_variables
@@ -56,7 +56,7 @@ class CalibratedModel:
     Attributes:
         model: the compressed model.
         original: the user's model.
-        float_model: the same function as the original by the layers that were quantized, with their paths.
+        snapshot: the original by the layers that were quantized, with their paths.
         config: the configuration.
         carriers: where the bias of each layer is.
         normalized: the layers that each batch normalization stands behind.
@@ -67,7 +67,7 @@ class CalibratedModel:
 
     model: keras.Model
     original: keras.Model
-    float_model: keras.Model
+    snapshot: ModelSnapshot
     config: CompressionConfig
     carriers: dict[str, BiasCarrier]
     normalized: dict[str, tuple[str, ...]]
@@ -84,20 +84,20 @@ class CalibratedModel:
         exact = tuple(f"{{re}}^{re.escape(path)}$" for path in layers)  # a plain path would mean what is under it too
         left_out = algorithm.model_copy(update={"ignored_scopes": (*algorithm.ignored_scopes, *exact)})
         with self.original.distribute_strategy.scope():
-            controller = uninitialized(self.float_model, self.config.model_copy(update={"compression": (left_out,)}))
+            controller = uninitialized(
+                self.original, self.config.model_copy(update={"compression": (left_out,)}), self.snapshot
+            )
             if any(ops for _, ops in controller.parts):
                 owners = {self.carriers[path].owner for path in layers if path in self.carriers}
                 adapted = {path for path, before in self.normalized.items() if set(before) <= set(layers)}
                 self._copy_numbers(controller, keep={*layers, *owners, *adapted})
-            copy_compilation(self.original, controller.model)
-            controller.model.output_names = list(self.original.output_names)
         return controller.model
 
     def uncorrected(self) -> keras.Model:
         """Return a new model with the same ranges and the float weights as they were before any correction."""
         with self.original.distribute_strategy.scope():
-            controller = uninitialized(self.float_model, self.config)
-            self._copy_numbers(controller, keep={path for path, _ in leaf_layers(self.float_model)}, ranges=True)
+            controller = uninitialized(self.original, self.config, self.snapshot)
+            self._copy_numbers(controller, keep=self.snapshot.weights, ranges=True)
         return controller.model
 
     def _copy_numbers(self, controller: CompressionController, keep: Collection[str], ranges: bool = False) -> None:
@@ -138,8 +138,7 @@ def calibrated(
     snapshot = prepare(take(model), config)
     if corrections.equalize_channels:
         snapshot = equalize_channels(snapshot)
-    float_model = build(snapshot)
-    controller = uninitialized(float_model, config)
+    controller = uninitialized(model, config, snapshot)
     [(algorithm, ops)] = controller.parts
     if not isinstance(algorithm, Quantization):
         raise TypeError(f"Expected: a configuration with quantization alone. Received: '{algorithm.name}'.")
@@ -155,15 +154,27 @@ def calibrated(
     observe(controller.model, measured, data, "calibration")
     for numbers in measured:
         numbers.assign()
-    if corrections.rounding is not None:
-        wanted = corrections.rounding.num_samples or samples
+    if corrections.rounding is not None or corrections.bias == "sequential":
         quantized = {bound.layer for bound in ops if bound.weight is not None}
         kernels = {path: weight for path, weight in linear_kernels(graph).items() if path in quantized}
-        round_adaptively(controller.model, float_model, kernels, data, wanted, corrections.rounding)
-    if corrections.bias == "sequential":
-        correct_biases_in_sequence(controller.model, float_model, correctable, data, samples)
+        _follow(build(snapshot), controller.model, kernels, correctable, data, samples, corrections)
     if algorithm.batch_norm_adaptation.num_bn_adaptation_samples:
         adapt_batch_norm(controller.model, data, algorithm.batch_norm_adaptation.num_bn_adaptation_samples)
-    copy_compilation(model, controller.model)
-    controller.model.output_names = list(model.output_names)
-    return CalibratedModel(controller.model, model, float_model, config, carriers, normalized, places, data, samples)
+    return CalibratedModel(controller.model, model, snapshot, config, carriers, normalized, places, data, samples)
+
+
+def _follow(
+    float_model: keras.Model,
+    model: keras.Model,
+    kernels: dict[str, str],
+    correctable: list[CorrectedLayer],
+    data: Dataset,
+    samples: int,
+    corrections: Corrections,
+) -> None:
+    """Bring the layers of a quantized model, one after another, near to those of the float model."""
+    if corrections.rounding is not None:
+        wanted = corrections.rounding.num_samples or samples
+        round_adaptively(model, float_model, kernels, data, wanted, corrections.rounding)
+    if corrections.bias == "sequential":
+        correct_biases_in_sequence(model, float_model, correctable, data, samples)

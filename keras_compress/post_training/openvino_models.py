@@ -65,7 +65,7 @@ def _calibration_data(nncf: Any, model: Any, data: Any) -> Any:
     """Return data as NNCF's, cut into batches that the model takes."""
     if isinstance(data, nncf.Dataset):
         return data
-    dataset = data if isinstance(data, Dataset) else Dataset(data)
+    dataset = Dataset.of(data)
     specs, size = [], 1
     for tensor in model.inputs:
         shape = tensor.get_partial_shape()

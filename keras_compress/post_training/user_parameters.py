@@ -5,13 +5,15 @@ from __future__ import annotations
 import dataclasses
 import enum
 from collections.abc import Mapping
+from numbers import Integral
 from typing import TYPE_CHECKING, Any
 
 from pydantic import model_validator
 
+from keras_compress.errors import ConfigError, shown
 from keras_compress.settings import Settings, validated
 
-__all__ = ["UserParameters", "plain_values"]
+__all__ = ["UserParameters", "plain_values", "whole_number"]
 
 
 if TYPE_CHECKING:
@@ -70,3 +72,12 @@ def _default(kind: type, name: str) -> Any:
     if field.default_factory is not dataclasses.MISSING:
         return field.default_factory()
     return object() if field.default is dataclasses.MISSING else field.default
+
+
+def whole_number(name: str, value: Any, least: int) -> int:
+    """Return a whole number, or raise a ConfigError that names the parameter."""
+    if isinstance(value, bool) or not isinstance(value, Integral) or value < least:
+        raise ConfigError(
+            f"Wrong value for '{name}'. Expected: a whole number, {least} or more. Received: {shown(value)}."
+        )
+    return int(value)

@@ -128,7 +128,7 @@ def test_the_uncorrected_model_has_the_same_ranges_and_the_weights_as_they_were(
 def test_equalized_channels_compute_the_same_when_all_layers_return():
     model = models.chain(bad=["d1"], length=3, convolutions=True)
     quantized = calibrate(model, Corrections(equalize_channels=True))
-    assert np.abs(models.numbers(quantized.float_model)["d0", "kernel"] / model.get_layer("d0").kernel - 1).max() > 0.1
+    assert np.abs(quantized.snapshot.weights["d0"]["kernel"] / model.get_layer("d0").kernel - 1).max() > 0.1
     returned = quantized.without([layer.path for layer in quantized_layers(quantized.model)])
     zoo.assert_same_predictions(returned, model, zoo.samples(model), rtol=1e-4, atol=1e-5)
 
