@@ -8,17 +8,19 @@ from keras_compress.post_training.ignored_scope import IgnoredScope, Subgraph
 from keras_compress.post_training.parameters import (
     AdvancedBiasCorrectionParameters,
     AdvancedQuantizationParameters,
-    AggregatorType,
     ModelType,
     OverflowFix,
     QuantizationParameters,
     QuantizationPreset,
-    RangeEstimatorParameters,
-    StatisticsCollectorParameters,
-    StatisticsType,
     TargetDevice,
 )
 from keras_compress.post_training.quantize import quantize
+from keras_compress.post_training.range_parameters import (
+    AggregatorType,
+    RangeEstimatorParameters,
+    StatisticsCollectorParameters,
+    StatisticsType,
+)
 from keras_compress.post_training.sensitivity import LayerSensitivity, SensitivityReport
 
 __all__ = [
