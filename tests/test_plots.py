@@ -2,13 +2,12 @@
 
 import sys
 
+import matplotlib
 import numpy as np
 import pytest
 
 from keras_compress import CompressionConfig, CompressionError, ConfigError, plot_schedule
 from keras_compress.plots import plot_sensitivity
-
-matplotlib = pytest.importorskip("matplotlib")
 
 
 @pytest.fixture(autouse=True)

@@ -325,7 +325,8 @@ def test_a_wrong_argument_is_named_before_anything_is_evaluated(options, message
 
 
 def test_the_parameters_of_nncf_are_taken_or_refused_by_name():
-    nncf = pytest.importorskip("nncf")
+    import nncf
+
     model, validate, seen = planted(bad=[], length=2)
     options = {"max_drop": 0, "drop_type": nncf.DropType.ABSOLUTE, "on_failure": "return_best"}
     limit = nncf.AdvancedAccuracyRestorerParameters(max_num_iterations=2)

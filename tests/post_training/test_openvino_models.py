@@ -282,7 +282,6 @@ def test_data_that_do_not_fit_are_an_error_that_names_the_input(nncf):
 
 
 def test_the_nncf_that_is_installed_quantizes():
-    pytest.importorskip("nncf")
     data = np.random.default_rng(1).normal(size=(40, 4)).astype(np.float32)
     model = openvino_model()
     expected = openvino.compile_model(model, "CPU")(data)[0]

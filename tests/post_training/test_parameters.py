@@ -273,7 +273,8 @@ def test_parameters_made_wrongly_are_an_error_where_they_are_made():
 
 
 def test_every_parameter_of_nncf_is_known_here():
-    nncf = pytest.importorskip("nncf")
+    import nncf
+
     assert {field.name for field in dataclasses.fields(nncf.AdvancedQuantizationParameters)} <= set(
         kc.AdvancedQuantizationParameters.model_fields
     )
@@ -287,7 +288,6 @@ def test_every_parameter_of_nncf_is_known_here():
 
 
 def test_the_objects_of_nncf_are_taken_attribute_by_attribute():
-    pytest.importorskip("nncf")
     from nncf.quantization import advanced_parameters as theirs
     from nncf.quantization.range_estimator import RangeEstimatorParametersSet
 
@@ -308,7 +308,6 @@ def test_the_objects_of_nncf_are_taken_attribute_by_attribute():
 
 
 def test_what_cannot_be_honoured_in_an_object_of_nncf_is_refused_by_name():
-    pytest.importorskip("nncf")
     from nncf.quantization import advanced_parameters as theirs
 
     smooth = theirs.AdvancedQuantizationParameters(smooth_quant_alphas=theirs.AdvancedSmoothQuantParameters(matmul=0.5))
@@ -320,7 +319,8 @@ def test_what_cannot_be_honoured_in_an_object_of_nncf_is_refused_by_name():
 
 
 def test_the_members_of_nncf_are_taken():
-    nncf = pytest.importorskip("nncf")
+    import nncf
+
     model = zoo.dense()
     quantized = kc.quantize(
         model,

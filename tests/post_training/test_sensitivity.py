@@ -224,7 +224,8 @@ def test_a_report_comes_back_from_its_json_file_without_infinities(tmp_path):
 
 
 def test_a_plot_has_a_bar_for_each_layer_the_worst_on_top(tmp_path):
-    matplotlib = pytest.importorskip("matplotlib")
+    import matplotlib
+
     matplotlib.use("Agg")
     from matplotlib import pyplot
 
