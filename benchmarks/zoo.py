@@ -7,6 +7,7 @@ known; the exit code is the number of failures.
 """
 
 import argparse
+import ctypes.util
 import gc
 import sys
 import tempfile
@@ -106,10 +107,15 @@ def try_model(name):
         _, restored = kc.create_compressed_model(model, CONFIG, controller.get_compression_state())
         restored.load_weights(file)
         reloaded = np.array_equal(restored(images, training=False).numpy(), expected)
-        del restored, model  # the largest models barely fit otherwise
-        gc.collect()
+        inputs, outputs = {compressed.input_names[0]: images}, compressed.output_names
+        share = controller.statistics().compressed_share
+        del restored, model, controller
+        release_memory()
         path = export_frozen_graph(compressed, Path(folder) / "model.pb")
-        in_tensorflow = run_frozen_graph(path, {compressed.input_names[0]: images}, compressed.output_names)[0]
+        del compressed
+        release_memory()
+        in_tensorflow = run_frozen_graph(path, inputs, outputs)[0]
+        release_memory()
         core = ov.Core()
         compiled = core.compile_model(core.read_model(path), "CPU", {"INFERENCE_PRECISION_HINT": "f32"})
     in_openvino = compiled(images)[0]
@@ -119,13 +125,19 @@ def try_model(name):
     error = np.sum((expected - in_openvino) ** 2)
     return ZooRow(
         name,
-        round(controller.statistics().compressed_share, 4),
+        round(share, 4),
         reloaded,
         float(f"{np.abs(in_tensorflow - expected).max() / np.abs(expected).max():.2g}"),
         round(float(10 * np.log10(np.sum(expected**2) / max(error, 1e-30))), 1),
         round(integer / work, 4),
         round(time.perf_counter() - start, 1),
     )
+
+
+def release_memory():
+    """Give back what is free: the largest models barely fit otherwise."""
+    gc.collect()
+    ctypes.CDLL(ctypes.util.find_library("c")).malloc_trim(0)
 
 
 def main():

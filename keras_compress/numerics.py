@@ -17,6 +17,7 @@ __all__ = [
     "binary_scale",
     "draw_gates",
     "fake_quantize",
+    "fake_quantize_symmetric",
     "keep",
     "open_gates",
     "paced",
@@ -94,15 +95,12 @@ def fake_quantize(x, low, high, num_bits: int = 8, narrow_range: bool = False):
     Jain et al. 2019, arXiv:1903.08066.
     """
     x, low, high = (tf.convert_to_tensor(value, tf.float32) for value in (x, low, high))
-    steps = 2**num_bits - (2 if narrow_range else 1)
-    vanishing = high - low < SMALLEST_RANGE
-    low, high = tf.where(vanishing, 0.0, low), tf.where(vanishing, 0.0, high)
     if low.shape.rank == 0:
         return _fake_quantize_tensor(x, low, high, num_bits, narrow_range)
     if low.shape.rank < x.shape.rank:
         shape = [1] * (x.shape.rank - low.shape.rank) + low.shape.as_list()
         low, high = tf.reshape(low, shape), tf.reshape(high, shape)
-    return _fake_quantize_channels(x, low, high, steps)
+    return _fake_quantize_channels(x, low, high, 2**num_bits - (2 if narrow_range else 1))
 
 
 def _fake_quantize_tensor(x, low, high, num_bits, narrow_range):
@@ -110,6 +108,7 @@ def _fake_quantize_tensor(x, low, high, num_bits, narrow_range):
 
     @tf.custom_gradient
     def quantize(x, low, high):
+        low, high = _without_vanishing(low, high)
         out = tf.quantization.fake_quant_with_min_max_vars(x, low, high, num_bits, narrow_range)
 
         def gradient(upstream):
@@ -131,6 +130,7 @@ def _fake_quantize_channels(x, low, high, steps):
 
     @tf.custom_gradient
     def quantize(x, low, high):
+        low, high = _without_vanishing(low, high)
         width = high - low
         # Not ``width / steps``: the graph optimizer would multiply by 1 / steps, one bit off from the fused kernels.
         scale = tf.math.divide_no_nan(width, float(steps))
@@ -144,12 +144,71 @@ def _fake_quantize_channels(x, low, high, steps):
             inside = tf.math.divide_no_nan(d_x * (out - x), width)
             d_low = tf.where(below, upstream, 0.0) - inside
             d_high = tf.where(above, upstream, 0.0) + inside
-            axes = [axis for axis, size in enumerate(low.shape) if size == 1]
+            axes = _shared_axes(low)
             return d_x, tf.reduce_sum(d_low, axes, keepdims=True), tf.reduce_sum(d_high, axes, keepdims=True)
 
         return out, gradient
 
     return quantize(x, low, high)
+
+
+def fake_quantize_symmetric(x, high, num_bits: int = 8):
+    """Round ``x`` to the levels of a grid that is symmetric about zero, per channel.
+
+    The numbers, forward and backward, of :func:`fake_quantize` over ``[-high, high]`` with ``narrow_range``, for half of the
+    arithmetic. Forward, with ``m = 2**(num_bits - 1) - 1`` and ``s = high / m``::
+
+        out = s * round(clip(x / s, -m, m))
+
+    Gradient (straight-through)::
+
+        d out / d x    = 1 inside the range, else 0
+        d out / d high = (out - x) / high inside, 1 above, -1 below
+
+    Args:
+        x: float32 tensor of any shape.
+        high: the largest value of the range, at least 0, in the rank of ``x`` with size one along all but the channel axes.
+        num_bits: bits of the integer grid, 2 to 8.
+
+    Returns:
+        A float32 tensor of the shape of ``x``. A range below 1e-30 gives zeros.
+
+    Example:
+        >>> fake_quantize_symmetric([[1.2, -9.0]], [[3.0, 3.0]], num_bits=3).numpy().tolist()
+        [[1.0, -3.0]]
+
+    Source: Jacob et al. 2018, arXiv:1712.05877; gradient to the range as in Esser et al. 2019, arXiv:1902.08153.
+    """
+    largest = float(2 ** (num_bits - 1) - 1)
+
+    @tf.custom_gradient
+    def quantize(x, high):
+        vanishes = high < SMALLEST_RANGE
+        scale = tf.math.divide_no_nan(tf.where(vanishes, 0.0, high), largest)  # as in _fake_quantize_channels
+        scaled = tf.math.divide_no_nan(x, scale)
+        clipped = tf.clip_by_value(scaled, -largest, largest)
+        level = tf.round(clipped)
+
+        def gradient(upstream):
+            inside = clipped == scaled
+            d_high = upstream * (level - tf.where(inside, scaled, 0.0))
+            d_x = tf.where(inside, upstream, 0.0)
+            return d_x, tf.reduce_sum(d_high, _shared_axes(high), keepdims=True) * (1 / largest)
+
+        return level * scale, gradient
+
+    return quantize(tf.convert_to_tensor(x, tf.float32), tf.convert_to_tensor(high, tf.float32))
+
+
+def _without_vanishing(low, high):
+    """Return the range, zero where it vanishes."""
+    vanishing = high - low < SMALLEST_RANGE
+    return tf.where(vanishing, 0.0, low), tf.where(vanishing, 0.0, high)
+
+
+def _shared_axes(ends) -> list[int]:
+    """Return the axes along which all values of a tensor share one of the ``ends``."""
+    return [axis for axis, size in enumerate(ends.shape) if size == 1]
 
 
 def tune_range(low, high, num_bits: int):

@@ -7,6 +7,7 @@ import tensorflow as tf
 from keras_compress.numerics import (
     draw_gates,
     fake_quantize,
+    fake_quantize_symmetric,
     keep,
     open_gates,
     paced,
@@ -99,6 +100,29 @@ def test_forward_and_gradients_follow_the_formula(bits, kind, layout):
     np.testing.assert_allclose(d_x, e_x, rtol=1e-6)
     np.testing.assert_allclose(d_low, summed_to(e_low, range_shape), rtol=1e-4, atol=1e-5)
     np.testing.assert_allclose(d_high, summed_to(e_high, range_shape), rtol=1e-4, atol=1e-5)
+
+
+@pytest.mark.parametrize("layout", [name for name, (_, axes) in LAYOUTS.items() if axes is not None])
+@pytest.mark.parametrize("bits", BITS)
+def test_the_symmetric_form_gives_the_numbers_of_the_general_one(bits, layout):
+    shape, channel_axes = LAYOUTS[layout]
+    range_shape = tuple(n if i in channel_axes else 1 for i, n in enumerate(shape))
+    generator = np.random.default_rng(bits)
+    low, high = random_range("narrow", bits, range_shape, generator)
+    high.flat[0] = 0.0  # a channel that vanishes
+    x = values_off_ties(low, high, bits, True, shape, generator)
+    upstream = generator.normal(size=shape).astype(np.float32)
+    out, d_x, d_high = value_and_gradients(
+        lambda *a: fake_quantize_symmetric(*a, num_bits=bits), x, high, upstream=upstream
+    )
+    general = value_and_gradients(
+        lambda x, high: fake_quantize(x, -high, high, num_bits=bits, narrow_range=True), x, high, upstream=upstream
+    )
+    np.testing.assert_array_equal(out, general[0])
+    alive = np.broadcast_to(high > 0, shape)
+    np.testing.assert_array_equal(d_x[alive], general[1][alive])
+    np.testing.assert_allclose(d_high[high > 0], general[2][high > 0], rtol=1e-4, atol=1e-4)
+    assert np.isfinite(d_high).all()
 
 
 @pytest.mark.parametrize(("bits", "has_terms"), [(4, True), (7, True), (8, False)])

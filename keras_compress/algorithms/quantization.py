@@ -247,7 +247,9 @@ class Quantization(CompressionAlgorithm):
             scope_prefix = graph.producer(point.sources[0]).scope
             path = unused_name(_quantizer_path(point.sources[0]), names)
             channel_axes = (-1,) if settings.per_channel else None
-            op = _quantizer(path[len(scope_prefix) :], settings, channel_axes=channel_axes)
+            # The range of 8 bits over data is that of the data: to train it would take a backward pass through the first layer.
+            fixed = settings.bits == 8 and all(_is_data(graph, source) for source in point.sources)
+            op = _quantizer(path[len(scope_prefix) :], settings, channel_axes=channel_axes, trainable=not fixed)
             edits.append(InsertLayer(scope_prefix, serialize(op), point.sources, point.consumers))
         return edits
 
@@ -350,6 +352,13 @@ def _quantizer(name: str, settings: QuantizerSettings, **options: Any) -> FakeQu
     if settings.mode == "asymmetric":
         return AsymmetricFakeQuantize(bits, name=name, **options)
     return SymmetricFakeQuantize(bits, name=name, signed=settings.signed, **options)
+
+
+def _is_data(graph: ModelGraph, tensor: TensorRef) -> bool:
+    """Return whether a tensor is an input of the model, or one whose values were only scaled."""
+    producer = graph.producer(tensor)
+    scaled = producer.class_name in ("Rescaling", "Normalization")
+    return all(_is_data(graph, source) for source in producer.inputs) if scaled else graph.is_model_input(tensor)
 
 
 def _quantizer_path(source: TensorRef) -> str:

@@ -12,14 +12,17 @@ from typing import Any
 
 import numpy as np
 import tensorflow as tf
-from tensorflow.python.framework.convert_to_constants import convert_variables_to_constants_v2
+from tensorflow.python.framework.convert_to_constants import (
+    _FunctionConverterDataInEager,
+    _replace_variables_by_constants,
+)
 
 from keras_compress._keras import keras
 from keras_compress.data import pack_inputs
 from keras_compress.errors import ExportError
 from keras_compress.export.atomic_file import write_atomically
 from keras_compress.export.format import Format, Run, StoredWeight, TensorNames
-from keras_compress.export.graph_def import stored_in_graph
+from keras_compress.export.graph_def import keep_needed, stored_in_graph
 from keras_compress.export.graph_function import graph_function
 from keras_compress.export.inference_model import inference_model
 
@@ -89,14 +92,23 @@ def freeze(
     Raises:
         ExportError: a name belongs to another node.
     """
-    frozen = convert_variables_to_constants_v2(
-        inference_function(model, batch_size).get_concrete_function(), lower_control_flow=lower_control_flow
-    )
-    graph_def = frozen.graph.as_graph_def()
-    renamed = dict(zip((tensor.op.name for tensor in frozen.inputs), names.inputs, strict=True))
-    renamed.update(zip((tensor.op.name for tensor in frozen.outputs), names.outputs, strict=True))
-    _rename(graph_def, renamed)
+    function = inference_function(model, batch_size).get_concrete_function()
+    inputs = [tensor.op.name for tensor in function.inputs[: len(names.inputs)]]
+    outputs = [tensor.op.name for tensor in function.outputs]
+    graph_def = _with_constants(function, lower_control_flow)
+    keep_needed(graph_def, [*inputs, *outputs])
+    _rename(graph_def, dict(zip([*inputs, *outputs], [*names.inputs, *names.outputs], strict=True)))
     return graph_def
+
+
+def _with_constants(function: Any, lower_control_flow: bool) -> tf.compat.v1.GraphDef:
+    """Return the graph of a function, its variables as constants.
+
+    The first half of TensorFlow's ``convert_variables_to_constants_v2``: the second makes a function of the graph again, for
+    which it holds the constants six times more.
+    """
+    data = _FunctionConverterDataInEager(func=function, lower_control_flow=lower_control_flow, aggressive_inlining=False)
+    return _replace_variables_by_constants(converter_data=data)[0]
 
 
 def inference_function(model: keras.Model, batch_size: int | None = None) -> Any:

@@ -1,6 +1,8 @@
-"""Reading TensorFlow graphs: the constants that may be weights, and what computes with them."""
+"""TensorFlow graphs: the constants that may be weights, what computes with them, and which nodes an output needs."""
 
 from __future__ import annotations
+
+from collections.abc import Sequence
 
 import numpy as np
 import tensorflow as tf
@@ -9,7 +11,7 @@ from keras_compress.export.dataflow import Dataflow
 from keras_compress.export.format import StoredWeight
 from keras_compress.export.quantized_constants import FAKE_QUANTIZERS, dequantized, take_constants
 
-__all__ = ["stored_in_graph"]
+__all__ = ["keep_needed", "stored_in_graph"]
 
 _MOVES = {
     *("Reshape", "Transpose", "Identity", "Squeeze", "ExpandDims", "MaxPool", "Pad", "PadV2", "MirrorPad", "ConcatV2"),
@@ -52,5 +54,20 @@ def stored_in_graph(graph_def: tf.compat.v1.GraphDef) -> list[StoredWeight]:
     return found
 
 
+def keep_needed(graph_def: tf.compat.v1.GraphDef, names: Sequence[str]) -> None:
+    """Remove, in place, the nodes that none of the nodes ``names`` needs."""
+    reads = {node.name: [_node(reference) for reference in node.input] for node in graph_def.node}
+    needed: set[str] = set()
+    pending = list(names)
+    while pending:
+        name = pending.pop()
+        if name not in needed:
+            needed.add(name)
+            pending += reads[name]
+    for index in reversed(range(len(graph_def.node))):
+        if graph_def.node[index].name not in needed:
+            del graph_def.node[index]
+
+
 def _node(reference: str) -> str:
-    return reference.partition(":")[0]
+    return reference.removeprefix("^").partition(":")[0]

@@ -16,7 +16,7 @@ import tensorflow as tf
 from keras_compress._keras import keras, register
 from keras_compress.layers.observable_op import ObservableOp
 from keras_compress.layers.weight_op import IntegerWeight, Stage
-from keras_compress.numerics import fake_quantize, symmetric_bounds, tune_range
+from keras_compress.numerics import fake_quantize, fake_quantize_symmetric, symmetric_bounds, tune_range
 
 __all__ = ["AsymmetricFakeQuantize", "FakeQuantize", "SymmetricFakeQuantize"]
 
@@ -90,9 +90,11 @@ class FakeQuantize(ObservableOp):
 
     @tf.autograph.experimental.do_not_convert
     def mapped(self, inputs: tf.Tensor) -> tf.Tensor:
-        values = tf.cast(inputs, tf.float32)
-        low, high = self.range()
-        return tf.cast(fake_quantize(values, low, high, self.grid_bits, self.narrow_range), inputs.dtype)
+        return tf.cast(self.quantized(tf.cast(inputs, tf.float32)), inputs.dtype)
+
+    def quantized(self, values: tf.Tensor) -> tf.Tensor:
+        """Return a float32 tensor on the grid."""
+        return fake_quantize(values, *self.range(), self.grid_bits, self.narrow_range)
 
     @abstractmethod
     def range(self) -> tuple[tf.Tensor, tf.Tensor]:
@@ -185,6 +187,11 @@ class SymmetricFakeQuantize(FakeQuantize):
         high = tf.abs(self.scale)
         q_min, q_max = symmetric_bounds(self.grid_bits, signed=True, narrow_range=self.narrow_range)
         return high * (self.signed * (q_min / q_max)), high
+
+    def quantized(self, values):
+        if self.narrow_range and self.per_channel and self.force_signed is not False:
+            return fake_quantize_symmetric(values, tf.abs(self.scale), self.grid_bits)
+        return super().quantized(values)
 
     def covered(self, low, high):
         scale, signed = self._measured(low, high)
