@@ -4,7 +4,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 export TF_CPP_MIN_LOG_LEVEL ?= 2
 
-.PHONY: demo test lint format faults accuracy sparsity binary binary-latency latency parity exports export-memory post-training calibration-time accuracy-control creation zoo clean help
+.PHONY: bench demo test lint format faults accuracy sparsity binary binary-latency latency parity exports export-memory post-training calibration-time accuracy-control creation zoo clean help
 
 help:  ## list the commands
 	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed 's/:.*##/\t/'
@@ -40,6 +40,9 @@ format: $(VENV)/dev  ## bring the code into the house style
 
 clean:
 	rm -rf $(VENV) build dist *.egg-info
+
+bench: $(VENV)/benchmarks  ## speed beside peers: docs/benchmarks.md (DATA=CIFAR-10 for accuracy, ONLY=training …)
+	$(BIN)/python benchmarks/bench.py $(if $(ONLY),--only $(ONLY)) $(if $(DATA),--data $(DATA))
 
 # Figures. DATA is a zip file or folder of CIFAR-10 images by class.
 accuracy: $(VENV)/benchmarks  ## accuracy of W8A8, W4A8, W4A4 beside float on CIFAR-10 (DATA=…)

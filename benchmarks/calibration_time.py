@@ -13,6 +13,8 @@ import subprocess
 import sys
 import time
 
+from keras_compress.report.table import format_table
+
 SIZE = 224
 
 
@@ -25,18 +27,25 @@ def main():
     if arguments.only:
         print(json.dumps(measure(arguments.only, arguments.samples)))
         return
-    found = {name: [] for name in WORK}
-    for _ in range(arguments.rounds):
-        for name in WORK:
-            command = [sys.executable, __file__, "--only", name, "--samples", str(arguments.samples)]
+    print(format_table(HEADER, calibration(arguments.samples, arguments.rounds)))
+
+
+def calibration(samples, rounds, names=None):
+    """Return a row for each kind of work: medians of so many processes, and ratios to the prediction."""
+    found = {name: [] for name in names or WORK}
+    for _ in range(rounds):
+        for name, rows in found.items():
+            command = [sys.executable, __file__, "--only", name, "--samples", str(samples)]
             output = subprocess.run(command, check=True, capture_output=True, text=True).stdout
-            found[name].append(json.loads(output.splitlines()[-1]))
-            print(name, found[name][-1], flush=True)
+            rows.append(json.loads(output.splitlines()[-1]))
+            print(name, rows[-1], file=sys.stderr, flush=True)
     plain = {key: statistics.median(row[key] for row in found["predict"]) for key in ("seconds", "gigabytes")}
+    table = []
     for name, rows in found.items():
         median = {key: statistics.median(row[key] for row in rows) for key in plain}
-        ratios = ", ".join(f"{key} {median[key]:.2f} ({median[key] / plain[key]:.2f} of predict)" for key in plain)
-        print(f"{name}: {ratios}")
+        figures = [text for key in plain for text in (f"{median[key]:.2f}", f"{median[key] / plain[key]:.2f}")]
+        table.append([str(samples), DESCRIPTIONS[name], *figures])
+    return table
 
 
 def measure(name, samples):
@@ -64,7 +73,21 @@ def quantize(model, images):
     kc.quantize(model, images, subset_size=len(images))
 
 
-WORK = {"predict": predict, "quantize": quantize}
+def quantize_with_nncf(model, images):
+    import nncf
+    import openvino as ov
+
+    converted = ov.convert_model(model, input=[1, *model.input_shape[1:]])
+    nncf.quantize(converted, nncf.Dataset(list(images[:, None])), subset_size=len(images))
+
+
+WORK = {"predict": predict, "quantize": quantize, "nncf": quantize_with_nncf}
+DESCRIPTIONS = {
+    "predict": "Keras' predict",
+    "quantize": "keras_compress, quantize",
+    "nncf": "NNCF 3, of the OpenVINO model, with conversion",
+}
+HEADER = ["samples", "work", "seconds", "over predict", "peak GB", "over predict"]
 
 if __name__ == "__main__":
     main()

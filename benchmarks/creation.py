@@ -1,19 +1,21 @@
 """Time and memory of creating a compressed model, beside cloning the float one.
 
-    python benchmarks/creation.py ResNet50 ResNet101 ResNet152 DenseNet121 DenseNet169 DenseNet201
+    python benchmarks/creation.py ResNet50 ResNet101 ResNet152 --tools keras_compress tfmot nncf
 
-Each model runs in a process of its own. Time: medians of runs in turn, as a multiple of ``clone_model`` and
-``set_weights``. Memory: the peak of the process above its size after importing, as a multiple of the bytes of the
+Each model runs in a process of its own for each tool. Time: medians of runs in turn, as a multiple of ``clone_model`` and
+``set_weights`` in the same process. Memory: the peak of the process above its size after importing, as a multiple of the bytes of the
 weights; the float model itself is included.
 """
 
 import argparse
 import json
 import resource
-import statistics
 import subprocess
 import sys
-import time
+
+from peers import TOOLS, ask
+
+from keras_compress.report.table import format_table
 
 MODELS = [
     "MobileNetV2",
@@ -25,63 +27,48 @@ MODELS = [
     "DenseNet169",
     "DenseNet201",
 ]
+HEADER = ["model", "layers", "tool", "clone s", "create s", "ratio", "ms per layer", "weights MB", "peak / weights"]
 
 
 def main():
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("models", nargs="*", default=MODELS, help="names in tf_keras.applications")
-    parser.add_argument("--runs", type=int, default=3)
-    parser.add_argument("--measure", choices=["time", "memory"], help="used by the processes this one starts")
+    parser.add_argument("--tools", nargs="*", default=["keras_compress"], choices=["keras_compress", "tfmot", "nncf"])
+    parser.add_argument("--memory-only", action="store_true", help="used by the processes this one starts")
     arguments = parser.parse_args()
-    if arguments.measure:
-        measure = measure_time if arguments.measure == "time" else measure_memory
-        print(json.dumps(measure(arguments.models[0], arguments.runs)))
+    if arguments.memory_only:
+        print(json.dumps(measure_memory(arguments.models[0])))
         return
-    from keras_compress.report.table import format_table
-
     rows = []
     for name in arguments.models:
-        figures = {}
-        for what in ("time", "memory"):
-            command = [sys.executable, __file__, name, "--measure", what, "--runs", str(arguments.runs)]
-            output = subprocess.run(command, check=True, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True)
-            figures.update(json.loads(output.stdout.splitlines()[-1]))
-        figures["ratio"] = figures["create s"] / figures["clone s"]
-        figures["ms per layer"] = 1e3 * figures["create s"] / figures["layers"]
-        rows.append([name, *(float(f"{figures[key]:.3g}") for key in COLUMNS)])
-        print(format_table(["model", *COLUMNS], rows), flush=True)
+        rows += creation(name, arguments.tools)
+        print(format_table(HEADER, rows), flush=True)
 
 
-COLUMNS = ["layers", "clone s", "create s", "ratio", "ms per layer", "weights MB", "peak / weights"]
+def creation(name, tools):
+    """Return a row for each tool: seconds, and for this package the memory too."""
+    command = [sys.executable, __file__, name, "--memory-only"]
+    output = subprocess.run(command, check=True, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True)
+    layers, megabytes, peak = json.loads(output.stdout.splitlines()[-1])
+    rows = []
+    for tool in tools:
+        try:
+            found = ask(tool, "creation", name)
+        except RuntimeError:  # several refuse models
+            rows.append([name, str(layers), TOOLS[tool], "", "refused", "", "", f"{megabytes:.0f}", ""])
+            continue
+        clone, create = found["clone"], found["create"]
+        memory = f"{peak:.2f}" if tool == "keras_compress" else ""
+        figures = [f"{clone:.2f}", f"{create:.2f}", f"{create / clone:.2f}", f"{1e3 * create / layers:.1f}"]
+        rows.append([name, str(layers), TOOLS[tool], *figures, f"{megabytes:.0f}", memory])
+    return rows
+
+
 CONFIG = {"compression": {"algorithm": "quantization"}}
 
 
-def measure_time(name, runs):
-    import warnings
-
-    import tf_keras as keras
-
-    import keras_compress as kc
-
-    warnings.simplefilter("ignore")
-    model = getattr(keras.applications, name)(weights=None)
-    clone_seconds, create_seconds = [], []
-    for _ in range(runs + 1):
-        start = time.perf_counter()
-        clone = keras.models.clone_model(model)
-        clone.set_weights(model.get_weights())
-        clone_seconds.append(time.perf_counter() - start)
-        start = time.perf_counter()
-        kc.create_compressed_model(model, CONFIG)
-        create_seconds.append(time.perf_counter() - start)
-    return {
-        "layers": len(model.layers),
-        "clone s": statistics.median(clone_seconds[1:]),
-        "create s": statistics.median(create_seconds[1:]),
-    }
-
-
-def measure_memory(name, runs):
+def measure_memory(name):
+    """Return the number of layers, megabytes of weights, and peak memory over them."""
     import warnings
 
     import tf_keras as keras
@@ -96,7 +83,7 @@ def measure_memory(name, runs):
     peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
     weights = sum(weight.numpy().nbytes for weight in model.weights)
     del compressed
-    return {"weights MB": weights / 1e6, "peak / weights": (peak - baseline) * 1024 / weights}
+    return len(model.layers), weights / 1e6, (peak - baseline) * 1024 / weights
 
 
 if __name__ == "__main__":

@@ -15,6 +15,7 @@ from pathlib import Path
 import numpy as np
 import openvino as ov
 import tf_keras as keras
+from u_net import build_u_net
 
 import keras_compress as kc
 from keras_compress.calibration import adapt_batch_norm
@@ -22,32 +23,34 @@ from keras_compress.export.openvino_audit import executed_layers
 from keras_compress.report.table import format_table
 
 SUFFIXES = (".pb", ".onnx", ".xml", ".tflite")
+HEADER = [
+    "model",
+    "INT8 layers",
+    "SQNR dB",
+    "float ms",
+    "INT8 ms",
+    "NNCF ms",
+    "float/INT8",
+    "float/NNCF",
+    "INT8/NNCF",
+    ".onnx/.pb",
+    ".xml/.pb",
+]
 F32 = {"INFERENCE_PRECISION_HINT": "f32"}
 
 
 def main():
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("models", nargs="*", default=["MobileNetV2", "ResNet50"], help="names in tf_keras.applications")
+    parser.add_argument(
+        "models", nargs="*", default=["MobileNetV2", "ResNet50"], help="names in tf_keras.applications, or U-Net"
+    )
     parser.add_argument("--runs", type=int, default=60, help="timed inferences of each model")
     parser.add_argument("--without-nncf", action="store_true", help="compare float and keras_compress only")
     arguments = parser.parse_args()
     rows, reports = zip(
         *(measure(name, arguments.runs, not arguments.without_nncf) for name in arguments.models), strict=True
     )
-    header = [
-        "model",
-        "INT8 layers",
-        "SQNR dB",
-        "float ms",
-        "INT8 ms",
-        "NNCF ms",
-        "float/INT8",
-        "float/NNCF",
-        "INT8/NNCF",
-        ".onnx/.pb",
-        ".xml/.pb",
-    ]
-    print(format_table(header, rows))
+    print(format_table(HEADER, rows))
     for name, report in zip(arguments.models, reports, strict=True):
         print(f"\n{name}: {report}")
 
@@ -55,7 +58,7 @@ def main():
 def measure(name, runs, with_nncf):
     print(f"{name}: building", flush=True)
     keras.utils.set_random_seed(0)
-    model = getattr(keras.applications, name)(weights=None, classifier_activation=None)
+    model = build_u_net((256, 256, 3), widths=(32, 64, 128, 256)) if name == "U-Net" else float_model(name)
     generator = np.random.RandomState(0)
     data = generator.uniform(-1, 1, (64, *model.input_shape[1:])).astype(np.float32)
     adapt_batch_norm(model, kc.Dataset(data), len(data))
@@ -82,6 +85,10 @@ def measure(name, runs, with_nncf):
     ratios = [times["float"] / int8, times["float"] / nncf, int8 / nncf, times[".onnx"] / int8, times[".xml"] / int8]
     figures = [sqnr, times["float"] * 1e3, int8 * 1e3, nncf * 1e3, *ratios]
     return [name, f"{integer} of {len(layers)}", *(float(f"{figure:.3g}") for figure in figures)], report
+
+
+def float_model(name):
+    return getattr(keras.applications, name)(weights=None, classifier_activation=None)
 
 
 def convert_float(model):

@@ -1,71 +1,69 @@
-"""What compression costs in training: a step of the compressed model over a step of the float model.
+"""What compression costs in training, beside peers: a step of a compressed model over a step of its float model.
 
-    python benchmarks/training_step.py [resnet8 mobilenet_v2] [--jit] [--rounds 30]
+    python benchmarks/training_step.py [resnet8 mobilenet_v2] [--jit] [--rounds 12]
 
-All models of a network take turns in one run; medians of the rounds, and tenths as spread, are of ``train_on_batch`` with
-batches of 32. Peak memory is not measured here: it needs a process for each model.
+Every tool runs in a process of its own, beside the float model in the same TensorFlow. The processes take turns, round by
+round, and inside a round the models of one process step by step. A ratio is that of two steps which followed each other; the
+table shows the median of the ratios and their quartiles. Steps are of ``train_on_batch`` with 32 images.
 """
 
 import argparse
 import statistics
-import time
+from contextlib import ExitStack
 
-import numpy as np
-import tf_keras as keras
-from resnet8 import build_resnet8
+from peers import TOOLS, Worker, ask
 
-import keras_compress as kc
 from keras_compress.report.table import format_table
 
-BATCH = 32
-NETWORKS = {
-    "resnet8": lambda: build_resnet8(),
-    "mobilenet_v2": lambda: keras.applications.MobileNetV2((96, 96, 3), alpha=0.35, weights=None, classes=10),
-}
-VARIANTS = {
-    "INT8": [{"algorithm": "quantization"}],
-    "INT8, mixed": [{"algorithm": "quantization", "preset": "mixed"}],
-    "magnitude": [{"algorithm": "magnitude_sparsity", "sparsity_init": 0.5}],
-    "RB": [{"algorithm": "rb_sparsity", "sparsity_init": 0.5}],
-}
+NETWORKS = {"resnet8": "ResNet-8, 32 x 32", "mobilenet_v2": "MobileNetV2 0.35, 96 x 96"}
+STEPS_HEADER = ["network", "tool", "model", "ms per step", "over float", "quartiles"]
+MEMORY_HEADER = ["network", "tool", "model", "MB above float's start", "over float"]
 
 
 def main():
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("networks", nargs="*", default=list(NETWORKS), help=f"of {list(NETWORKS)}")
+    parser.add_argument("--tools", nargs="*", default=list(TOOLS), choices=TOOLS)
     parser.add_argument("--jit", action="store_true", help="compile steps with XLA")
-    parser.add_argument("--rounds", type=int, default=30)
+    parser.add_argument("--rounds", type=int, default=12)
     arguments = parser.parse_args()
     for name in arguments.networks:
-        print(f"{name}, batch {BATCH}{', XLA' if arguments.jit else ''}")
-        print(measure(NETWORKS[name](), arguments.jit, arguments.rounds), flush=True)
+        rows = steps(name, arguments.tools, jit=arguments.jit, rounds=arguments.rounds)
+        print(format_table(STEPS_HEADER, rows), flush=True)
 
 
-def measure(model, jit, rounds):
-    """Return a table of the steps of a network and its variants."""
-    generator = np.random.default_rng(0)
-    images = generator.normal(size=(BATCH, *model.input_shape[1:])).astype(np.float32)
-    labels = generator.integers(0, 10, BATCH)
-    models = {"float": model}
-    for name, algorithms in VARIANTS.items():
-        config = kc.register_default_init_args({"compression": algorithms}, images)
-        models[name] = kc.create_compressed_model(model, config)[1]
-    for each in models.values():
-        each.compile(keras.optimizers.Adam(1e-4), "sparse_categorical_crossentropy", jit_compile=jit)
-    seconds = {name: [] for name in models}
-    for number in range(rounds + 3):
-        for name, each in models.items():
-            start = time.perf_counter()
-            each.train_on_batch(images, labels)
-            if number >= 3:  # the first steps trace and warm up
-                seconds[name].append(time.perf_counter() - start)
-    usual = statistics.median(seconds["float"])
+def steps(network, tools, *, jit=False, rounds=12, steps_per_round=10):
+    """Return the rows of a network: for each model of each tool the ratio of its step to that of the float model."""
+    found = {}
+    with ExitStack() as stack:
+        workers = {}
+        for tool in tools:
+            worker = stack.enter_context(Worker(tool, "steps", network, *(["--jit"] if jit else [])))
+            found[tool] = {name: [] for name in worker.read()}
+            workers[tool] = worker
+        for _ in range(rounds * steps_per_round):
+            for tool, worker in workers.items():
+                for name, seconds in worker.ask(1).items():
+                    found[tool][name] += seconds
     rows = []
-    for name, values in seconds.items():
-        low, *_, high = statistics.quantiles(values, n=10)
-        median = statistics.median(values)
-        rows.append([name, *(f"{1000 * value:.1f}" for value in (median, low, high)), f"{median / usual:.2f}"])
-    return format_table(["model", "ms per step", "tenth", "nine tenths", "over float"], rows)
+    for tool, models in found.items():
+        for name, seconds in models.items():
+            ratios = [mine / plain for mine, plain in zip(seconds, models["float"], strict=True)]
+            low, middle, high = statistics.quantiles(ratios, n=4)
+            spread = "" if name == "float" else f"{low:.2f} to {high:.2f}"
+            milliseconds = f"{1000 * statistics.median(seconds):.1f}"
+            rows.append([NETWORKS[network], TOOLS[tool], name, milliseconds, f"{middle:.2f}", spread])
+    return rows
+
+
+def memory(network, models):
+    """Return the rows of a network: peak memory of training, for pairs of tool and model."""
+    rows = []
+    plain = {tool: ask(tool, "memory", network, "float") for tool in dict(models)}
+    for tool, name in models:
+        megabytes = ask(tool, "memory", network, name)
+        rows.append([NETWORKS[network], TOOLS[tool], name, f"{megabytes:.0f}", f"{megabytes / plain[tool]:.2f}"])
+    return rows
 
 
 if __name__ == "__main__":

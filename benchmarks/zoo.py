@@ -7,12 +7,12 @@ known; the exit code is the number of failures.
 """
 
 import argparse
-import ctypes.util
-import gc
+import multiprocessing
 import sys
 import tempfile
 import time
 import traceback
+from concurrent.futures import ProcessPoolExecutor
 from dataclasses import astuple, dataclass
 from pathlib import Path
 
@@ -84,9 +84,25 @@ def all_models():
 
 
 def try_model(name):
-    """Put one model through everything and return its row."""
+    """Put one model through everything and return its row.
+
+    TensorFlow keeps the memory that training took, and the largest models barely fit: the file is run in a new process.
+    """
     start = time.perf_counter()
-    keras.backend.clear_session()
+    with tempfile.TemporaryDirectory() as folder:
+        compressed, reloaded = in_new_process(compress_and_export, name, Path(folder))
+        difference, sqnr, integer = in_new_process(run_file, Path(folder))
+    return ZooRow(name, compressed, reloaded, difference, sqnr, integer, round(time.perf_counter() - start, 1))
+
+
+def in_new_process(function, *arguments):
+    """Return the result of a function of this module; the memory it took is gone."""
+    with ProcessPoolExecutor(1, mp_context=multiprocessing.get_context("spawn")) as pool:
+        return pool.submit(function, *arguments).result()
+
+
+def compress_and_export(name, folder):
+    """Leave ``model.pb`` and ``tensors.npz`` in the folder; return the share of compressed weights, and whether they reload."""
     keras.utils.set_random_seed(0)
     size = 96 if name.startswith(("Inception", "Xception")) else 64
     model = getattr(keras.applications, name)(weights=None, input_shape=(size, size, 3), classes=10)
@@ -101,43 +117,34 @@ def try_model(name):
     if not np.isfinite(loss):
         raise ArithmeticError(f"the loss after one step is {loss}")
     expected = compressed(images, training=False).numpy()
-    with tempfile.TemporaryDirectory() as folder:
-        file = Path(folder) / "model.weights.h5"
-        compressed.save_weights(file)
-        _, restored = kc.create_compressed_model(model, CONFIG, controller.get_compression_state())
-        restored.load_weights(file)
-        reloaded = np.array_equal(restored(images, training=False).numpy(), expected)
-        inputs, outputs = {compressed.input_names[0]: images}, compressed.output_names
-        share = controller.statistics().compressed_share
-        del restored, model, controller
-        release_memory()
-        path = export_frozen_graph(compressed, Path(folder) / "model.pb")
-        del compressed
-        release_memory()
-        in_tensorflow = run_frozen_graph(path, inputs, outputs)[0]
-        release_memory()
-        core = ov.Core()
-        compiled = core.compile_model(core.read_model(path), "CPU", {"INFERENCE_PRECISION_HINT": "f32"})
+    compressed.save_weights(folder / "model.weights.h5")
+    _, restored = kc.create_compressed_model(model, CONFIG, controller.get_compression_state())
+    restored.load_weights(folder / "model.weights.h5")
+    reloaded = np.array_equal(restored(images, training=False).numpy(), expected)
+    del restored, model
+    export_frozen_graph(compressed, folder / "model.pb")
+    names = compressed.input_names[0], compressed.output_names[0]
+    np.savez(folder / "tensors.npz", images=images, expected=expected, names=names)
+    return round(controller.statistics().compressed_share, 4), reloaded
+
+
+def run_file(folder):
+    """Return the difference in TensorFlow, the signal to error and the share of integer work in OpenVINO."""
+    tensors = np.load(folder / "tensors.npz")
+    images, expected, (input_name, output_name) = tensors["images"], tensors["expected"], tensors["names"].tolist()
+    in_tensorflow = run_frozen_graph(folder / "model.pb", {input_name: images}, [output_name])[0]
+    core = ov.Core()
+    compiled = core.compile_model(core.read_model(folder / "model.pb"), "CPU", {"INFERENCE_PRECISION_HINT": "f32"})
     in_openvino = compiled(images)[0]
     layers = executed_layers(compiled)
     work = sum(layer.multiply_accumulates for layer in layers)
     integer = sum(layer.multiply_accumulates for layer in layers if layer.runs_in_integers)
     error = np.sum((expected - in_openvino) ** 2)
-    return ZooRow(
-        name,
-        round(share, 4),
-        reloaded,
+    return (
         float(f"{np.abs(in_tensorflow - expected).max() / np.abs(expected).max():.2g}"),
         round(float(10 * np.log10(np.sum(expected**2) / max(error, 1e-30))), 1),
         round(integer / work, 4),
-        round(time.perf_counter() - start, 1),
     )
-
-
-def release_memory():
-    """Give back what is free: the largest models barely fit otherwise."""
-    gc.collect()
-    ctypes.CDLL(ctypes.util.find_library("c")).malloc_trim(0)
 
 
 def main():
