@@ -17,6 +17,7 @@ from keras_compress.export.reference import ReferenceWeight, reference_weights
 from keras_compress.graph.passes.strip import strip
 from keras_compress.graph.snapshot import take
 from keras_compress.report import Comparison, ExportReport, WeightAudit
+from keras_compress.report.decibels import decibels
 
 __all__ = ["audit_file", "compare_outputs"]
 
@@ -219,7 +220,7 @@ def _comparison(expected: Sequence[np.ndarray], received: Sequence[np.ndarray]) 
         errors.append(difference.max() / max(np.abs(one).max(), 1e-30))
         steps.append(difference.max() / max(np.ptp(one) / 255, 1e-30))
         noise = np.mean(difference**2)
-        ratios.append(10 * np.log10(np.mean(one**2) / noise) if noise > 0 else np.inf)
+        ratios.append(decibels(noise / max(np.mean(one**2), np.finfo(np.float64).tiny)))
         if one.ndim > 1 and one.shape[-1] > 1:
             same.append(float(np.mean(one.argmax(-1) == other.argmax(-1))))
     return Comparison(
