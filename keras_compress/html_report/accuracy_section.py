@@ -24,11 +24,10 @@ def accuracy_section(accuracy: Mapping[str, Any], sizes: Mapping[str, int]) -> S
         ConfigError: an accuracy is no finite number, or its bytes are unknown.
     """
     points = [_point(name, value, sizes) for name, value in accuracy.items()]
-    columns = (Column("number", True), Column("model"), Column("bytes", True), Column("accuracy", True))
+    columns = (Column("model"), Column("bytes", True), Column("accuracy", True))
     rows = tuple(
         (
-            Cell(str(number), order=number),
-            Cell(point.name),
+            Cell(f"{number}: {point.name}", order=number),
             Cell(f"{round(point.x * 1e3):,}", order=point.x),
             Cell(f"{point.y:.4g}", order=point.y),
         )

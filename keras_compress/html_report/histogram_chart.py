@@ -33,6 +33,8 @@ def histogram_of(before: np.ndarray, after: np.ndarray) -> Histogram | None:
 
     Zeros made by compression are left out: they would be the only bin to be seen.
     """
+    if not before.size:
+        return None
     made_zero = (after == 0) & (before != 0)
     low, high = (float(end(np.append(end(before), end(after)))) for end in (np.min, np.max))
     if not np.isfinite([low, high]).all() or high <= low:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from os import PathLike
 from pathlib import Path
 from typing import Any
 
@@ -89,14 +90,14 @@ def report(
     operations = count_operations(subject.model)
     sections: list[Section | None] = [
         summary_section(subject, weights, size, operations, reports, outputs),
+        weights_section(weights, reports) if weights else None,
+        histograms_section(weights),
         accuracy_section(accuracy, _sizes(size, reports, latency)) if accuracy else None,
         training,
+        damage_section(sensitivity) if sensitivity is not None else None,
         latency_section(latency) if latency is not None else None,
         exports_section(reports) if reports else None,
-        damage_section(sensitivity) if sensitivity is not None else None,
-        weights_section(weights, reports) if weights else None,
         activations_section(activation_rows(subject.model)),
-        histograms_section(weights),
     ]
     shown = [section for section in sections if section is not None]
     page = render(title or f"Compression of {subject.model.name}", shown)
@@ -106,8 +107,14 @@ def report(
 
 def _audited(model: keras.Model, exports: Any, data: Any) -> list[ExportReport]:
     """Return the reports among exports as they are, and audit the files."""
-    given: Sequence[Any] = [exports] if isinstance(exports, (str, Path, ExportReport)) else list(exports)
-    return [item if isinstance(item, ExportReport) else audit(model, item, data=data) for item in given]
+    given = [exports] if isinstance(exports, (str, PathLike)) else list(exports)
+    for item in given:
+        if not isinstance(item, (str, PathLike)):
+            raise ConfigError(
+                "Wrong value for 'exports'. Expected: what controller.export_model returned, the path of an exported file, or a "
+                f"list of them. Received: {type(item).__name__}. Pass exports=controller.export_model(path)."
+            )
+    return [item if isinstance(item, ExportReport) else audit(model, Path(item), data=data) for item in given]
 
 
 def _sizes(size: ModelSize, exports: Sequence[ExportReport], latency: LatencyReport | None) -> dict[str, int]:

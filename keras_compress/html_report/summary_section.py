@@ -7,7 +7,7 @@ from collections.abc import Sequence
 
 from keras_compress.html_report.arithmetic import FLOAT
 from keras_compress.html_report.bar_chart import Bar, bar_chart
-from keras_compress.html_report.section import Figure, Section
+from keras_compress.html_report.section import Cell, Column, Figure, Section, Table
 from keras_compress.html_report.subject import Subject
 from keras_compress.html_report.weight_rows import WeightRow
 from keras_compress.report import Comparison, ExportReport, ModelSize, OperationRow
@@ -44,14 +44,12 @@ def summary_section(
     sparse = any(row.zeros >= 0.01 for row in weights)
     if sparse:
         sizes["stored sparsely"] = size.sparse
-    sizes |= {report.path.name: report.size for report in exports}
-    bars = [Bar(name, value, f"{value:,}", other=number > 3) for number, (name, value) in enumerate(sizes.items())]
+    bars = [Bar(f"weights {name}", value, f"{value:,}") for name, value in sizes.items()]
+    bars += [Bar(report.path.name, report.size, f"{report.size:,}", other=True) for report in exports]
     figures = [Figure("Bytes", bar_chart(bars, "bytes of the weights and of the files"))]
     if operations:
         figures.append(Figure("Multiply-accumulates by the bits of their weights", _operation_chart(operations)))
-    words = (SPARSITY_NOTE,) if sparse and subject.statistics is not None and subject.statistics.sparsity else ()
-    more = {} if subject.config is None else {"Configuration": json.dumps(subject.config, indent=2, default=str)}
-    return Section("summary", "Summary", words, tuple(facts), tuple(figures), more=more)
+    return Section("summary", "Summary", facts=tuple(facts), figures=tuple(figures), more=_more(subject))
 
 
 def _facts(subject: Subject, weights: Sequence[WeightRow], size: ModelSize) -> list[tuple[str, str]]:
@@ -71,9 +69,24 @@ def _facts(subject: Subject, weights: Sequence[WeightRow], size: ModelSize) -> l
     exact = sum(row.computes_in != FLOAT for row in weights)
     facts.append(("computed in integers or bits", f"{exact} of {len(weights)} weights"))
     facts.append(("bytes of weights", f"{size.float32:,} → {size.dense:,} ({size.dense / max(size.float32, 1):.1%})"))
-    for name, numbers in statistics.numbers.items() if statistics is not None else ():
-        facts += [(f"{name}: {key.replace('_', ' ')}", f"{value:.4g}") for key, value in numbers.items()]
     return facts
+
+
+def _more(subject: Subject) -> dict[str, Table | str]:
+    """Return what only a controller knows, and few want to read."""
+    if subject.statistics is None or subject.config is None:
+        return {}
+    more: dict[str, Table | str] = {"Configuration": json.dumps(subject.config, indent=2, default=str)}
+    rows = tuple(
+        (Cell(name), Cell(key.replace("_", " ")), Cell(f"{value:.4g}", order=value))
+        for name, numbers in subject.statistics.numbers.items()
+        for key, value in numbers.items()
+    )
+    if rows:
+        more["Numbers of the algorithms"] = Table((Column("algorithm"), Column("number"), Column("value", True)), rows)
+    if subject.statistics.sparsity:
+        more["What the zeros are good for"] = SPARSITY_NOTE
+    return more
 
 
 def _operation_chart(operations: Sequence[OperationRow]):

@@ -37,7 +37,7 @@ def weights_section(weights: Sequence[WeightRow], exports: Sequence[ExportReport
             Cell(f"{row.parameters:,}", order=row.parameters),
             Cell("float" if row.bits == 32 else str(row.bits), order=row.bits),
             Cell(f"{row.zeros:.1%}", order=row.zeros),
-            Cell(f"{row.low:.3g} to {row.high:.3g}", order=row.high - row.low),
+            _range(row.low, row.high),
             Cell(decibels_text(row.sqnr), order=1e9 if row.sqnr is None else min(row.sqnr, 1e6)),
             Cell(row.computes_in, row.reason, alarm=row.computes_in == FLOAT),
         ]
@@ -63,6 +63,10 @@ def _said_by_runtimes(exports: Sequence[ExportReport]) -> Mapping[tuple[str, str
         )
         for key, answers in found.items()
     }
+
+
+def _range(low: float, high: float) -> Cell:
+    return Cell(f"{low + 0.0:.3g} to {high + 0.0:.3g}", order=high - low)  # what is -0 becomes 0
 
 
 def histograms_section(weights: Sequence[WeightRow]) -> Section | None:
@@ -92,7 +96,7 @@ def activations_section(activations: Sequence[ActivationRow]) -> Section | None:
             Cell(row.path),
             Cell("float" if row.bits == 32 else str(row.bits), order=row.bits),
             Cell(str(row.ranges), order=row.ranges),
-            Cell(f"{row.low:.3g} to {row.high:.3g}", order=row.high - row.low),
+            _range(row.low, row.high),
             Cell(", ".join(row.readers)),
         )
         for row in activations

@@ -1,6 +1,6 @@
 """A page in a headless browser: Chromium of Qt WebEngine, in a process of its own, without a display.
 
-    python tests/html_report/browser.py report.html --width 375 --screenshot report.png
+python benchmarks/headless_browser.py report.html --width 375 --screenshot report.png
 """
 
 import argparse
@@ -44,14 +44,14 @@ def main():
     arguments = parser.parse_args()
     scheme = f"--blink-settings=preferredColorScheme={0 if arguments.dark else 1}"
     os.environ["QT_QPA_PLATFORM"] = "offscreen"
-    os.environ["QTWEBENGINE_CHROMIUM_FLAGS"] = f"--no-sandbox --disable-gpu --hide-scrollbars {scheme}"
+    os.environ["QTWEBENGINE_CHROMIUM_FLAGS"] = f"--no-sandbox --disable-gpu {scheme}"
     print(json.dumps(browse(arguments)))
 
 
 def browse(arguments):
     """Return what :func:`visit` promises."""
     from PySide6.QtCore import QEventLoop, QTimer, QUrl
-    from PySide6.QtWebEngineCore import QWebEnginePage, QWebEngineUrlRequestInterceptor
+    from PySide6.QtWebEngineCore import QWebEnginePage, QWebEngineSettings, QWebEngineUrlRequestInterceptor
     from PySide6.QtWebEngineWidgets import QWebEngineView
     from PySide6.QtWidgets import QApplication
 
@@ -77,6 +77,7 @@ def browse(arguments):
     view = QWebEngineView()
     page, interceptor = Page(view), Interceptor(view)
     page.setUrlRequestInterceptor(interceptor)
+    page.settings().setAttribute(QWebEngineSettings.WebAttribute.ShowScrollBars, False)  # as on a phone
     view.setPage(page)
     view.resize(arguments.width, arguments.height)
     view.show()
