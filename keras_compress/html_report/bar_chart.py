@@ -12,7 +12,7 @@ from keras_compress.html_report.svg import WIDTH, Axis, add, markup, picture, te
 
 __all__ = ["Bar", "bar_chart"]
 
-ROW, BAR, LETTERS = 36, 12, 44
+ROW, BAR, LETTER = 36, 12, 7.2
 
 
 @dataclass(frozen=True)
@@ -46,7 +46,8 @@ def bar_chart(bars: Sequence[Bar], description: str) -> Markup:
     chart = picture(ROW * len(bars), description)
     for number, bar in enumerate(bars):
         top = ROW * number + 16
-        text(chart, 0, top - 4, bar.name if len(bar.name) <= LETTERS else f"…{bar.name[1 - LETTERS :]}")
+        room = max(int(WIDTH / LETTER) - len(bar.shown), 8)
+        text(chart, 0, top - 4, bar.name if len(bar.name) <= room else f"…{bar.name[1 - room :]}")
         text(chart, WIDTH, top - 4, bar.shown, "value", "end")
         add(chart, "rect", x=0, y=top, width=WIDTH, height=BAR, class_="empty")
         width = axis.at(_length(bar.value))

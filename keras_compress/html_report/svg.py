@@ -83,8 +83,10 @@ def add_axes(parent: Element, x: Axis, y: Axis, x_ticks: Sequence[float], y_tick
         add(parent, "line", x1=x.at(value), x2=x.at(value), y1=y.start, y2=y.start + 4, class_="axis")
         text(parent, x.at(value), y.start + 16, f"{value:g}", "small", "middle")
     add(parent, "line", x1=x.start, x2=x.end, y1=y.start, y2=y.start, class_="axis")
-    text(parent, x.end, y.start + 32, x.label, "small", "end")
-    text(parent, 0, y.end - 8, y.label, "small")
+    if x.label:
+        text(parent, x.end, y.start + 32, x.label, "small", "end")
+    if y.label:
+        text(parent, 0, y.end - 12, y.label, "small")
 
 
 def markup(element: Element) -> Markup:

@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 
-from keras_compress.algorithms import LeveledAlgorithm
+from keras_compress.algorithms import LeveledAlgorithm, registered_algorithms
 from keras_compress.errors import ConfigError
 from keras_compress.html_report.line_chart import Line, line_chart
 from keras_compress.html_report.section import Figure, Section
@@ -30,13 +30,18 @@ def training_section(history: Any, leveled: Sequence[LeveledAlgorithm]) -> Secti
     """
     numbers, epochs = _numbers(history)
     figures = [_level_figure(algorithm, numbers, epochs) for algorithm in leveled]
-    shown = [name for name in numbers if "/" not in name and not name.startswith("val_") and name not in ("lr",)]
-    for name in shown:
+    for name in filter(_is_metric, numbers):
         parts = {name: "training", f"val_{name}": "validation"}
         lines = [Line(label, epochs, numbers[key]) for key, label in parts.items() if key in numbers]
-        if name != "compression_stage" and any(math.isfinite(value) for line in lines for value in line.y):
+        if any(math.isfinite(value) for line in lines for value in line.y):
             figures.append(Figure(name, line_chart(lines, "epoch", name)))
     return Section("training", "Training", figures=tuple(figures)) if figures else None
+
+
+def _is_metric(name: str) -> bool:
+    """Whether a name in a history is a metric of the training data, not a number of compression or of the optimizer."""
+    of_compression = name.split("/")[0] in registered_algorithms() or name == "compression_stage"
+    return not of_compression and not name.startswith("val_") and name not in ("lr", "learning_rate")
 
 
 def _numbers(history: Any) -> tuple[dict[str, list[float]], list[int]]:
