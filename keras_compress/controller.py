@@ -292,7 +292,12 @@ class CompressionController:
         return export_model(self.model, path, save_format, **options)
 
     def report(self, path: str | Path, **contents: Any) -> Path:
-        """Write a report on the model as one HTML file that also a phone shows; see :func:`keras_compress.report`."""
+        """Write a report on the model as one HTML file that fits a phone; see :func:`keras_compress.html_report.report`.
+
+        Args:
+            path: the file.
+            contents: what else was measured: ``data``, ``exports``, ``history``, ``sensitivity``, ``latency``, ``accuracy``.
+        """
         return report(self, path, **contents)
 
     def distributed(self) -> None:
