@@ -23,7 +23,7 @@ def render(title: str, sections: Sequence[Section]) -> str:
         True
     """
     environment = Environment(
-        loader=PackageLoader("keras_compress.html_report", "page"),
+        loader=PackageLoader("keras_compress.html_report", "template"),
         autoescape=True,
         undefined=StrictUndefined,
         trim_blocks=True,
