@@ -4,7 +4,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 export TF_CPP_MIN_LOG_LEVEL ?= 2
 
-.PHONY: bench demo test lint format faults accuracy sparsity binary binary-latency latency parity exports export-memory post-training calibration-time accuracy-control creation zoo clean help
+.PHONY: $(shell sed -n 's/^\([a-z-]*\):.*/\1/p' Makefile)
 
 help:  ## list the commands
 	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed 's/:.*##/\t/'
@@ -80,6 +80,9 @@ export-memory: $(VENV)/benchmarks  ## does exporting leak: twenty exports to eac
 
 creation: $(VENV)/benchmarks  ## seconds and memory of creating compressed models
 	$(BIN)/python benchmarks/creation.py
+
+report-picture: $(VENV)/benchmarks  ## the picture of the HTML report in docs/report.md
+	$(BIN)/python benchmarks/report_picture.py
 
 zoo: $(VENV)/benchmarks  ## every model of tf_keras.applications through everything
 	$(BIN)/python benchmarks/zoo.py

@@ -17,6 +17,7 @@ from keras_compress.errors import (
 )
 from keras_compress.export import audit, benchmark, export_model
 from keras_compress.graph import register_layer_spec
+from keras_compress.html_report import report
 from keras_compress.plots import plot_schedule
 from keras_compress.post_training import (
     AdvancedQuantizationParameters,
@@ -81,5 +82,6 @@ __all__ = [
     "quantize_with_accuracy_control",
     "register_default_init_args",
     "register_layer_spec",
+    "report",
     "restore",
 ]

@@ -31,6 +31,7 @@ from keras_compress.graph.compilation import copy_compilation
 from keras_compress.graph.model_check import require_compressible
 from keras_compress.graph.passes.strip import strip
 from keras_compress.graph.variables import leaf_layers
+from keras_compress.html_report import report
 from keras_compress.layers import CompressedLayer, weight_owner
 from keras_compress.planning import cover, plan, prepare
 from keras_compress.report import CompressionStatistics, Coverage, ExportReport, collect_statistics
@@ -289,6 +290,15 @@ class CompressionController:
         if "calibration_data" in format_options(path, save_format):
             options.setdefault("calibration_data", options.get("data", self.config.init_data))
         return export_model(self.model, path, save_format, **options)
+
+    def report(self, path: str | Path, **contents: Any) -> Path:
+        """Write a report on the model as one HTML file that fits a phone; see :func:`keras_compress.html_report.report`.
+
+        Args:
+            path: the file.
+            contents: what else was measured: ``data``, ``exports``, ``history``, ``sensitivity``, ``latency``, ``accuracy``.
+        """
+        return report(self, path, **contents)
 
     def distributed(self) -> None:
         """Give every worker of ``tf.distribute`` the numbers of the chief.

@@ -17,8 +17,9 @@ from keras_compress.export.reference import ReferenceWeight, reference_weights
 from keras_compress.graph.passes.strip import strip
 from keras_compress.graph.snapshot import take
 from keras_compress.report import Comparison, ExportReport, WeightAudit
+from keras_compress.report.decibels import decibels
 
-__all__ = ["audit_file", "compare_outputs"]
+__all__ = ["audit_file", "compare_arrays", "compare_outputs"]
 
 #: Samples on which a file is compared with the model.
 SAMPLES = 1000
@@ -201,7 +202,7 @@ def compare_outputs(model: keras.Model, path: Path, form: Format, names: TensorN
             outputs = model(pack_inputs(model, part), training=False)
             expected.append([np.asarray(output)[:kept] for output in _flat(outputs)])
             received.append([output[:kept] for output in run(part)])
-    return _comparison(*([np.concatenate(o) for o in zip(*side, strict=True)] for side in (expected, received)))
+    return compare_arrays(*([np.concatenate(o) for o in zip(*side, strict=True)] for side in (expected, received)))
 
 
 def _flat(outputs: Any) -> list[Any]:
@@ -210,8 +211,8 @@ def _flat(outputs: Any) -> list[Any]:
     return tf.nest.flatten(outputs)
 
 
-def _comparison(expected: Sequence[np.ndarray], received: Sequence[np.ndarray]) -> Comparison:
-    """Compare outputs; of several the worst counts."""
+def compare_arrays(expected: Sequence[np.ndarray], received: Sequence[np.ndarray]) -> Comparison:
+    """Compare outputs as arrays, those that count as the truth first; of several the worst counts."""
     errors, steps, ratios, same = [0.0], [0.0], [np.inf], []
     for one, other in zip(expected, received, strict=True):
         one, other = one.astype(np.float64), np.asarray(other, np.float64).reshape(one.shape)
@@ -219,7 +220,7 @@ def _comparison(expected: Sequence[np.ndarray], received: Sequence[np.ndarray]) 
         errors.append(difference.max() / max(np.abs(one).max(), 1e-30))
         steps.append(difference.max() / max(np.ptp(one) / 255, 1e-30))
         noise = np.mean(difference**2)
-        ratios.append(10 * np.log10(np.mean(one**2) / noise) if noise > 0 else np.inf)
+        ratios.append(decibels(noise / max(np.mean(one**2), np.finfo(np.float64).tiny)))
         if one.ndim > 1 and one.shape[-1] > 1:
             same.append(float(np.mean(one.argmax(-1) == other.argmax(-1))))
     return Comparison(

@@ -16,6 +16,7 @@ from tqdm import tqdm
 from keras_compress._keras import keras
 from keras_compress.errors import ExportError
 from keras_compress.export.format import Format, Run
+from keras_compress.report.json_report import JsonReport, json_values
 from keras_compress.report.table import format_table
 
 __all__ = ["LatencyReport", "LatencyRow", "measure_latency"]
@@ -43,7 +44,7 @@ class LatencyRow:
 
 
 @dataclass(frozen=True)
-class LatencyReport:
+class LatencyReport(JsonReport):
     """Latencies of several files, measured in turn. ``print`` shows a table.
 
     Attributes:
@@ -58,7 +59,7 @@ class LatencyReport:
 
     def to_dict(self) -> dict[str, Any]:
         """Return the report as JSON-able values."""
-        return asdict(self)
+        return json_values(asdict(self))
 
     def __str__(self) -> str:
         rows = [

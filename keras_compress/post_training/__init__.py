@@ -21,7 +21,7 @@ from keras_compress.post_training.range_parameters import (
     StatisticsCollectorParameters,
     StatisticsType,
 )
-from keras_compress.post_training.sensitivity import LayerSensitivity, SensitivityReport
+from keras_compress.post_training.sensitivity_report import LayerSensitivity, SensitivityReport
 
 __all__ = [
     "AccuracyReport",

@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-import json
-import math
 from dataclasses import asdict, dataclass
-from pathlib import Path
 from typing import Any
 
+from keras_compress.report.decibels import decibels, decibels_text
+from keras_compress.report.json_report import JsonReport, json_values
 from keras_compress.report.table import format_table
 
 __all__ = ["AccuracyReport", "ControlledLayer", "Evaluation"]
@@ -51,7 +50,7 @@ class Evaluation:
 
 
 @dataclass(frozen=True)
-class AccuracyReport:
+class AccuracyReport(JsonReport):
     """The result of accuracy control. ``print`` shows it as a table, the most costly layer first.
 
     Attributes:
@@ -81,14 +80,7 @@ class AccuracyReport:
 
     def to_dict(self) -> dict[str, Any]:
         """Return the report as JSON-able values; what was not measured, or is infinite, is None."""
-        return _jsonable(asdict(self))
-
-    def save(self, path: str | Path) -> Path:
-        """Write the report as a JSON file."""
-        path = Path(path)
-        path.parent.mkdir(parents=True, exist_ok=True)
-        path.write_text(json.dumps(self.to_dict(), indent=2))
-        return path
+        return json_values(asdict(self))
 
     def __str__(self) -> str:
         outcome = "met" if self.met else "not met"
@@ -99,23 +91,14 @@ class AccuracyReport:
             f"point after {len(self.evaluations)} evaluations",
         ]
         rows = [
-            [row.layer, "float" if row.in_float else f"{row.bits} bits", _decibels(row.cost), row.saved_bytes]
+            [
+                row.layer,
+                "float" if row.in_float else f"{row.bits} bits",
+                decibels_text(decibels(row.cost)),
+                row.saved_bytes,
+            ]
             for row in self.layers
         ]
         if rows:
             parts.append(format_table(["layer", "computes in", "outputs, only this quantized", "bytes saved"], rows))
         return "\n\n".join(parts)
-
-
-def _jsonable(value: Any) -> Any:
-    if isinstance(value, dict):
-        return {key: _jsonable(item) for key, item in value.items()}
-    if isinstance(value, (list, tuple)):
-        return [_jsonable(item) for item in value]
-    return None if isinstance(value, float) and not math.isfinite(value) else value
-
-
-def _decibels(error: float) -> str:
-    if math.isnan(error):
-        return "not measured"
-    return "no error" if error == 0 else f"{-10 * math.log10(error):.1f} dB"

@@ -10,7 +10,8 @@ from keras_compress.data import Dataset
 from keras_compress.errors import ConfigError
 from keras_compress.graph.model_check import first_compressed_layer
 from keras_compress.post_training.quantize import calibrated_by_parameters, quantize
-from keras_compress.post_training.sensitivity import SensitivityReport, analyze_layers
+from keras_compress.post_training.sensitivity import analyze_layers
+from keras_compress.post_training.sensitivity_report import SensitivityReport
 from keras_compress.post_training.user_parameters import whole_number
 
 __all__ = ["analyze"]

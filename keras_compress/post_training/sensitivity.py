@@ -1,15 +1,12 @@
-"""analyze: which layers suffer from quantization, and what each of them costs the outputs of the model."""
+"""Measurement of what quantization does to the layers of a compressed model, which runs with some of them switched off.
+
+Nothing is quantized here, and nothing is decided from the numbers.
+"""
 
 from __future__ import annotations
 
-import csv
-import json
-import math
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass, fields
 from functools import partial
-from pathlib import Path
-from typing import Any
 
 import numpy as np
 import tensorflow as tf
@@ -20,92 +17,13 @@ from keras_compress.calibration.linear_part import hooked_calls
 from keras_compress.data import Dataset, input_specs, pack_inputs, tensor_specs
 from keras_compress.graph.variables import leaf_layers
 from keras_compress.layers import CompressedLayer, observing
-from keras_compress.plots import plot_sensitivity
 from keras_compress.post_training.quantized_layers import QuantizedLayer, SwitchableModel, quantized_layers
-from keras_compress.report.table import format_table
+from keras_compress.post_training.sensitivity_report import LayerSensitivity, SensitivityReport
+from keras_compress.report.decibels import decibels
 
-__all__ = ["LayerSensitivity", "SensitivityReport", "analyze_layers", "output_errors"]
+__all__ = ["analyze_layers", "output_errors"]
 
 ANALYSIS_BATCH = 16
-
-
-@dataclass(frozen=True)
-class LayerSensitivity:
-    """One quantized layer. All ratios are of signal to quantization error, in dB; low is bad, infinite is no error.
-
-    Attributes:
-        layer: its path.
-        bits: of its weights, or of its inputs if it has none.
-        parameters: number of its weights.
-        sqnr: at the output of the layer, the whole model being quantized; errors of the layers before it included.
-        only_one: at the outputs of the model when no other layer is quantized; None if it was not measured.
-        leave_one_out: at the outputs of the model when all other layers are quantized; None if it was not measured.
-        damage: share of this layer in the errors that all layers cause one by one, in [0, 1]; None if not measured.
-    """
-
-    layer: str
-    bits: int
-    parameters: int
-    sqnr: float
-    only_one: float | None = None
-    leave_one_out: float | None = None
-    damage: float | None = None
-
-
-@dataclass(frozen=True)
-class SensitivityReport:
-    """What quantization does to the layers of a model. ``print`` shows a table, the worst layer first.
-
-    Attributes:
-        rows: the layers, the one that does most damage first.
-        sqnr: signal to quantization error at the outputs of the quantized model, in dB.
-        samples: number of samples it was measured on.
-    """
-
-    rows: tuple[LayerSensitivity, ...]
-    sqnr: float
-    samples: int
-
-    def to_dict(self) -> dict[str, Any]:
-        """Return the report as JSON-able values; an infinite ratio is None."""
-        return {
-            "sqnr": _finite(self.sqnr),
-            "samples": self.samples,
-            "layers": [{key: _finite(value) for key, value in asdict(row).items()} for row in self.rows],
-        }
-
-    def save(self, path: str | Path) -> Path:
-        """Write the report, as CSV if the path ends in ``.csv``, else as JSON."""
-        path = Path(path)
-        path.parent.mkdir(parents=True, exist_ok=True)
-        if path.suffix.lower() == ".csv":
-            with path.open("w", newline="") as file:
-                writer = csv.DictWriter(file, [field.name for field in fields(LayerSensitivity)])
-                writer.writeheader()
-                writer.writerows(asdict(row) for row in self.rows)
-        else:
-            path.write_text(json.dumps(self.to_dict(), indent=2))
-        return path
-
-    def plot(self, path: str | Path | None = None) -> Any:
-        """Draw a bar per layer, the worst on top, and save the picture if a path is given; needs matplotlib."""
-        measured = all(row.only_one is not None for row in self.rows)
-        ratios = [row.sqnr if row.only_one is None else row.only_one for row in self.rows]
-        title = "Outputs of the model, one layer quantized" if measured else "Outputs of the layers"
-        return plot_sensitivity([row.layer for row in self.rows], ratios, title, path)
-
-    def __str__(self) -> str:
-        header = ["layer", "bits", "parameters", "SQNR of layer", "only this", "all but this", "damage"]
-        rows = [
-            [
-                *(row.layer, row.bits, row.parameters, _decibels(row.sqnr)),
-                *(_decibels(row.only_one), _decibels(row.leave_one_out)),
-                "" if row.damage is None else f"{row.damage:.1%}",
-            ]
-            for row in self.rows
-        ]
-        outputs = f"outputs of the quantized model: {_decibels(self.sqnr)} on {self.samples} samples"
-        return f"{outputs}\n\n{format_table(header, rows)}" if rows else outputs
 
 
 def analyze_layers(
@@ -138,14 +56,14 @@ def analyze_layers(
             layer.bits,
             layer.parameters,
             by_layer[layer.path],
-            _ratio(alone[index]) if alone else None,
-            _ratio(without[index]) if without else None,
+            decibels(alone[index]) if alone else None,
+            decibels(without[index]) if without else None,
             alone[index] / total if alone else None,
         )
         for index, layer in enumerate(layers)
     ]
     rows.sort(key=lambda row: row.sqnr if row.only_one is None else row.only_one)
-    return SensitivityReport(tuple(rows), _ratio(errors[0]), samples)
+    return SensitivityReport(tuple(rows), decibels(errors[0]), samples)
 
 
 def output_errors(
@@ -207,23 +125,10 @@ def _layer_sqnr(model: keras.Model, layers: Sequence[QuantizedLayer], data: Data
         found = run(tuple(tf.constant(array, spec.dtype) for array, spec in zip(arrays, specs, strict=True)))
         for path, (signal, error) in found.items():
             sums[path] += [float(signal), float(error)]
-    return {path: _ratio(error / signal if signal else 0.0) for path, (signal, error) in sums.items()}
+    return {path: decibels(error / signal if signal else 0.0) for path, (signal, error) in sums.items()}
 
 
 def _powers(exact: Sequence[tf.Tensor], made: Sequence[tf.Tensor]) -> tuple[tf.Tensor, tf.Tensor]:
     pairs = [(tf.cast(a, tf.float32), tf.cast(b, tf.float32)) for a, b in zip(exact, made, strict=True)]
     signal = tf.add_n([tf.reduce_sum(tf.square(a)) for a, _ in pairs])
     return signal, tf.add_n([tf.reduce_sum(tf.square(a - b)) for a, b in pairs])
-
-
-def _ratio(error: float) -> float:
-    """Return a relative power of errors as dB."""
-    return math.inf if error == 0 else -10 * math.log10(error)
-
-
-def _finite(value: Any) -> Any:
-    return None if isinstance(value, float) and not math.isfinite(value) else value
-
-
-def _decibels(value: float | None) -> str:
-    return "" if value is None else "no error" if math.isinf(value) else f"{value:.1f} dB"

@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-import json
-import math
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
+from keras_compress.report.json_report import JsonReport, json_values
 from keras_compress.report.table import format_table
 
 __all__ = ["Comparison", "ExportReport", "WeightAudit"]
@@ -63,7 +62,7 @@ class Comparison:
 
 
 @dataclass(frozen=True)
-class ExportReport:
+class ExportReport(JsonReport):
     """What an exported file holds. ``print`` shows it as a table; it can stand wherever ``os.PathLike`` is accepted.
 
     Attributes:
@@ -97,17 +96,7 @@ class ExportReport:
 
     def to_dict(self) -> dict[str, Any]:
         """Return the report as JSON-able values; an infinite signal-to-error ratio is None."""
-        values = {**asdict(self), "path": str(self.path), "size_ratio": self.size_ratio}
-        if self.comparison is not None and math.isinf(self.comparison.sqnr):
-            values["comparison"]["sqnr"] = None
-        return values
-
-    def save(self, path: str | Path) -> Path:
-        """Write the report as a JSON file."""
-        path = Path(path)
-        path.parent.mkdir(parents=True, exist_ok=True)
-        path.write_text(json.dumps(self.to_dict(), indent=2))
-        return path
+        return json_values({**asdict(self), "path": str(self.path), "size_ratio": self.size_ratio})
 
     def __str__(self) -> str:
         parts = [f"{self.path} ({self.save_format}): {self.size:,} bytes, {self.size_ratio:.3f} of the float weights"]

@@ -10,7 +10,7 @@ import pytest
 
 import keras_compress as kc
 from keras_compress._keras import keras
-from keras_compress.post_training.sensitivity import LayerSensitivity, SensitivityReport
+from keras_compress.post_training.sensitivity_report import LayerSensitivity, SensitivityReport
 from tests import zoo
 from tests.post_training import models
 

@@ -1,0 +1,54 @@
+"""beside_float: the outputs of a compressed model beside those it has with its quantizers switched off."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+import tensorflow as tf
+
+from keras_compress._keras import forgotten_graphs, keras
+from keras_compress.data import Dataset, input_specs, pack_inputs, tensor_specs
+from keras_compress.export.file_audit import compare_arrays
+from keras_compress.graph.variables import leaf_layers
+from keras_compress.layers import CompressedLayer, ObservableOp, observing
+from keras_compress.report import Comparison
+
+__all__ = ["beside_float"]
+
+SAMPLES, BATCH = 256, 16
+
+
+def beside_float(model: keras.Model, data: Any) -> Comparison | None:
+    """Compare the outputs of a model on up to 256 samples; None for a model without quantizers.
+
+    Zeros and binary weights stay as they are; what is switched off maps to a grid.
+
+    Args:
+        model: the compressed model; it is only read.
+        data: what ``kc.Dataset`` takes.
+    """
+    operations = [layer for _, layer in leaf_layers(model) if isinstance(layer, ObservableOp)]
+    wrappers = [layer for _, layer in leaf_layers(model) if isinstance(layer, CompressedLayer)]
+    operations += [op for layer in wrappers for op in layer.weight_ops if isinstance(op, ObservableOp)]
+    if not operations:
+        return None
+    specs = input_specs(model)
+
+    def outputs(inputs):
+        packed = pack_inputs(model, inputs)
+        with observing({}, operations):
+            exact = tf.nest.flatten(model(packed, training=False))
+        return exact, tf.nest.flatten(model(packed, training=False))
+
+    with forgotten_graphs():
+        run = tf.function(outputs).get_concrete_function(tensor_specs(specs))
+    found = []
+    for batch in Dataset.of(data).batches(specs, BATCH, SAMPLES):
+        arrays = (array[: batch.samples] for array in batch.inputs)
+        found.append(run(tuple(tf.constant(array, spec.dtype) for array, spec in zip(arrays, specs, strict=True))))
+    exact, quantized = (
+        [np.concatenate([np.asarray(part) for part in parts]) for parts in zip(*side, strict=True)]
+        for side in zip(*found, strict=True)
+    )
+    return compare_arrays(exact, quantized)
