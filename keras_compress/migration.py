@@ -7,11 +7,12 @@ from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from typing import Any, Literal
 
-from keras_compress.algorithms import registered_algorithms
+from keras_compress.algorithms import CompressionAlgorithm, registered_algorithms
 from keras_compress.config import CompressionConfig, json_schema
 from keras_compress.config_keys import alternatives, object_in, reason_without_effect
 from keras_compress.errors import ConfigError, nearest, shown
 from keras_compress.report.table import format_table
+from keras_compress.settings import validated
 
 __all__ = ["MigratedKey", "Migration", "migrate"]
 
@@ -35,7 +36,7 @@ _NEWLY_EFFECTIVE = {
     ("magnitude_sparsity", "initializer.batchnorm_adaptation.num_bn_adaptation_samples"),
 }
 _NEW = "NNCF's TensorFlow backend did not act upon it"
-_OVERFLOW_FIX = 'not in the file: NNCF\'s default is "enable", here it is "disable", which costs no accuracy'
+_OVERFLOW_FIX = 'not in the file: NNCF takes "enable" then, half of the 8-bit range of weights; here it is "disable"'
 
 
 @dataclass(frozen=True)
@@ -108,15 +109,14 @@ def migrate(values: dict) -> Migration:
             f"This is no configuration. Expected: an object with the key 'compression'. Received: {shown(values)}."
         )
     reader = _Reader(json_schema())
-    config: dict[str, Any] | None = reader.root(values)
-    keys = reader.keys
+    kept = reader.root(values)
+    valid = bool(kept["compression"])
     try:
-        CompressionConfig.from_dict(config or {})
+        CompressionConfig.from_dict({**kept, "compression": reader.valid or [{"algorithm": "const_sparsity"}]})
     except ConfigError as error:
-        config = None
-        if reader.algorithms:
-            keys = _with_mistakes(keys, str(error).splitlines())
-    return Migration(tuple(keys), config)
+        reader.mistakes += str(error).splitlines()
+    keys = _with_mistakes(reader.keys, reader.mistakes)
+    return Migration(tuple(keys), kept if valid and not reader.mistakes else None)
 
 
 class _Reader:
@@ -125,7 +125,8 @@ class _Reader:
     def __init__(self, schema: dict):
         self.schema = schema
         self.keys: list[MigratedKey] = []
-        self.algorithms = 0
+        self.mistakes: list[str] = []
+        self.valid: list[CompressionAlgorithm] = []
 
     def root(self, values: dict) -> dict[str, Any]:
         known = self.schema["properties"]
@@ -165,8 +166,11 @@ class _Reader:
             note = NOT_AVAILABLE[name] if name in NOT_AVAILABLE else "".join(f"did you mean '{c}'?" for c in close)
             self._note(f"{path}.algorithm", name, status, note)
             return None
-        self.algorithms += 1
         kept = self._object(item, self.schema["$defs"][name], path, "", name)
+        try:
+            self.valid.append(validated(registered_algorithms()[name], kept, path))
+        except ConfigError as error:
+            self.mistakes += str(error).splitlines()
         if name == "quantization" and "overflow_fix" not in item:
             self._note(f"{path}.overflow_fix", '"enable"', "differs", _OVERFLOW_FIX, as_is=True)
         return kept
@@ -232,15 +236,18 @@ def _with_mistakes(keys: Sequence[MigratedKey], messages: Sequence[str]) -> list
     for message in messages:
         found = re.search(r"'([^']*)'", message)
         path = found.group(1) if found else ""
+        note = re.sub(r"^Wrong value at '[^']*'[.:] ", "", message)
         places = [index for index, row in enumerate(rows) if row.path == path]
-        places += [index for index, row in enumerate(rows) if _without_indices(row.path) == _without_indices(path)]
+        places += [index for index, row in enumerate(rows) if _place(row.path) == _place(path)]
         if places:
             row = rows[places[0]]
-            rows[places[0]] = MigratedKey(row.path, row.value, "wrong", message)
+            rows[places[0]] = MigratedKey(row.path, row.value, "wrong", note)
         else:
-            rows.append(MigratedKey(path, "", "wrong", message))
+            rows.append(MigratedKey(path, "", "wrong", note))
     return rows
 
 
-def _without_indices(path: str) -> str:
-    return re.sub(r"\[\d+\]", "", path)
+def _place(path: str) -> str:
+    """Return a path without the indices of lists inside of an algorithm, which one item may do without."""
+    algorithm, rest = re.fullmatch(r"(compression(?:\[\d+\])?)?(.*)", path).groups()  # type: ignore[union-attr]
+    return (algorithm or "") + re.sub(r"\[\d+\]", "", rest)

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import argparse
+import contextlib
+import io
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -142,14 +144,15 @@ def _images(
     if None in wanted:
         raise UsageError("The model takes images of any size. Pass --image-size HEIGHT WIDTH.")
     try:
-        batches = keras.utils.image_dataset_from_directory(
-            str(folder),
-            labels="inferred" if labelled else None,
-            color_mode=channels,
-            batch_size=BATCH,
-            image_size=wanted,
-            seed=SEED,
-        )
+        with contextlib.redirect_stdout(io.StringIO()):  # it counts the files aloud
+            batches = keras.utils.image_dataset_from_directory(
+                str(folder),
+                labels="inferred" if labelled else None,
+                color_mode=channels,
+                batch_size=BATCH,
+                image_size=wanted,
+                seed=SEED,
+            )
     except ValueError as error:
         raise DataError(f"'{folder}' holds no images: {error}") from None
     return PreparedImages(batches, prepare)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import argparse
 import contextlib
 import json
+import math
 import os
 import sys
 import traceback
@@ -109,7 +110,16 @@ def _version() -> str:
 
 
 def _shown(output: Output, *, as_json: bool) -> str:
-    return json.dumps(output.values, indent=2, default=str) if as_json else output.text
+    return json.dumps(_finite(output.values), indent=2, default=str) if as_json else output.text
+
+
+def _finite(value: Any) -> Any:
+    """Return JSON-able values with None for the numbers that JSON does not have."""
+    if isinstance(value, dict):
+        return {str(key): _finite(item) for key, item in value.items()}
+    if isinstance(value, (list, tuple)):
+        return [_finite(item) for item in value]
+    return None if isinstance(value, float) and not math.isfinite(value) else value
 
 
 def _explained(error: Exception) -> str:

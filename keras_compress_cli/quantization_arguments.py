@@ -10,7 +10,13 @@ from keras_compress import ConfigError, quantize
 from keras_compress.errors import nearest, shown
 from keras_compress.json_file import read_json
 
-__all__ = ["quantization_arguments"]
+__all__ = ["calibration_samples", "quantization_arguments"]
+
+
+def calibration_samples(options: dict[str, Any]) -> int | None:
+    """Return how many samples ``kc.quantize`` will use; None, for all, where it will refuse what it is given."""
+    samples = options.get("subset_size", inspect.signature(quantize).parameters["subset_size"].default)
+    return samples if isinstance(samples, int) and samples > 0 else None
 
 
 def quantization_arguments(arguments: argparse.Namespace) -> dict[str, Any]:

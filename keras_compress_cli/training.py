@@ -73,7 +73,7 @@ def prepared(model: keras.Model, loss: str | None, metrics: list[str], learning_
         model.compile("adam" if model.optimizer is None else model.optimizer, loss, metrics=metrics)
     elif model.optimizer is None:
         raise UsageError(
-            "The model is not compiled. Compile it in the function, or pass --loss, and --metrics if you like."
+            "The model is not compiled. Compile it in the function, or pass --loss, and --metric if you like."
         )
     if learning_rate is not None:
         model.optimizer.learning_rate = learning_rate

@@ -54,10 +54,10 @@ def _run(arguments: argparse.Namespace) -> Output:
         import keras_compress as kc
         from keras_compress_cli.data_source import read_data
         from keras_compress_cli.model_file import inputs_of, read_model
-        from keras_compress_cli.quantization_arguments import quantization_arguments
+        from keras_compress_cli.quantization_arguments import calibration_samples, quantization_arguments
     options = quantization_arguments(arguments)
     model = read_model(arguments.model, arguments)
-    wanted = max(arguments.samples, options.get("subset_size", 300))
+    wanted = max(arguments.samples, calibration_samples(options) or 0)
     data = read_data(arguments.data, inputs_of(model), arguments, samples=wanted)
     thorough = not arguments.quick
     report = kc.analyze(model, data, samples=arguments.samples, only_one=thorough, leave_one_out=thorough, **options)

@@ -41,7 +41,9 @@ def _add_arguments(parser: argparse.ArgumentParser) -> None:
     group.add_argument("--batch-size", metavar="N", type=count, help="for data that are arrays. Default: 32")
     group.add_argument("--learning-rate", metavar="NUMBER", type=number, help="Default: that of the model's optimizer")
     group.add_argument("--loss", metavar="NAME", help="compile the model with this loss, by default with Adam")
-    group.add_argument("--metrics", metavar="NAME", nargs="+", default=[], help="compile it with these metrics")
+    group.add_argument(
+        "--metric", metavar="NAME", dest="metrics", action="append", default=[], help="compile it with this metric too"
+    )
 
 
 def _run(arguments: argparse.Namespace) -> Output:
@@ -49,7 +51,7 @@ def _run(arguments: argparse.Namespace) -> Output:
     if not is_entry_point(arguments.source):
         raise UsageError(f"'{arguments.source}' names no function. Expected: module:function, as training:load.")
     if arguments.metrics and arguments.loss is None:
-        raise UsageError("--metrics needs --loss, since a model is compiled with both.")
+        raise UsageError("--metric needs --loss, since a model is compiled with both.")
     require_new([*arguments.outputs, arguments.save_compressed], overwrite=arguments.overwrite)
     with quiet_import():
         from keras_compress import CompressionConfig

@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import argparse
-from pathlib import Path
-from typing import Any
 
 from keras_compress_cli.arguments import (
     add_data,
@@ -22,6 +20,12 @@ from keras_compress_cli.command import Command, Output, UsageError
 from keras_compress_cli.terminal import note, quiet_import
 
 __all__ = ["COMMAND"]
+
+#: Arguments that mean something only with --validate.
+CONTROL = (
+    *("validation_data", "max_drop", "drop_type", "validate_with", "max_evaluations", "max_seconds", "record"),
+    *("lower_is_better", "keep_best"),
+)
 
 DESCRIPTION = """\
 Quantizes a trained model without training: ranges are measured on a few hundred samples like those the model will see,
@@ -74,19 +78,20 @@ def _run(arguments: argparse.Namespace) -> Output:
     _check(arguments)
     with quiet_import():
         import keras_compress as kc
+        from keras_compress_cli.accuracy_control import quantize_with_control
         from keras_compress_cli.data_source import read_data
         from keras_compress_cli.exports import exported, require_formats, save_compressed
         from keras_compress_cli.model_file import inputs_of, read_model
-        from keras_compress_cli.quantization_arguments import quantization_arguments
+        from keras_compress_cli.quantization_arguments import calibration_samples, quantization_arguments
     require_formats(arguments)
     options = quantization_arguments(arguments)
     model = read_model(arguments.model, arguments)
     specs = inputs_of(model)
-    data = kc.Dataset.of(read_data(arguments.data, specs, arguments, samples=options.get("subset_size", 300)))
+    data = kc.Dataset.of(read_data(arguments.data, specs, arguments, samples=calibration_samples(options)))
     if arguments.validate is None:
         quantized, control = kc.quantize(model, data, **options), None
     else:
-        quantized = _controlled(model, data, specs, arguments, options)
+        quantized = quantize_with_control(model, data, arguments, options)
         control = vars(quantized)["accuracy_report"]
     if arguments.save_compressed is not None:
         save_compressed(quantized, arguments.save_compressed)
@@ -109,42 +114,9 @@ def _check(arguments: argparse.Namespace) -> None:
             "'--validate accuracy' asks Keras. Expected: --validate module:function, whose function takes the object of the "
             f"runtime. Received: --validate-with {arguments.validate_with}."
         )
-    given = ("validation_data", "max_drop", "drop_type", "validate_with", "max_evaluations", "max_seconds", "record")
-    alone = [name for name in (*given, "lower_is_better", "keep_best") if getattr(arguments, name) not in (None, False)]
+    alone = [name for name in CONTROL if getattr(arguments, name) is not None and getattr(arguments, name) is not False]
     if arguments.validate is None and alone:
         raise UsageError(f"--{alone[0].replace('_', '-')} needs --validate, which says what to measure.")
-
-
-def _controlled(model: Any, data: Any, specs: Any, arguments: argparse.Namespace, options: dict[str, Any]) -> Any:
-    """Quantize with control of accuracy."""
-    from keras_compress import quantize_with_accuracy_control
-    from keras_compress_cli.accuracy import top1
-    from keras_compress_cli.data_source import read_data
-    from keras_compress_cli.entry_point import import_function
-
-    ready_made = arguments.validate == "accuracy"
-    validate = top1 if ready_made else import_function(arguments.validate)
-    source = arguments.validation_data or arguments.data
-    validation = read_data(source, specs, arguments, labelled=ready_made)
-    given = {
-        name: value
-        for name in ("max_drop", "drop_type", "validate_with", "max_evaluations", "max_seconds")
-        if (value := getattr(arguments, name)) is not None
-    }
-    options = dict(options)
-    if "advanced_parameters" in options:
-        options["advanced_quantization_parameters"] = options.pop("advanced_parameters")
-    return quantize_with_accuracy_control(
-        model,
-        data,
-        validation,
-        validate,
-        higher_is_better=not arguments.lower_is_better,
-        on_failure="return_best" if arguments.keep_best else "raise",
-        record=None if arguments.record is None else Path(arguments.record),
-        **given,
-        **options,
-    )
 
 
 COMMAND = Command(("quantize",), "quantize a trained model without training", DESCRIPTION, _add_arguments, _run)
