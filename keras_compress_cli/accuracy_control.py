@@ -21,7 +21,7 @@ PASSED_ON = ("max_drop", "drop_type", "validate_with", "max_evaluations", "max_s
 def quantize_with_control(
     model: keras.Model, data: Dataset, arguments: argparse.Namespace, options: dict[str, Any]
 ) -> keras.Model:
-    """Return a quantized model whose ``accuracy_report`` says what its accuracy is.
+    """Return the best quantized model; its ``accuracy_report`` says whether the target is met.
 
     Args:
         model: the trained model.
@@ -41,7 +41,7 @@ def quantize_with_control(
         validation,
         validate,
         higher_is_better=not arguments.lower_is_better,
-        on_failure="return_best" if arguments.keep_best else "raise",
+        on_failure="return_best",
         **given,
-        **{renamed.get(name, name): value for name, value in options.items() if name != "mode"},
+        **{renamed.get(name, name): value for name, value in options.items()},
     )

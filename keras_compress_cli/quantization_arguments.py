@@ -26,7 +26,7 @@ def quantization_arguments(arguments: argparse.Namespace) -> dict[str, Any]:
         ConfigError: the file holds something else.
     """
     found: dict[str, Any] = {} if arguments.config is None else read_json(arguments.config)
-    allowed = list(inspect.signature(quantize).parameters)[2:]
+    allowed = [name for name in list(inspect.signature(quantize).parameters)[2:] if name != "mode"]  # which is refused
     if not isinstance(found, dict) or "compression" in found:
         raise ConfigError(
             f"'{arguments.config}' does not hold the arguments of kc.quantize. Expected: an object with any of {allowed}. "

@@ -28,6 +28,8 @@ def messages_on_stderr() -> Iterator[None]:
     try:
         with contextlib.redirect_stdout(sys.stderr), warnings.catch_warnings():
             warnings.showwarning = _show_warning
+            warnings.simplefilter("ignore")  # what is meant for programmers
+            warnings.filterwarnings("default", category=UserWarning)
             warnings.filterwarnings("ignore", message="You are saving your model as an HDF5 file", category=UserWarning)
             for name in CHATTY:
                 logging.getLogger(name).setLevel(logging.ERROR)

@@ -93,6 +93,11 @@ def _run(arguments: argparse.Namespace) -> Output:
     else:
         quantized = quantize_with_control(model, data, arguments, options)
         control = vars(quantized)["accuracy_report"]
+    if control is not None and not control.met and not arguments.keep_best:
+        note(
+            "nothing was written, because the accuracy target was not met; --keep-best writes the best model all the same"
+        )
+        return Output(str(control), {"accuracy": control.to_dict(), "exports": []}, succeeded=False)
     if arguments.save_compressed is not None:
         save_compressed(quantized, arguments.save_compressed)
         note(f"saved '{arguments.save_compressed}'")
