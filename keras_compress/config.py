@@ -7,8 +7,6 @@ root are kept out of the way and reported, and a wrong key is an error that name
 from __future__ import annotations
 
 import difflib
-import json
-import re
 import warnings
 from pathlib import Path
 from typing import Annotated, Any, Literal
@@ -19,6 +17,7 @@ from keras_compress.algorithms import CompressionAlgorithm, PlanContext, algorit
 from keras_compress.algorithms.base import ScopeList
 from keras_compress.data import Dataset
 from keras_compress.errors import ConfigError, shown
+from keras_compress.json_file import read_json
 from keras_compress.settings import OneOrMore, Settings, validated
 
 __all__ = ["CompressionConfig", "InputInfo", "json_schema", "register_default_init_args"]
@@ -70,16 +69,7 @@ class CompressionConfig(Settings):
         Raises:
             ConfigError: the file is missing, is not JSON, or holds something wrong.
         """
-        path = Path(path)
-        try:
-            text = path.read_text(encoding="utf-8-sig")
-        except (OSError, UnicodeDecodeError) as error:
-            raise ConfigError(f"The configuration '{path}' cannot be read: {error}. Check the path.") from None
-        try:
-            values = json.loads(_strict_json(text))
-        except (json.JSONDecodeError, RecursionError) as error:
-            raise ConfigError(f"The configuration '{path}' is not JSON: {error}.") from None
-        return cls.from_dict(values)
+        return cls.from_dict(read_json(path))
 
     @classmethod
     def from_dict(cls, values: dict) -> CompressionConfig:
@@ -156,17 +146,6 @@ def _algorithm(item: Any, path: str) -> CompressionAlgorithm:
         allowed = ", ".join(sorted(registered_algorithms()))
         raise ConfigError(f"Missing key '{path}.algorithm'. Allowed: {allowed}. Received: {shown(item)}.")
     return validated(algorithm_class(item["algorithm"], f"{path}.algorithm"), item, path)
-
-
-_STRING_OR_COMMENT = re.compile(r'("(?:\\.|[^"\\])*")|//[^\n]*|/\*.*?\*/', re.DOTALL)
-_STRING_OR_TRAILING_COMMA = re.compile(r'("(?:\\.|[^"\\])*")|,(?=\s*[}\]])', re.DOTALL)
-
-
-def _strict_json(text: str) -> str:
-    """Remove comments and trailing commas outside of strings."""
-    for pattern in (_STRING_OR_COMMENT, _STRING_OR_TRAILING_COMMA):
-        text = pattern.sub(lambda match: match.group(1) or "\n" * match.group(0).count("\n"), text)
-    return text
 
 
 def register_default_init_args(

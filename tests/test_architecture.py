@@ -9,9 +9,11 @@ from pathlib import Path
 import pytest
 
 import keras_compress
+import keras_compress_cli
 
 ROOT = Path(keras_compress.__file__).parent
-MODULES = sorted(ROOT.rglob("*.py"))
+COMMAND_LINE = Path(keras_compress_cli.__file__).parent
+MODULES = sorted([*ROOT.rglob("*.py"), *COMMAND_LINE.rglob("*.py")])
 
 PROBE = """
 import io, json, os, sys, threading, time, warnings
@@ -75,7 +77,7 @@ def test_importing_loads_no_optional_package_and_changes_no_setting(fresh_import
     assert fresh_import["eager"]
 
 
-@pytest.mark.parametrize("path", MODULES, ids=lambda path: str(path.relative_to(ROOT)))
+@pytest.mark.parametrize("path", MODULES, ids=lambda path: str(path.relative_to(ROOT.parent)))
 class TestModule:
     def test_it_opens_with_a_docstring(self, path):
         docstring = ast.get_docstring(ast.parse(path.read_text(encoding="utf-8")))
@@ -87,7 +89,7 @@ class TestModule:
         assert [node.lineno for node in ast.walk(tree) if isinstance(node, ast.Assert)] == []
 
     def test_its_name_says_what_it_is_about(self, path):
-        assert not {"utils", "util", "common", "helpers", "helper", "misc"} & set(path.relative_to(ROOT).parts)
+        assert not {"utils", "util", "common", "helpers", "helper", "misc"} & set(path.relative_to(ROOT.parent).parts)
         assert path.stem not in {"utils", "util", "common", "helpers", "helper", "misc"}
 
     def test_keras_is_decided_in_one_place(self, path):
@@ -121,8 +123,10 @@ def test_the_types_are_announced():
 
 @pytest.mark.parametrize(
     "folder",
-    sorted({path.parent.relative_to(ROOT) for path in MODULES if path.parent != ROOT}),
+    sorted({path.parent.relative_to(ROOT.parent) for path in MODULES if path.parent != ROOT}),
     ids=str,
 )
-def test_every_folder_of_the_package_has_its_folder_of_tests(folder):
-    assert list((Path(__file__).parent / folder).glob("test_*.py"))
+def test_every_folder_of_the_packages_has_its_folder_of_tests(folder):
+    package, *below = folder.parts
+    tests = Path(__file__).parent / ("cli" if package == "keras_compress_cli" else "")
+    assert list(tests.joinpath(*below).glob("test_*.py"))

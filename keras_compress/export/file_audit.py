@@ -19,7 +19,7 @@ from keras_compress.graph.snapshot import take
 from keras_compress.report import Comparison, ExportReport, WeightAudit
 from keras_compress.report.decibels import decibels
 
-__all__ = ["audit_file", "compare_arrays", "compare_outputs"]
+__all__ = ["audit_file", "compare_arrays", "compare_outputs", "stored_weights"]
 
 #: Samples on which a file is compared with the model.
 SAMPLES = 1000
@@ -37,8 +37,22 @@ def audit_file(model: keras.Model, path: Path, form: Format, names: TensorNames,
         names: of its inputs and outputs.
         data: samples, as for ``kc.Dataset``, on which its outputs are compared with the model's; at most 1,000 are used.
     """
+    stored = stored_weights(path, form)
+    rows = [_row(form, weight, found) for weight, found in _matched(reference_weights(model, form.passes), stored)]
+    comparison = None if data is None else compare_outputs(model, path, form, names, data)
+    arrays = strip(take(model)).weights.values()
+    float_size = sum(4 * array.size for layer in arrays for array in layer.values())
+    return ExportReport(path, form.name, form.size(path), float_size, tuple(rows), comparison)
+
+
+def stored_weights(path: Path, form: Format) -> list[StoredWeight]:
+    """Return every constant of a file that may be a weight.
+
+    Raises:
+        ExportError: the file cannot be read back.
+    """
     try:
-        stored = form.stored_weights(path)
+        return form.stored_weights(path)
     except ExportError:
         raise
     except Exception as error:
@@ -46,11 +60,6 @@ def audit_file(model: keras.Model, path: Path, form: Format, names: TensorNames,
         raise ExportError(
             f"'{path}' cannot be read back as {form.name}: {reason[:300]}. Export the model again."
         ) from error
-    rows = [_row(form, weight, found) for weight, found in _matched(reference_weights(model, form.passes), stored)]
-    comparison = None if data is None else compare_outputs(model, path, form, names, data)
-    arrays = strip(take(model)).weights.values()
-    float_size = sum(4 * array.size for layer in arrays for array in layer.values())
-    return ExportReport(path, form.name, form.size(path), float_size, tuple(rows), comparison)
 
 
 def _matched(

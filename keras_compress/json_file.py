@@ -1,0 +1,39 @@
+"""JSON files that people write: comments and trailing commas are allowed, mistakes are explained with the path of the file."""
+
+from __future__ import annotations
+
+import json
+import re
+from pathlib import Path
+from typing import Any
+
+from keras_compress.errors import ConfigError
+
+__all__ = ["read_json"]
+
+_STRING_OR_COMMENT = re.compile(r'("(?:\\.|[^"\\])*")|//[^\n]*|/\*.*?\*/', re.DOTALL)
+_STRING_OR_TRAILING_COMMA = re.compile(r'("(?:\\.|[^"\\])*")|,(?=\s*[}\]])', re.DOTALL)
+
+
+def read_json(path: str | Path) -> Any:
+    """Return what a JSON file holds; ``//`` and ``/* */`` comments and trailing commas are allowed.
+
+    Raises:
+        ConfigError: the file cannot be read, or is not JSON.
+    """
+    path = Path(path)
+    try:
+        text = path.read_text(encoding="utf-8-sig")
+    except (OSError, UnicodeDecodeError) as error:
+        raise ConfigError(f"The configuration '{path}' cannot be read: {error}. Check the path.") from None
+    try:
+        return json.loads(_strict_json(text))
+    except (json.JSONDecodeError, RecursionError) as error:
+        raise ConfigError(f"The configuration '{path}' is not JSON: {error}.") from None
+
+
+def _strict_json(text: str) -> str:
+    """Remove comments and trailing commas outside of strings."""
+    for pattern in (_STRING_OR_COMMENT, _STRING_OR_TRAILING_COMMA):
+        text = pattern.sub(lambda match: match.group(1) or "\n" * match.group(0).count("\n"), text)
+    return text

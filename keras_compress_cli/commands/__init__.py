@@ -1,0 +1,1 @@
+"""The subcommands, one per file; a new file with a ``COMMAND`` is a new subcommand."""

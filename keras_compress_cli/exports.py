@@ -1,0 +1,68 @@
+"""Writing a compressed model to several files, one format after another, each audited."""
+
+from __future__ import annotations
+
+import argparse
+from pathlib import Path
+from typing import Any
+
+from tqdm import tqdm
+
+from keras_compress import ExportReport, export_model
+from keras_compress._keras import keras
+from keras_compress.errors import CompressionError, ExportError, nearest
+from keras_compress.export import format_options
+from keras_compress_cli.command import UsageError
+
+__all__ = ["exported", "require_formats", "save_compressed"]
+
+
+def require_formats(arguments: argparse.Namespace) -> None:
+    """Refuse endings that stand for no format, and options that none of the formats has.
+
+    Raises:
+        UsageError: there is such an ending or option.
+    """
+    try:
+        allowed = {name for path in arguments.outputs for name in format_options(path)}
+    except ExportError as error:
+        raise UsageError(str(error)) from None
+    for name, _ in arguments.options:
+        if name not in allowed:
+            close = "".join(f" Did you mean '{other}'?" for other in nearest(name, allowed, 1))
+            raise UsageError(
+                f"--option {name}: no format of {[str(path) for path in arguments.outputs]} has it.{close}"
+            )
+
+
+def exported(model: keras.Model, arguments: argparse.Namespace, data: Any = None) -> list[ExportReport]:
+    """Write a compressed model to all outputs of a command.
+
+    Args:
+        model: the compressed model.
+        arguments: with ``outputs``, ``options``, ``strict`` and ``compare``, see
+            :func:`~keras_compress_cli.arguments.add_exports`.
+        data: samples for ranges that a format needs, and to compare outputs on.
+    """
+    reports = []
+    for path in tqdm(arguments.outputs, desc="export", unit="file", leave=False, disable=None):
+        allowed = format_options(path)
+        options = {name: value for name, value in arguments.options if name in allowed}
+        if "calibration_data" in allowed:
+            options["calibration_data"] = data
+        compared = data if arguments.compare else None
+        reports.append(export_model(model, path, strict=arguments.strict, data=compared, **options))
+    return reports
+
+
+def save_compressed(model: keras.Model, path: Path) -> None:
+    """Save the compressed model itself, its quantizers included, as a whole or not at all."""
+    temporary = path.with_name(f".{path.name}.partial.keras")
+    path.parent.mkdir(parents=True, exist_ok=True)
+    try:
+        model.save(temporary)
+        temporary.replace(path)
+    except OSError as error:
+        raise CompressionError(f"'{path}' cannot be written: {error}.") from None
+    finally:
+        temporary.unlink(missing_ok=True)
