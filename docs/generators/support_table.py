@@ -143,7 +143,7 @@ def _application(name: str) -> list[str]:
 
 
 def _counted(names: Counter) -> str:
-    return ", ".join(f"{count} × {name}" if count > 1 else name for name, count in names.items())
+    return ", ".join(f"{count} \N{MULTIPLICATION SIGN} {name}" if count > 1 else name for name, count in names.items())
 
 
 def _table(columns: list[str], rows: Iterable[list[str]]) -> str:
