@@ -4,7 +4,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 export TF_CPP_MIN_LOG_LEVEL ?= 2
 
-.PHONY: demo test lint format faults accuracy sparsity binary binary-latency latency parity exports export-memory post-training calibration-time accuracy-control creation zoo clean help
+.PHONY: demo test lint format docs docs-pages faults accuracy sparsity binary binary-latency latency parity exports export-memory post-training calibration-time accuracy-control creation zoo clean help
 
 help:  ## list the commands
 	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed 's/:.*##/\t/'
@@ -38,8 +38,15 @@ format: $(VENV)/dev  ## bring the code into the house style
 	$(BIN)/ruff check --fix .
 	$(BIN)/ruff format .
 
+docs: $(VENV)/dev  ## build the documentation site into site/
+	NO_MKDOCS_2_WARNING=1 $(BIN)/python -m mkdocs build --strict
+
+docs-pages: $(VENV)/dev  ## write the pages that are made from the code: supported layers, keys of a configuration
+	$(BIN)/python docs/generators/support_table.py
+	$(BIN)/python docs/generators/configuration_reference.py
+
 clean:
-	rm -rf $(VENV) build dist *.egg-info
+	rm -rf $(VENV) build dist site *.egg-info
 
 # Figures. DATA is a zip file or folder of CIFAR-10 images by class.
 accuracy: $(VENV)/benchmarks  ## accuracy of W8A8, W4A8, W4A4 beside float on CIFAR-10 (DATA=…)
