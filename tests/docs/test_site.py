@@ -7,6 +7,8 @@ import sys
 
 import pytest
 
+import keras_compress
+
 from .pages import PAGES, REPOSITORY, text_of
 
 
@@ -43,6 +45,13 @@ def test_docstrings_are_rendered(site):
     assert ":func:`" not in text
     errors = text[text.index("keras_compress.create_compressed_model") :]
     assert "UnsupportedModelError" in errors
+
+
+def test_every_public_name_is_in_the_reference(site):
+    shown = set()
+    for page in (site / "api").glob("*.html"):
+        shown |= set(re.findall(r'<h[23] id="[\w.]*?(\w+)"', page.read_text(encoding="utf-8")))
+    assert set(keras_compress.__all__) <= shown
 
 
 def anchors_of(page):
