@@ -38,8 +38,15 @@ format: $(VENV)/dev  ## bring the code into the house style
 	$(BIN)/ruff check --fix .
 	$(BIN)/ruff format .
 
+docs: $(VENV)/dev  ## build the documentation site into site/
+	NO_MKDOCS_2_WARNING=1 $(BIN)/python -m mkdocs build --strict
+
+docs-pages: $(VENV)/dev  ## write the pages that are made from the code: supported layers, keys of a configuration
+	$(BIN)/python docs/generators/support_table.py
+	$(BIN)/python docs/generators/configuration_reference.py
+
 clean:
-	rm -rf $(VENV) build dist *.egg-info
+	rm -rf $(VENV) build dist site *.egg-info
 
 bench: $(VENV)/benchmarks  ## speed beside peers: docs/benchmarks.md (DATA=CIFAR-10 for accuracy, ONLY=training …)
 	$(BIN)/python benchmarks/bench.py $(if $(ONLY),--only $(ONLY)) $(if $(DATA),--data $(DATA))

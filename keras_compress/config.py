@@ -26,7 +26,11 @@ TargetDevice = Literal["ANY", "CPU", "GPU", "NPU", "TRIAL", "CPU_SPR"]
 
 
 class InputInfo(Settings):
-    """Shape of one input, for other frameworks; a Keras model knows its own shapes."""
+    """Shape of one input, for other frameworks; a Keras model knows its own shapes.
+
+    Attributes:
+        sample_size, type, filler, keyword: accepted, without effect.
+    """
 
     sample_size: tuple[int, ...] | None = None
     type: str | None = None
@@ -38,12 +42,13 @@ class CompressionConfig(Settings):
     """The whole configuration.
 
     Attributes:
-        compression: the algorithms, applied together.
+        compression: an algorithm, or a list of algorithms that are applied together.
         target_device: ``ANY`` (default), ``CPU``, ``GPU``, ``NPU``, ``CPU_SPR`` or ``TRIAL`` (no assumption about
             hardware: weights per tensor unless asked otherwise).
-        ignored_scopes, target_scopes: as in each algorithm, for all of them.
+        ignored_scopes: layers that every algorithm leaves alone. Default: none.
+        target_scopes: the only layers touched by algorithms that have no ``target_scopes`` of their own. Default: all.
         strict: a weight that would stay in floating point although no scope asked for it is an error. Default False.
-        input_info: accepted for other frameworks.
+        input_info: accepted for other frameworks, without effect.
         log_dir: folder for logs, the default of ``create_compression_callbacks``.
 
     Example:
@@ -182,6 +187,7 @@ def json_schema() -> dict:
     root = CompressionConfig.model_json_schema(ref_template="#/$defs/{model}")
     definitions = {**root.pop("$defs", {}), **definitions}
     root["properties"]["compression"] = {
-        "anyOf": [*choices, {"type": "array", "items": {"anyOf": choices}, "minItems": 1}]
+        "anyOf": [*choices, {"type": "array", "items": {"anyOf": choices}, "minItems": 1}],
+        "description": root["properties"]["compression"]["description"],
     }
     return {"$schema": "https://json-schema.org/draft/2020-12/schema", **root, "$defs": definitions}

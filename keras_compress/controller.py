@@ -132,7 +132,7 @@ def coverage(model: keras.Model, config: CompressionConfig | dict) -> Coverage:
         config: what to do.
 
     Raises:
-        As :func:`create_compressed_model`.
+        CompressionError: as :func:`create_compressed_model`.
 
     Example:
         >>> model = keras.Sequential([keras.Input((4,)), keras.layers.Dense(2, name="dense")])

@@ -30,13 +30,8 @@ __all__ = [
 def symmetric_bounds(num_bits: int, *, signed: bool, narrow_range: bool) -> tuple[int, int]:
     """Return the smallest and largest integer of a symmetric quantizer.
 
-    ==================== =================== ==================
-    kind                 smallest            largest
-    ==================== =================== ==================
-    weights (narrow)     ``-2**(b-1) + 1``   ``2**(b-1) - 1``
-    signed activation    ``-2**(b-1)``       ``2**(b-1) - 1``
-    unsigned activation  ``0``               ``2**b - 1``
-    ==================== =================== ==================
+    Of weights (narrow) ``-2**(b-1) + 1`` and ``2**(b-1) - 1``, of signed activations ``-2**(b-1)`` and ``2**(b-1) - 1``, of
+    unsigned activations ``0`` and ``2**b - 1``.
 
     Args:
         num_bits: bits ``b`` of the integer, 2 to 8.

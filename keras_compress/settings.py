@@ -2,6 +2,7 @@
 
 A section is a frozen pydantic model, so a configuration is a value. A wrong key, type or range becomes a
 :class:`~keras_compress.errors.ConfigError` with the path to it, what was received, what is allowed and the nearest name.
+The JSON Schema of a section describes its keys in the words of its docstring.
 """
 
 from __future__ import annotations
@@ -13,6 +14,7 @@ from typing import Any, TypeVar
 import pydantic
 from pydantic_core import core_schema
 
+from keras_compress.docstrings import attributes_of, summary_of
 from keras_compress.errors import ConfigError, nearest, shown
 
 __all__ = ["OneOrMore", "Settings", "validated"]
@@ -28,6 +30,16 @@ class Settings(pydantic.BaseModel):
     def to_dict(self) -> dict:
         """Return the JSON-able form, without the keys that have their default value."""
         return self.model_dump(mode="json", exclude_defaults=True, by_alias=True)
+
+    @classmethod
+    def __get_pydantic_json_schema__(cls, schema: Any, handler: pydantic.GetJsonSchemaHandler) -> dict:
+        described = handler.resolve_ref_schema(reference := handler(schema))
+        described["description"] = summary_of(cls)
+        texts = attributes_of(cls)
+        for name, key in described.get("properties", {}).items():
+            if name in texts:
+                key["description"] = texts[name]
+        return reference
 
 
 class OneOrMore:

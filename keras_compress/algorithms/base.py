@@ -133,6 +133,7 @@ class CompressionAlgorithm(Settings):
     """Base of every algorithm. A subclass with a ``name`` is registered for the key ``"algorithm"`` of a configuration.
 
     Attributes:
+        algorithm: which algorithm this is.
         ignored_scopes: layers left alone; a name, a list, or patterns with ``{re}``. Default: none.
         target_scopes: the only layers touched. Default: all.
         validate_scopes: whether a pattern that names no layer is an error. Default True.

@@ -44,15 +44,16 @@ class StagedParams(Settings):
     """The stages: floating point, binary activations, binary weights too, falling learning rate without weight decay.
 
     Attributes:
-        activations_quant_start_epoch, weights_quant_start_epoch: epochs, counted from 0, from whose start on activations
-            and weights are binary; 0 for from before training on. Default 1.
+        activations_quant_start_epoch: epoch, counted from 0, from whose start on activations are binary; 0 for from before
+            training on. Default 1.
+        weights_quant_start_epoch: the same for weights. Default 1.
         lr_poly_drop_start_epoch: from here on the learning rate falls to zero, over ``lr_poly_drop_duration_epochs``.
             Default: it does not fall.
-        lr_poly_drop_duration_epochs: default 30.
+        lr_poly_drop_duration_epochs: how many epochs that fall takes. Default 30.
         base_lr: the learning rate at which the fall starts. Default 1e-3.
         base_wd: weight decay until ``disable_wd_start_epoch``. Default: that of the optimizer.
         disable_wd_start_epoch: from here on weight decay is 0. Default: it stays.
-        batch_multiplier: accepted for other frameworks.
+        batch_multiplier: accepted for other frameworks, without effect.
     """
 
     activations_quant_start_epoch: int = Field(1, ge=0)

@@ -65,6 +65,7 @@ class QuantizerSettings(Settings):
         bits: 2 to 8. Default 8.
         signed: forces signed or unsigned symmetric quantizers; by default the data decide.
         per_channel: one range per channel. Default: true for weights (false on target device TRIAL), false for activations.
+        logarithm_scale: accepted, without effect: the scale itself is trained.
     """
 
     mode: Mode | None = None
@@ -75,7 +76,13 @@ class QuantizerSettings(Settings):
 
 
 class GroupSettings(QuantizerSettings):
-    """Settings of all weight quantizers or all activation quantizers, and the layers they apply to."""
+    """Settings of all weight quantizers or all activation quantizers, and the layers they apply to.
+
+    Attributes:
+        ignored_scopes: layers whose quantizers of this group are left out. Default: none.
+        target_scopes: the only layers that get quantizers of this group. Default: all.
+        unified_scale_ops: for activations: lists of layers whose outputs share one range. Default: none.
+    """
 
     ignored_scopes: ScopeList = ()
     target_scopes: ScopeList | None = None
@@ -83,7 +90,13 @@ class GroupSettings(QuantizerSettings):
 
 
 class ScopedRangeInitializer(RangeInitializer):
-    """A range initializer for some layers, and for weights or activations only."""
+    """A range initializer for some layers, and for weights or activations only.
+
+    Attributes:
+        ignored_scopes: layers it is not for. Default: none.
+        target_scopes: the only layers it is for. Default: all.
+        target_quantizer_group: ``activations`` or ``weights``. Default: both.
+    """
 
     ignored_scopes: ScopeList = ()
     target_scopes: ScopeList | None = None
@@ -94,26 +107,44 @@ RangeList = Annotated[tuple[ScopedRangeInitializer, ...], OneOrMore()]
 
 
 class OverrideInit(Settings):
-    """Initialization of the quantizers of one scope."""
+    """Initialization of the quantizers of one scope.
+
+    Attributes:
+        range: how their ranges are first set. Default: as everywhere.
+    """
 
     range: RangeInitializer | None = None
 
 
 class OverrideSettings(QuantizerSettings):
-    """Settings for the layers of one scope."""
+    """Settings for the layers of one scope.
+
+    Attributes:
+        initializer: how their quantizers get their first numbers.
+    """
 
     initializer: OverrideInit = OverrideInit()
 
 
 class ScopeOverrides(Settings):
-    """Settings by scope, for weights and for activations (by the layer behind which the quantizer stands)."""
+    """Settings by scope.
+
+    Attributes:
+        weights: settings of the weight quantizers of each scope.
+        activations: settings of the activation quantizers of each scope, by the layer behind which the quantizer stands.
+    """
 
     weights: dict[str, OverrideSettings] = Field(default_factory=dict)
     activations: dict[str, OverrideSettings] = Field(default_factory=dict)
 
 
 class PrecisionInitializer(Settings):
-    """Bits by scope: ``{"type": "manual", "bitwidth_per_scope": [[4, "conv1"], …]}``; keys of a search are ignored."""
+    """Bits by scope: ``{"type": "manual", "bitwidth_per_scope": [[4, "conv1"], …]}``; keys of a search are ignored.
+
+    Attributes:
+        type: ``manual``; an automatic search is refused.
+        bitwidth_per_scope: pairs of a number of bits, 2 to 8, and a scope. Default: none.
+    """
 
     model_config = ConfigDict(frozen=True, extra="ignore")
 
@@ -132,7 +163,13 @@ class PrecisionInitializer(Settings):
 
 
 class QuantizerInit(Settings):
-    """How quantizers and the model around them get their first numbers."""
+    """How quantizers and the model around them get their first numbers.
+
+    Attributes:
+        range: how ranges are first set; in a list, the first that is for a layer and its group counts.
+        batchnorm_adaptation: adaptation of batch normalization to the quantizers.
+        precision: bits by layer.
+    """
 
     range: RangeList = (ScopedRangeInitializer(),)
     batchnorm_adaptation: BatchNormAdaptation = BatchNormAdaptation()
@@ -148,10 +185,12 @@ class Quantization(CompressionAlgorithm):
         quantize_outputs: quantize the outputs of the model. Default False.
         overflow_fix: ``disable`` (default), ``enable`` or ``first_layer_only``: weights use half of their 8-bit range,
             which only helps CPUs that have AVX2 or AVX-512 but no VNNI.
-        weights, activations: settings of each group.
+        weights: settings of the quantizers of weights.
+        activations: settings of the quantizers of activations.
         scope_overrides: settings by layer.
         initializer: ranges, batch-norm adaptation, bits by layer.
         params: the staged schedule of other frameworks; accepted, without effect.
+        export_to_onnx_standard_ops: accepted for other frameworks, without effect.
 
     Example:
         >>> Quantization(preset="mixed", weights={"bits": 4}).weights.bits

@@ -53,10 +53,13 @@ class SparsityParams(Settings):
         sparsity_target_epoch: the epoch, counted from 0, at whose start the target is reached. Default 90.
         sparsity_freeze_epoch: the epoch from whose start on nothing changes any more. Default 100.
         update_per_optimizer_step: raise the level before every step instead of every epoch. Default False.
-        steps_per_epoch: for that; by default what ``fit`` says, or the registered data.
-        multistep_steps, multistep_sparsity_levels: epochs at which the level changes, and one level more than those.
+        steps_per_epoch: optimizer steps in an epoch, for ``update_per_optimizer_step``; by default what ``fit`` says, or the registered data.
+        multistep_steps: epochs at which the level changes, for ``multistep``.
+        multistep_sparsity_levels: the levels before, between and after them: one more than there are steps.
         patience: epochs that meet a level before the adaptive schedule raises it. Default 1.
-        power, concave: the shape of the polynomial. Default 0.9 and True.
+        power: the exponent of the polynomial. Default 0.9.
+        concave: whether the polynomial counts from its end; see :func:`~keras_compress.schedules.polynomial_level`. Default
+            True.
         sparsity_level_setting_mode: ``global`` (default): the level holds for all weights together; ``local``: for each.
     """
 
@@ -116,7 +119,11 @@ class SparsityParams(Settings):
 
 
 class SparsityInit(Settings):
-    """How the model around the masks is adapted to them."""
+    """How the model around the masks is adapted to them.
+
+    Attributes:
+        batchnorm_adaptation: adaptation of batch normalization, where ``sparsity_init`` is above 0 or a level was set.
+    """
 
     batchnorm_adaptation: BatchNormAdaptation = BatchNormAdaptation()
 

@@ -39,7 +39,12 @@ RangeType = Literal[
 
 
 class RangeParams(Settings):
-    """Percentiles for the range types that use them, in [0, 100]."""
+    """Percentiles for the range types that use them, ``percentile`` and ``mean_percentile``.
+
+    Attributes:
+        min_percentile: where a range begins, in [0, 100]. Default 0.1.
+        max_percentile: where it ends, in [0, 100]. Default 99.9.
+    """
 
     min_percentile: float = Field(0.1, ge=0, le=100)
     max_percentile: float = Field(99.9, ge=0, le=100)

@@ -80,7 +80,7 @@ def quantize_with_accuracy_control(
 
     Raises:
         AccuracyTargetNotMet: the target was not met; the error carries the best model and the report.
-        As :func:`quantize`.
+        CompressionError: as :func:`quantize`.
 
     Example::
 

@@ -89,8 +89,9 @@ class AdvancedQuantizationParameters(UserParameters):
         activations_range_estimator_params, weights_range_estimator_params: how ranges are found.
         adaptive_rounding: learn the rounding of weights; worth its minutes below 8 bits. Default: not.
         batch_norm_adaptation: samples on which batch normalization is measured anew; 0 (default) for none.
-        inplace_statistics, batchwise_statistics, quantizer_propagation_rule, smooth_quant_alphas, smooth_quant_alpha,
-            backend_params, bias_correction_params: of NNCF; anything but its default is refused.
+        inplace_statistics, batchwise_statistics, quantizer_propagation_rule, backend_params: of NNCF; anything but its
+            default is refused.
+        smooth_quant_alphas, smooth_quant_alpha, bias_correction_params: the same.
     """
 
     overflow_fix: OverflowFix | None = None
