@@ -4,7 +4,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 export TF_CPP_MIN_LOG_LEVEL ?= 2
 
-.PHONY: demo test lint format faults accuracy sparsity binary binary-latency latency parity exports export-memory post-training calibration-time accuracy-control creation zoo clean help
+.PHONY: demo test lint format notebooks faults accuracy sparsity binary binary-latency latency parity exports export-memory post-training calibration-time accuracy-control creation zoo clean help
 
 help:  ## list the commands
 	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed 's/:.*##/\t/'
@@ -37,6 +37,9 @@ lint: $(VENV)/dev
 format: $(VENV)/dev  ## bring the code into the house style
 	$(BIN)/ruff check --fix .
 	$(BIN)/ruff format .
+
+notebooks: $(VENV)/dev  ## run every notebook in full and store what it prints and draws (about ten minutes)
+	$(BIN)/python notebooks/execute.py
 
 clean:
 	rm -rf $(VENV) build dist *.egg-info

@@ -136,7 +136,7 @@ def plot_latency(report: LatencyReport, axes: Any = None) -> Any:
 
 
 def plot_accuracy_against_size(models: Mapping[str, tuple[float, float]], axes: Any = None) -> Any:
-    """Draw a named point for each model: bytes to the right on a logarithmic axis, accuracy upwards.
+    """Draw a named point for each model: bytes to the right, accuracy upwards.
 
     Args:
         models: ``(bytes, accuracy)`` by name, the accuracy in [0, 1].
@@ -153,10 +153,9 @@ def plot_accuracy_against_size(models: Mapping[str, tuple[float, float]], axes: 
     for name, (size, accuracy) in models.items():
         axes.plot([size / 1e3], [100 * accuracy], "o", label=name)
         axes.annotate(name, (size / 1e3, 100 * accuracy), (6, 4), textcoords="offset points")
-    axes.set_xscale("log")
     axes.margins(x=0.25, y=0.2)
-    axes.set(xlabel="kB", ylabel="accuracy in %", title="Accuracy against size")
-    axes.grid(alpha=0.3, which="both")
+    axes.set(xlabel="kB", ylabel="accuracy in %", title="Accuracy against size", xlim=(0, None))
+    axes.grid(alpha=0.3)
     return axes
 
 
@@ -194,7 +193,7 @@ def plot_weight_histograms(
         axes.hist(first.reshape(-1), bins, range=(-limit, limit), color="0.75", log=True, label="before")
         axes.hist(second.reshape(-1), bins, range=(-limit, limit), histtype="step", color="C0", log=True, label="after")
         axes.set_title(f"{layer}: {weight}", fontsize="small")
-        axes.tick_params(labelsize="x-small")
+        axes.tick_params(labelsize="x-small", which="both")
     for axes in grid.flat[len(chosen) :]:
         axes.remove()
     grid.flat[0].legend(fontsize="x-small")
