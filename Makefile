@@ -45,6 +45,9 @@ docs-pages: $(VENV)/dev  ## write the pages that are made from the code: support
 	$(BIN)/python docs/generators/support_table.py
 	$(BIN)/python docs/generators/configuration_reference.py
 
+notebooks: $(VENV)/dev  ## run every notebook in full and store what it prints and draws (about ten minutes)
+	$(BIN)/python notebooks/execute.py
+
 clean:
 	rm -rf $(VENV) build dist site *.egg-info
 

@@ -18,7 +18,7 @@ from keras_compress.errors import (
 from keras_compress.export import audit, benchmark, export_model
 from keras_compress.graph import register_layer_spec
 from keras_compress.html_report import report
-from keras_compress.plots import plot_schedule
+from keras_compress.plots import plot_accuracy_against_size, plot_latency, plot_schedule, plot_weight_histograms
 from keras_compress.post_training import (
     AdvancedQuantizationParameters,
     DropType,
@@ -76,7 +76,10 @@ __all__ = [
     "export_model",
     "json_schema",
     "keep_in_float",
+    "plot_accuracy_against_size",
+    "plot_latency",
     "plot_schedule",
+    "plot_weight_histograms",
     "quantization_parameters",
     "quantize",
     "quantize_with_accuracy_control",

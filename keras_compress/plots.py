@@ -2,26 +2,44 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
+from keras_compress._keras import keras
 from keras_compress.algorithms import LeveledAlgorithm
 from keras_compress.config import CompressionConfig
-from keras_compress.errors import CompressionError, ConfigError
+from keras_compress.errors import CompressionError, ConfigError, nearest
+from keras_compress.export.latency import LatencyReport
+from keras_compress.graph.variables import leaf_layers
+from keras_compress.layers import CompressedLayer, weight_owner
 
-__all__ = ["plot_schedule", "plot_sensitivity"]
+__all__ = [
+    "plot_accuracy_against_size",
+    "plot_latency",
+    "plot_schedule",
+    "plot_sensitivity",
+    "plot_weight_histograms",
+]
+
+PANELS_IN_A_ROW = 4
 
 
-def plot_schedule(config: CompressionConfig | dict, epochs: int | None = None, axes: Any = None) -> Any:
+def plot_schedule(
+    config: CompressionConfig | dict,
+    epochs: int | None = None,
+    axes: Any = None,
+    history: keras.callbacks.History | None = None,
+) -> Any:
     """Draw the level of every algorithm of a configuration over the epochs.
 
     Args:
         config: the configuration.
         epochs: how far to draw. Default: a tenth beyond the last change of a level.
         axes: matplotlib axes to draw on. Default: new ones.
+        history: what ``fit`` returned; the levels it counted at the end of each epoch become dots. Default: none.
 
     Returns:
         The axes; ``axes.figure.savefig("schedule.png")`` writes a picture.
@@ -45,7 +63,11 @@ def plot_schedule(config: CompressionConfig | dict, epochs: int | None = None, a
     axes = pyplot.subplots(figsize=(7, 4))[1] if axes is None else axes
     positions = np.linspace(0, epochs, 50 * epochs + 1)
     for algorithm in scheduled:
-        axes.plot(positions, [algorithm.planned_level(at) for at in positions], label=algorithm.name)
+        (line,) = axes.plot(positions, [algorithm.planned_level(at) for at in positions], label=algorithm.name)
+        counted = {} if history is None else _by_end_of_epoch(history, f"{algorithm.name}/sparsity_level")
+        if counted:
+            label = f"{algorithm.name}, counted"
+            axes.plot(list(counted), list(counted.values()), "o", color=line.get_color(), label=label)
     axes.set(xlabel="epoch", ylabel="level", title="Level over the epochs", ylim=(0, None))
     axes.legend()
     axes.grid(alpha=0.3)
@@ -80,6 +102,134 @@ def plot_sensitivity(names: Sequence[str], ratios: Sequence[float], title: str, 
         Path(path).parent.mkdir(parents=True, exist_ok=True)
         axes.figure.savefig(path)
     return axes
+
+
+def plot_latency(report: LatencyReport, axes: Any = None) -> Any:
+    """Draw a bar for each file of a benchmark, as long as its median, the first on top.
+
+    Args:
+        report: from ``kc.benchmark``. A thin line goes from a tenth to nine tenths of the runs; where the float model was
+            measured too, the bar says how many times faster the file is.
+        axes: matplotlib axes to draw on. Default: new ones.
+
+    Returns:
+        The axes.
+
+    Raises:
+        CompressionError: matplotlib is missing.
+    """
+    pyplot = _pyplot("plot_latency")
+    rows = report.rows
+    axes = pyplot.subplots(figsize=(7, 1.2 + 0.35 * len(rows)))[1] if axes is None else axes
+    positions = np.arange(len(rows))
+    medians = [row.median for row in rows]
+    spread = [[row.median - row.low for row in rows], [row.high - row.median for row in rows]]
+    bars = axes.barh(positions, medians, xerr=spread, error_kw={"ecolor": "0.3", "elinewidth": 1, "capsize": 2})
+    notes = ["" if row.times_faster in (None, 1.0) else f", {row.times_faster:.2f} times faster" for row in rows]
+    axes.bar_label(bars, [f"{row.median:.3g} ms{note}" for row, note in zip(rows, notes, strict=True)], padding=4)
+    axes.set_yticks(positions, [row.name for row in rows])
+    axes.invert_yaxis()
+    axes.margins(x=0.45)
+    axes.set(xlabel=f"milliseconds for {report.batch_size} samples, median of {report.rounds} runs", title="Latency")
+    axes.figure.tight_layout()
+    return axes
+
+
+def plot_accuracy_against_size(models: Mapping[str, tuple[float, float]], axes: Any = None) -> Any:
+    """Draw a named point for each model: bytes to the right, accuracy upwards.
+
+    Args:
+        models: ``(bytes, accuracy)`` by name, the accuracy in [0, 1].
+        axes: matplotlib axes to draw on. Default: new ones.
+
+    Returns:
+        The axes.
+
+    Raises:
+        CompressionError: matplotlib is missing.
+    """
+    pyplot = _pyplot("plot_accuracy_against_size")
+    axes = pyplot.subplots(figsize=(7, 4))[1] if axes is None else axes
+    for name, (size, accuracy) in models.items():
+        axes.plot([size / 1e3], [100 * accuracy], "o", label=name)
+        axes.annotate(name, (size / 1e3, 100 * accuracy), (6, 4), textcoords="offset points")
+    axes.margins(x=0.25, y=0.2)
+    axes.set(xlabel="kB", ylabel="accuracy in %", title="Accuracy against size", xlim=(0, None))
+    axes.grid(alpha=0.3)
+    return axes
+
+
+def plot_weight_histograms(
+    compressed: keras.Model,
+    before: keras.Model | None = None,
+    layers: Sequence[str] | None = None,
+    *,
+    bins: int = 81,
+) -> Any:
+    """Draw how the values of each compressed weight are distributed, before and after, on a logarithmic axis of counts.
+
+    Args:
+        compressed: the compressed model; its weights are those that the forward pass computes with.
+        before: the model before compression. Default: the float weights behind the compressed ones, which training moves.
+        layers: paths of the layers to draw. Default: all that have compressed weights.
+        bins: of each histogram. Default 81; an odd number puts zero into the middle of one.
+
+    Returns:
+        The figure, with axes for each weight.
+
+    Raises:
+        ConfigError: a layer has no compressed weights, or there are none.
+        CompressionError: matplotlib is missing.
+    """
+    pyplot = _pyplot("plot_weight_histograms")
+    weights = _weights_before_and_after(compressed, before)
+    chosen = _of_layers(weights, layers)
+    columns = min(PANELS_IN_A_ROW, len(chosen))
+    rows = -(-len(chosen) // columns)
+    figure, grid = pyplot.subplots(rows, columns, figsize=(2.6 * columns, 2.0 * rows + 0.3), squeeze=False)
+    for axes, (layer, weight) in zip(grid.flat, chosen, strict=False):
+        first, second = weights[layer, weight]
+        limit = max(float(np.abs(first).max()), float(np.abs(second).max())) or 1.0
+        axes.hist(first.reshape(-1), bins, range=(-limit, limit), color="0.75", log=True, label="before")
+        axes.hist(second.reshape(-1), bins, range=(-limit, limit), histtype="step", color="C0", log=True, label="after")
+        axes.set_title(f"{layer}: {weight}", fontsize="small")
+        axes.tick_params(labelsize="x-small", which="both")
+    for axes in grid.flat[len(chosen) :]:
+        axes.remove()
+    grid.flat[0].legend(fontsize="x-small")
+    figure.tight_layout()
+    return figure
+
+
+def _by_end_of_epoch(history: keras.callbacks.History, key: str) -> dict[int, float]:
+    """Return the values that ``fit`` logged under a name, by the number of epochs that were over then."""
+    return {epoch + 1: value for epoch, value in zip(history.epoch, history.history.get(key, []), strict=False)}
+
+
+def _weights_before_and_after(
+    compressed: keras.Model, before: keras.Model | None
+) -> dict[tuple[str, str], tuple[np.ndarray, np.ndarray]]:
+    """Return the float and the compressed values of every compressed weight, by layer and weight."""
+    originals = {} if before is None else dict(leaf_layers(before))
+    found = {}
+    for path, layer in leaf_layers(compressed):
+        if isinstance(layer, CompressedLayer):
+            for weight in dict.fromkeys(layer.weight_paths):
+                owner, attribute = weight_owner(originals.get(path, layer.layer), weight)
+                found[path, weight] = getattr(owner, attribute).numpy(), layer.compressed_weight(weight).numpy()
+    return found
+
+
+def _of_layers(weights: Mapping[tuple[str, str], Any], layers: Sequence[str] | None) -> list[tuple[str, str]]:
+    known = list(dict.fromkeys(layer for layer, _ in weights))
+    unknown = [layer for layer in layers or () if layer not in known]
+    if not known or unknown:
+        expected = f"one of {nearest(unknown[0], known) or known[:3]}" if known and unknown else "a compressed model"
+        raise ConfigError(
+            f"There are no compressed weights to draw. Expected: {expected}. Received: "
+            f"{f'layers={unknown}' if known else 'a model without compressed weights'}."
+        )
+    return [key for key in weights if layers is None or key[0] in layers]
 
 
 def _pyplot(who: str) -> Any:

@@ -1,4 +1,4 @@
-"""plot_schedule draws the curve that the schedule follows, plot_sensitivity a bar for every layer."""
+"""The plots show the numbers they are given: curves of schedules, bars of layers and files, points, histograms of weights."""
 
 import sys
 
@@ -6,8 +6,21 @@ import matplotlib
 import numpy as np
 import pytest
 
-from keras_compress import CompressionConfig, CompressionError, ConfigError, plot_schedule
+from keras_compress import (
+    CompressionConfig,
+    CompressionError,
+    ConfigError,
+    create_compressed_model,
+    create_compression_callbacks,
+    plot_accuracy_against_size,
+    plot_latency,
+    plot_schedule,
+    plot_weight_histograms,
+)
+from keras_compress.export.latency import LatencyReport, LatencyRow
+from keras_compress.graph.variables import leaf_layers
 from keras_compress.plots import plot_sensitivity
+from tests import zoo
 
 
 @pytest.fixture(autouse=True)
@@ -126,3 +139,126 @@ def test_bars_without_matplotlib_name_the_way_out(monkeypatch, tmp_path):
     with pytest.raises(CompressionError, match=r"bar chart.*pip install matplotlib"):
         plot_sensitivity(["a"], [1.0], "Title", tmp_path / "new" / "bars.png")
     assert not (tmp_path / "new").exists()
+
+
+@pytest.mark.filterwarnings("ignore:Compression is complete:UserWarning")
+def test_the_levels_that_fit_counted_are_dots_at_the_ends_of_the_epochs():
+    model = zoo.convolution()
+    values = config(sparsity_target=0.6, sparsity_target_epoch=4, power=1.0)
+    controller, compressed = create_compressed_model(model, {"compression": values})
+    compressed.compile("sgd", "mse")
+    callbacks = create_compression_callbacks(controller)
+    samples = zoo.samples(model), np.ones((8, 3), np.float32)
+    history = compressed.fit(*samples, epochs=5, initial_epoch=2, callbacks=callbacks, verbose=0)
+    planned, counted = plot_schedule(controller.config, epochs=5, history=history).get_lines()
+    np.testing.assert_array_equal(counted.get_xdata(), [3, 4, 5])
+    sizes = sum(kept.size for _, _, kept in zoo.masked_weights(compressed).values())
+    np.testing.assert_allclose(counted.get_ydata(), [0.3, 0.45, 0.6], atol=1 / sizes)
+    assert counted.get_ydata()[-1] == zoo.zeros(compressed) / sizes
+    assert counted.get_color() == planned.get_color()
+    assert counted.get_label() == "magnitude_sparsity, counted"
+
+
+def test_a_history_without_levels_adds_nothing():
+    history = zoo.keras.callbacks.History()
+    history.epoch, history.history = [0], {"loss": [1.0]}
+    assert len(plot_schedule({"compression": config()}, history=history).get_lines()) == 1
+
+
+def latency_report():
+    rows = [
+        LatencyRow("small.xml", "openvino", 0.5, 0.4, 0.9, 4.0, 10),
+        LatencyRow("other.onnx", "onnx", 1.5, 1.25, 1.75, None, 20),
+        LatencyRow("float model (openvino)", "openvino", 2.0, 1.0, 3.0, 1.0, 40),
+    ]
+    return LatencyReport(tuple(rows), 50, 8)
+
+
+def test_every_file_has_a_bar_as_long_as_its_median_and_a_line_for_the_spread():
+    axes = plot_latency(latency_report())
+    bars = sorted(axes.patches, key=lambda bar: bar.get_y())
+    assert [bar.get_width() for bar in bars] == [0.5, 1.5, 2.0]
+    assert [label.get_text() for label in axes.get_yticklabels()] == [
+        "small.xml",
+        "other.onnx",
+        "float model (openvino)",
+    ]
+    assert [text.get_text() for text in axes.texts] == ["0.5 ms, 4.00 times faster", "1.5 ms", "2 ms"]
+    (spread,) = next(container.lines[2] for container in axes.containers if hasattr(container, "lines"))
+    np.testing.assert_allclose([line[:, 0] for line in spread.get_segments()], [[0.4, 0.9], [1.25, 1.75], [1, 3]])
+    assert "8 samples" in axes.get_xlabel()
+    assert "50 runs" in axes.get_xlabel()
+    bottom, top = axes.get_ylim()
+    assert bottom > top
+
+
+def test_every_model_has_a_named_point_at_its_size_and_accuracy(pyplot):
+    _, axes = pyplot.subplots()
+    assert plot_accuracy_against_size({"float": (4000, 0.95), "int8": (1000, 0.945)}, axes) is axes
+    assert [(*line.get_xdata(), *line.get_ydata()) for line in axes.get_lines()] == [(4.0, 95.0), (1.0, 94.5)]
+    assert [text.get_text() for text in axes.texts] == ["float", "int8"]
+    assert axes.get_xlim()[0] == 0
+
+
+def counted_values(patches):
+    """Return the values a histogram drawn as bars holds: middles of its bars, each as often as it is high."""
+    return {bar.get_x() + bar.get_width() / 2: bar.get_height() for bar in patches if bar.get_height()}
+
+
+def test_every_compressed_weight_has_a_histogram_before_and_after():
+    model = zoo.residual()
+    _, compressed = create_compressed_model(model, {"compression": config(init=0.5, sparsity_target=0.5)})
+    figure = plot_weight_histograms(compressed, model, bins=21)
+    assert [axes.get_title() for axes in figure.axes] == ["stem: kernel", "body: kernel", "out: kernel"]
+    for axes in figure.axes:
+        layer = axes.get_title().split(":")[0]
+        before = model.get_layer(layer).kernel.numpy().reshape(-1)
+        after = dict(leaf_layers(compressed))[layer].compressed_weight("kernel").numpy().reshape(-1)
+        limit = np.abs(before).max()
+        first, second = axes.containers[0].patches, axes.patches[-1]
+        expected = np.histogram(before, 21, (-limit, limit))[0]
+        np.testing.assert_array_equal([bar.get_height() for bar in first], expected)
+        heights = second.get_xy()[1::2, 1]
+        np.testing.assert_array_equal(heights[:21], np.histogram(after, 21, (-limit, limit))[0])
+        assert heights[10] >= np.sum(after == 0) > np.sum(before == 0)
+
+
+def test_without_a_model_before_the_float_weights_behind_the_compressed_ones_are_drawn():
+    model = zoo.convolution()
+    _, compressed = create_compressed_model(model, {"compression": config(init=0.9, sparsity_target=0.9)})
+    compressed.get_layer("conv").kernel.assign_add(0.5 * np.ones(compressed.get_layer("conv").kernel.shape))
+    (axes,) = plot_weight_histograms(compressed, layers=["conv"]).axes
+    moved = compressed.get_layer("conv").kernel.numpy()
+    drawn = counted_values(axes.containers[0].patches)
+    np.testing.assert_allclose(max(drawn), moved.max(), atol=2 * np.abs(moved).max() / 81)
+    assert sum(drawn.values()) == moved.size
+
+
+def test_many_weights_make_several_rows():
+    _, compressed = zoo.compress(zoo.residual())
+    figure = plot_weight_histograms(compressed)
+    more = plot_weight_histograms(zoo.compress(zoo.nested())[1], layers=["backbone/conv"])
+    assert len(figure.axes) == 3
+    assert [axes.get_title() for axes in more.axes] == ["backbone/conv: kernel"]
+
+
+def test_histograms_of_what_is_not_compressed_are_refused():
+    _, compressed = zoo.compress(zoo.residual())
+    with pytest.raises(ConfigError, match=r"one of \['stem'\].*Received: layers=\['stam'\]"):
+        plot_weight_histograms(compressed, layers=["stam"])
+    with pytest.raises(ConfigError, match=r"Expected: a compressed model.*without compressed weights"):
+        plot_weight_histograms(zoo.residual())
+
+
+@pytest.mark.parametrize(
+    ("name", "draw"),
+    [
+        ("plot_latency", lambda: plot_latency(latency_report())),
+        ("plot_accuracy_against_size", lambda: plot_accuracy_against_size({"float": (1, 1.0)})),
+        ("plot_weight_histograms", lambda: plot_weight_histograms(zoo.compress(zoo.convolution())[1])),
+    ],
+)
+def test_every_plot_without_matplotlib_names_the_way_out(monkeypatch, name, draw):
+    monkeypatch.setitem(sys.modules, "matplotlib", None)
+    with pytest.raises(CompressionError, match=rf"{name} needs matplotlib: pip install matplotlib"):
+        draw()
