@@ -48,7 +48,8 @@ def with_nncf(*algorithms):
         from nncf.tensorflow import create_compressed_model, register_default_init_args
 
         shape = [1, *model.input_shape[1:]]
-        config = NNCFConfig.from_dict({"input_info": {"sample_size": shape}, "compression": list(algorithms)})
+        settings = {"input_info": {"sample_size": shape}, "target_device": "TRIAL", "compression": list(algorithms)}
+        config = NNCFConfig.from_dict(settings)
         data = tf.data.Dataset.from_tensor_slices((images, np.zeros(len(images), np.int64))).batch(BATCH)
         config = register_default_init_args(config, data, BATCH)
         return create_compressed_model(model, config)[1]
