@@ -14,7 +14,7 @@ from keras_compress.errors import ConfigError, nearest, shown
 from keras_compress.report.table import format_table
 from keras_compress.settings import validated
 
-__all__ = ["MigratedKey", "Migration", "migrate"]
+__all__ = ["MigratedKey", "Migration", "Status", "migrate"]
 
 Status = Literal["used", "differs", "no effect", "not available", "unknown", "wrong"]
 
@@ -203,9 +203,9 @@ class _Reader:
         nested = section is not None and (
             section.get("properties") or isinstance(section.get("additionalProperties"), dict)
         )
-        if section is not None and nested and isinstance(value, dict):
+        if section is not None and nested and value and isinstance(value, dict):
             return self._object(value, section, path, f"{pattern}.", algorithm)
-        if section is not None and nested and isinstance(value, list) and _takes_lists(schema, self.schema):
+        if section is not None and nested and value and isinstance(value, list) and _takes_lists(schema, self.schema):
             return [
                 self._value(item, schema, f"{path}[{index}]", pattern, algorithm) for index, item in enumerate(value)
             ]
