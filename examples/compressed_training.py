@@ -14,7 +14,8 @@ import keras_compress as kc
 
 def optimizer_for(flags, steps_per_epoch):
     """Return Adam whose learning rate falls to zero over all epochs; AdamW if there is weight decay."""
-    schedule = keras.optimizers.schedules.CosineDecay(flags.learning_rate, flags.epochs * steps_per_epoch)
+    steps = max(flags.epochs * steps_per_epoch, 1)
+    schedule = keras.optimizers.schedules.CosineDecay(flags.learning_rate, steps)
     if not flags.weight_decay:
         return keras.optimizers.Adam(schedule)
     optimizer = keras.optimizers.AdamW(schedule, flags.weight_decay)
@@ -33,19 +34,21 @@ def train(model, batches, flags):
     Returns:
         ``(controller, model)``: the trained model and what compressed it, None without a configuration.
     """
+    controller, done = None, 0
     if flags.config is None:
-        resumption = [keras.callbacks.BackupAndRestore(flags.checkpoints)] if flags.checkpoints else []
-        model.fit(batches, epochs=flags.epochs, callbacks=[*resumption, *_logging(flags)], verbose=_progress())
-        return None, model
-    controller, model = _compressed(model, batches, flags)
-    callbacks = kc.create_compression_callbacks(controller, log_dir=flags.log_dir)
-    if flags.checkpoints:
-        checkpoint = tf.train.Checkpoint(model=model, compression_state=kc.TFCompressionState(controller))
-        callbacks.append(kc.CheckpointManagerCallback(checkpoint, flags.checkpoints, max_to_keep=3))
-    done = controller.scheduler.current_epoch + 1
-    callbacks += _logging(flags)
-    model.fit(batches, initial_epoch=done, epochs=flags.epochs, callbacks=callbacks, verbose=_progress())
-    print(controller.statistics(), flush=True)
+        callbacks = [keras.callbacks.BackupAndRestore(flags.checkpoints)] if flags.checkpoints else []
+    else:
+        controller, model = _compressed(model, batches, flags)
+        done = controller.scheduler.current_epoch + 1
+        callbacks = kc.create_compression_callbacks(controller, log_dir=flags.log_dir)
+        if flags.checkpoints:
+            checkpoint = tf.train.Checkpoint(model=model, compression_state=kc.TFCompressionState(controller))
+            callbacks.append(kc.CheckpointManagerCallback(checkpoint, flags.checkpoints, max_to_keep=3))
+    if flags.log_dir:
+        flags.log_dir.mkdir(parents=True, exist_ok=True)
+        callbacks.append(keras.callbacks.CSVLogger(flags.log_dir / "epochs.csv", append=True))
+    if done < flags.epochs:
+        model.fit(batches, initial_epoch=done, epochs=flags.epochs, callbacks=callbacks, verbose=_progress())
     return controller, model
 
 
@@ -78,16 +81,10 @@ def export(controller, model, flags, samples):
             raise SystemExit(f"A float model is exported to a .keras file. Received: --export {flags.export}.")
         model.save(flags.export)
         return None
+    print(controller.statistics())
     report = controller.export_model(flags.export, data=samples)
     print(report, flush=True)
     return report
-
-
-def _logging(flags):
-    if flags.log_dir is None:
-        return []
-    flags.log_dir.mkdir(parents=True, exist_ok=True)
-    return [keras.callbacks.CSVLogger(flags.log_dir / "epochs.csv", append=True)]
 
 
 def _progress():
