@@ -60,7 +60,7 @@ def training_batches(images, size, preprocess, batch_size, seed, *, flip):
     return images.batch(batch_size, drop_remainder=count >= batch_size).prefetch(tf.data.AUTOTUNE)
 
 
-def test_batches(images, preprocess, batch_size):
+def evaluation_batches(images, preprocess, batch_size):
     """Return batches of test images, as they are."""
     images = images.map(lambda image, label: (preprocess(tf.cast(image, tf.float32)), label), tf.data.AUTOTUNE)
     return images.batch(batch_size).prefetch(tf.data.AUTOTUNE)

@@ -12,7 +12,7 @@ import tempfile
 import numpy as np
 import tf_keras as keras
 
-from examples.classification.images_by_class import read_images, test_batches, training_batches, write_digits
+from examples.classification.images_by_class import read_images, evaluation_batches, training_batches, write_digits
 from examples.classification.models import build_or_load
 from examples.command_line import command_line
 from examples.compressed_training import export, optimizer_for, train
@@ -36,7 +36,7 @@ def run(flags, folder):
 
     controller, model = train(model, batches, flags)
 
-    tested = test_batches(test, preprocess, 100)
+    tested = evaluation_batches(test, preprocess, 100)
     result = {"top-1": 100 * model.evaluate(tested, verbose=0, return_dict=True)["accuracy"]}
     print(f"top-1 {result['top-1']:.2f} % on {int(test.cardinality())} test images", flush=True)
     export(controller, model, flags, np.concatenate([images for images, _ in tested.take(2)]))
