@@ -21,7 +21,9 @@ def command_line(description, *, model, size, batch_size, learning_rate):
     parser.add_argument("--size", type=int, nargs=2, default=size, metavar=("HEIGHT", "WIDTH"), help="of the images")
     parser.add_argument("--model", default=model, help="a name, or a .keras file with a whole model")
     parser.add_argument("--weights", type=Path, help=".keras or .weights.h5 file to start from")
-    parser.add_argument("--epochs", type=int, default=10, help="all together, those before a resumption included; 0 only evaluates")
+    parser.add_argument(
+        "--epochs", type=int, default=10, help="all together, those before a resumption included; 0 only evaluates"
+    )
     parser.add_argument("--batch-size", type=int, default=batch_size)
     parser.add_argument("--learning-rate", type=float, default=learning_rate, help="falls to zero as a cosine")
     parser.add_argument("--weight-decay", type=float, default=0.0, help="decoupled, as in AdamW")

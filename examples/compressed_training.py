@@ -1,4 +1,4 @@
-"""What the samples do with keras_compress: compress a compiled Keras model by a JSON file, train it so that it can be
+"""What the samples do with keras_compress: compress a Keras model by a JSON file, train it so that it can be
 interrupted at any time, and export it.
 
 Everything that belongs to a task (data, network, loss, metric) is in the folder of the sample.
@@ -19,15 +19,16 @@ def optimizer_for(flags, steps_per_epoch):
     if not flags.weight_decay:
         return keras.optimizers.Adam(schedule)
     optimizer = keras.optimizers.AdamW(schedule, flags.weight_decay)
-    optimizer.exclude_from_weight_decay(var_names=["gates"])  # of RB sparsity: decay would close them
+    optimizer.exclude_from_weight_decay(var_names=["gates"])  # of RB sparsity, which it would close
     return optimizer
 
 
-def train(model, batches, flags):
-    """Train a compiled model, compressed if ``flags`` name a configuration.
+def train(model, compile_model, batches, flags):
+    """Train a model, compressed if ``flags`` name a configuration.
 
     Args:
-        model: a compiled Keras model; it is trained itself only if nothing is compressed.
+        model: a Keras model; it is trained itself only if nothing is compressed.
+        compile_model: a function that compiles the model it gets.
         batches: a ``tf.data.Dataset`` of batches, for training and for the first ranges of the quantizers.
         flags: of the command line.
 
@@ -35,10 +36,12 @@ def train(model, batches, flags):
         ``(controller, model)``: the trained model and what compressed it, None without a configuration.
     """
     controller, done = None, 0
+    if flags.config is not None:
+        controller, model = _compressed(model, batches, flags)
+    compile_model(model)
     if flags.config is None:
         callbacks = [keras.callbacks.BackupAndRestore(flags.checkpoints)] if flags.checkpoints else []
     else:
-        controller, model = _compressed(model, batches, flags)
         done = controller.scheduler.current_epoch + 1
         callbacks = kc.create_compression_callbacks(controller, log_dir=flags.log_dir)
         if flags.checkpoints:

@@ -7,6 +7,7 @@ import tf_keras as keras
 from PIL import Image
 from sklearn.datasets import load_digits
 
+SPLITS = (("train",), ("test", "val"))  # names of the folders
 MEMORY = 4e9  # bytes of decoded training images that are kept, so that each file is read once
 
 
@@ -22,14 +23,12 @@ def read_images(folder, size, seed):
     parts = [next((folder / name for name in names if (folder / name).is_dir()), None) for names in SPLITS]
     if None in parts:
         raise SystemExit(f"'{folder}' is no dataset. Expected: the folders 'train' and 'test' (or 'val') in it.")
-    training, test = (
-        keras.utils.image_dataset_from_directory(part, image_size=size, batch_size=None, shuffle=shuffle, seed=seed)
-        for part, shuffle in zip(parts, (True, False), strict=True)
+    options = {"image_size": size, "batch_size": None, "seed": seed}
+    training = keras.utils.image_dataset_from_directory(parts[0], **options)
+    test = keras.utils.image_dataset_from_directory(
+        parts[1], class_names=training.class_names, shuffle=False, **options
     )
     return training.class_names, _as_bytes(training), _as_bytes(test)
-
-
-SPLITS = (("train",), ("test", "val"))
 
 
 def _as_bytes(images):

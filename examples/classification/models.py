@@ -30,7 +30,9 @@ def build_or_load(name, input_shape, classes, weights=None):
 def _application(name, input_shape, classes):
     build = getattr(keras.applications, name, None)
     if build is None or inspect.ismodule(build):
-        raise SystemExit(f"Unknown model. Expected: resnet8, a .keras file, or a name in tf_keras.applications. Received: {name}.")
+        raise SystemExit(
+            f"Unknown model. Expected: resnet8, a .keras file, or a name in tf_keras.applications. Received: {name}."
+        )
     backbone = build(include_top=False, weights=None, input_shape=input_shape, pooling="avg")
     outputs = keras.layers.Dense(classes, activation="softmax", name="classifier")(backbone.output)
     return keras.Model(backbone.input, outputs, name=name.lower()), inspect.getmodule(build).preprocess_input

@@ -12,7 +12,7 @@ import tempfile
 import numpy as np
 import tf_keras as keras
 
-from examples.classification.images_by_class import read_images, evaluation_batches, training_batches, write_digits
+from examples.classification.images_by_class import evaluation_batches, read_images, training_batches, write_digits
 from examples.classification.models import build_or_load
 from examples.command_line import command_line
 from examples.compressed_training import export, optimizer_for, train
@@ -32,9 +32,11 @@ def run(flags, folder):
     model, preprocess = build_or_load(flags.model, (*flags.size, 3), len(classes), flags.weights)
     photographs = flags.data is not None  # a digit, seen in a mirror, is none
     batches = training_batches(training, flags.size, preprocess, flags.batch_size, flags.seed, flip=photographs)
-    model.compile(optimizer_for(flags, len(batches)), "sparse_categorical_crossentropy", metrics=["accuracy"])
 
-    controller, model = train(model, batches, flags)
+    def compile_model(model):
+        model.compile(optimizer_for(flags, len(batches)), "sparse_categorical_crossentropy", metrics=["accuracy"])
+
+    controller, model = train(model, compile_model, batches, flags)
 
     tested = evaluation_batches(test, preprocess, 100)
     result = {"top-1": 100 * model.evaluate(tested, verbose=0, return_dict=True)["accuracy"]}

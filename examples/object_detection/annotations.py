@@ -64,7 +64,9 @@ def _load_voc(folder):
 def _voc_picture(folder, tree, classes):
     height, width = (int(tree.findtext(f"size/{side}")) for side in ("height", "width"))
     objects = tree.findall("object")
-    corners = [[float(found.findtext(f"bndbox/{key}")) for key in ("ymin", "xmin", "ymax", "xmax")] for found in objects]
+    corners = [
+        [float(found.findtext(f"bndbox/{key}")) for key in ("ymin", "xmin", "ymax", "xmax")] for found in objects
+    ]
     return Picture(
         path=folder / "JPEGImages" / tree.findtext("filename"),
         height=height,

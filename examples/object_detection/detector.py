@@ -31,7 +31,9 @@ def build_detector(input_shape, classes, widths=(16, 32, 64, 96, 128)):
         if stride in STRIDES:
             offsets.append(_head(x, 4, f"offsets{stride}"))
             logits.append(_head(x, 1 + classes, f"classes{stride}"))
-    outputs = [layers.Concatenate(axis=1, name=name)(heads) for name, heads in (("offsets", offsets), ("classes", logits))]
+    outputs = [
+        layers.Concatenate(axis=1, name=name)(heads) for name, heads in (("offsets", offsets), ("classes", logits))
+    ]
     return keras.Model(image, outputs, name="detector")
 
 

@@ -36,14 +36,18 @@ def run(flags, folder):
     anchors = place_anchors(*flags.size)
     batches = training_batches(training, flags.size, anchors, flags.batch_size, flags.seed)
     model = load_or_build(flags, len(classes))
-    model.compile(optimizer_for(flags, len(batches)), {"offsets": offsets_loss, "classes": classes_loss})
 
-    controller, model = train(model, batches, flags)
+    def compile_model(model):
+        model.compile(optimizer_for(flags, len(batches)), {"offsets": offsets_loss, "classes": classes_loss})
+
+    controller, model = train(model, compile_model, batches, flags)
 
     test_images = np.stack(list(images(test, flags.size).as_numpy_iterator()))
     detections = detect(model.predict(test_images, verbose=0), anchors)
     result = mean_average_precision(test, detections, classes)
-    print(", ".join(f"{name} {value:.2f} %" for name, value in result.items()), f"on {len(test)} test images", flush=True)
+    print(
+        ", ".join(f"{name} {value:.2f} %" for name, value in result.items()), f"on {len(test)} test images", flush=True
+    )
     export(controller, model, flags, test_images[:50])
     return result
 

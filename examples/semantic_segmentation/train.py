@@ -36,13 +36,13 @@ def run(flags, folder):
     classes = count_classes(masks, flags.void)
     batches = training_batches(images, masks, flags.batch_size, flags.seed)
     model = load_or_build(flags, classes)
-    model.compile(
-        optimizer_for(flags, len(batches)),
-        keras.losses.SparseCategoricalCrossentropy(ignore_class=flags.void),
-        metrics=[keras.metrics.MeanIoU(classes, ignore_class=flags.void, sparse_y_pred=False, name="mIoU")],
-    )
 
-    controller, model = train(model, batches, flags)
+    def compile_model(model):
+        metric = keras.metrics.MeanIoU(classes, ignore_class=flags.void, sparse_y_pred=False, name="mIoU")
+        loss = keras.losses.SparseCategoricalCrossentropy(ignore_class=flags.void)
+        model.compile(optimizer_for(flags, len(batches)), loss, metrics=[metric])
+
+    controller, model = train(model, compile_model, batches, flags)
 
     scores = model.evaluate(test_images, test_masks, batch_size=16, verbose=0, return_dict=True)
     result = {"mIoU": 100 * scores["mIoU"]}

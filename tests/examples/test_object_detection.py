@@ -6,6 +6,7 @@ from dataclasses import replace
 import numpy as np
 import pytest
 import tensorflow as tf
+from PIL import Image
 
 from examples.object_detection import annotations
 from examples.object_detection.anchors import IGNORED, assign, decode, encode, intersection_over_union, place_anchors
@@ -137,7 +138,7 @@ class TestLosses:
 
 class TestAnnotations:
     def test_voc_and_coco_give_the_same(self, drawn, tmp_path):
-        classes, training, test, folder = drawn
+        classes, training, test, _ = drawn
         (tmp_path / "annotations").mkdir()
         for name, pictures in (("train", training), ("val", test)):
             (tmp_path / "annotations" / f"instances_{name}2017.json").write_text(json.dumps(coco(pictures, classes)))
@@ -156,8 +157,6 @@ class TestAnnotations:
             annotations.load(tmp_path)
 
     def test_boxes_are_around_what_is_drawn(self, drawn):
-        from PIL import Image
-
         picture = drawn[2][0]
         pixels = np.asarray(Image.open(picture.path), float)
         for box in picture.boxes:
