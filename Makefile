@@ -4,7 +4,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 export TF_CPP_MIN_LOG_LEVEL ?= 2
 
-.PHONY: demo test lint format faults accuracy sparsity binary binary-latency latency parity exports export-memory post-training calibration-time accuracy-control creation zoo clean help
+.PHONY: demo samples test lint format faults accuracy sparsity binary binary-latency latency parity exports export-memory post-training calibration-time accuracy-control creation zoo clean help
 
 help:  ## list the commands
 	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed 's/:.*##/\t/'
@@ -21,6 +21,14 @@ $(VENV)/benchmarks: $(VENV)/dev
 
 demo: $(VENV)/dev  ## train, compress to INT8, resume, export and run a small network
 	$(BIN)/python examples/demo.py
+
+SAMPLES := classification object_detection semantic_segmentation
+samples: $(VENV)/dev  ## train each sample on data of its own, compress it to INT8 and export it
+	for sample in $(SAMPLES); do \
+		$(BIN)/python -m examples.$$sample.train --epochs 20 --learning-rate 3e-3 --export runs/$$sample.keras && \
+		$(BIN)/python -m examples.$$sample.train --weights runs/$$sample.keras --epochs 5 \
+			--config examples/$$sample/configs/int8.json --export runs/$$sample.xml || exit 1; \
+	done
 
 test: lint  ## check style, types and imports, then run every test
 	$(BIN)/python -m pytest --numprocesses 2 --dist loadgroup

@@ -16,6 +16,7 @@ import examples.classification.train
 import examples.object_detection.train
 import examples.semantic_segmentation.train
 import keras_compress as kc
+from benchmarks.u_net import build_u_net
 from examples.classification.images_by_class import evaluation_batches, read_images, write_digits
 from examples.object_detection import annotations
 from examples.object_detection.anchors import place_anchors
@@ -30,11 +31,12 @@ SIZE = (32, 64)
 
 @dataclass(frozen=True)
 class Sample:
-    """A sample: its ``main``, data for it, and how good a function from images to outputs is on its test set."""
+    """A sample: its ``main``, data for it, how good a function from images to outputs is on its test set, a model if not its own."""
 
     main: Callable
     write_data: Callable
     measure: Callable
+    build_model: Callable | None = None
 
 
 def top_1(run, folder):
@@ -64,7 +66,10 @@ SAMPLES = {
         examples.object_detection.train.main, lambda folder: draw_voc(folder, SIZE, 16, 8), average_precision
     ),
     "semantic_segmentation": Sample(
-        examples.semantic_segmentation.train.main, lambda folder: draw_pairs(folder, SIZE, 16, 6), mean_iou
+        examples.semantic_segmentation.train.main,
+        lambda folder: draw_pairs(folder, SIZE, 16, 6),
+        mean_iou,
+        lambda: build_u_net((*SIZE, 3), 4, widths=(8, 16)),
     ),
 }
 
@@ -88,7 +93,11 @@ def finished(request, tmp_path_factory):
     config = Path(examples.__file__).parent / request.param / "configs" / "int8.json"
     command = ["--data", sample.write_data(folder / "data"), "--size", *SIZE, "--config", config, "--batch-size", 8]
     command += ["--epochs", 2, "--checkpoints", folder / "checkpoints", "--log-dir", folder / "logs"]
-    command = [str(part) for part in [*command, "--export", folder / "model.xml"]]
+    command += ["--export", folder / "model.xml"]
+    if sample.build_model:
+        sample.build_model().save(folder / "own.keras")
+        command += ["--model", folder / "own.keras"]
+    command = [str(part) for part in command]
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(kc.CheckpointManagerCallback, "on_epoch_begin", _interrupt_the_second_epoch)
         with pytest.raises(KeyboardInterrupt):
