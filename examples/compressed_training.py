@@ -36,17 +36,16 @@ def train(model, compile_model, batches, flags):
         ``(controller, model)``: the trained model and what compressed it, None without a configuration.
     """
     controller, done = None, 0
-    if flags.config is not None:
-        controller, model = _compressed(model, batches, flags)
-    compile_model(model)
     if flags.config is None:
         callbacks = [keras.callbacks.BackupAndRestore(flags.checkpoints)] if flags.checkpoints else []
     else:
+        controller, model = _compressed(model, batches, flags)
         done = controller.scheduler.current_epoch + 1
         callbacks = kc.create_compression_callbacks(controller, log_dir=flags.log_dir)
         if flags.checkpoints:
             checkpoint = tf.train.Checkpoint(model=model, compression_state=kc.TFCompressionState(controller))
             callbacks.append(kc.CheckpointManagerCallback(checkpoint, flags.checkpoints, max_to_keep=3))
+    compile_model(model)
     if flags.log_dir:
         flags.log_dir.mkdir(parents=True, exist_ok=True)
         callbacks.append(keras.callbacks.CSVLogger(flags.log_dir / "epochs.csv", append=True))

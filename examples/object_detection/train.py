@@ -24,7 +24,7 @@ from examples.object_detection.mean_average_precision import mean_average_precis
 
 def main(arguments=None):
     """Run the sample; return ``{"mAP@0.5": …, "mAP": …}`` in percent."""
-    parser = command_line(__doc__, model="detector", size=(96, 128), batch_size=16, learning_rate=3e-3)
+    parser = command_line(__doc__, model="detector", size=(96, 128), batch_size=8, learning_rate=3e-3)
     flags = parser.parse_args(arguments)
     keras.utils.set_random_seed(flags.seed)
     with tempfile.TemporaryDirectory() as folder:
