@@ -22,6 +22,13 @@ $(VENV)/benchmarks: $(VENV)/dev
 demo: $(VENV)/dev  ## train, compress to INT8, resume, export and run a small network
 	$(BIN)/python examples/demo.py
 
+samples: $(VENV)/dev  ## train each sample on data of its own, compress it to INT8 and export it
+	for sample in "classification 20" "object_detection 60" "semantic_segmentation 15"; do set -- $$sample; \
+		$(BIN)/python -m examples.$$1.train --epochs $$2 --learning-rate 3e-3 --export runs/$$1.keras && \
+		$(BIN)/python -m examples.$$1.train --weights runs/$$1.keras --epochs 5 \
+			--config examples/$$1/configs/int8.json --export runs/$$1.xml || exit 1; \
+	done
+
 test: lint  ## check style, types and imports, then run every test
 	$(BIN)/python -m pytest --numprocesses 2 --dist loadgroup
 

@@ -1,0 +1,1 @@
+"""Sample: boxes around objects, found by a single-shot detector."""

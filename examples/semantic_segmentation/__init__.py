@@ -1,0 +1,1 @@
+"""Sample: a class for every pixel."""
