@@ -14,7 +14,13 @@ from mkdocs.structure.files import File
 
 REPOSITORY = Path(__file__).resolve().parents[2]
 #: Pages of the site from files outside docs/. Another one is a line here and a line in nav.
-PAGES = {"CHANGELOG.md": "changelog.md", "CONTRIBUTING.md": "contributing.md", "README.md": "index.md"}
+PAGES = {
+    "CHANGELOG.md": "changelog.md",
+    "CONTRIBUTING.md": "contributing.md",
+    "README.md": "index.md",
+    "examples/README.md": "samples.md",
+    "notebooks/README.md": "notebooks.md",
+}
 LINK = re.compile(r"(?<!!)\[([^\]]*)\]\(([^)\s#]+)(#[^)\s]*)?\)")
 
 
