@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-from keras_compress.graph.layer_specs import LayerRole, spec_of
+from keras_compress.graph.compressed_nodes import inner_role, is_compressed, is_quantizer
+from keras_compress.graph.layer_specs import LayerRole
 from keras_compress.graph.view import GraphNode, ModelGraph
 from keras_compress.graph.ways_back import walk_back
-from keras_compress.layers import AsymmetricFakeQuantize, SymmetricFakeQuantize
 
 __all__ = ["quantizers_before_layers"]
 
-_QUANTIZERS = (SymmetricFakeQuantize.__name__, AsymmetricFakeQuantize.__name__)
 _PASSING = (LayerRole.TRANSPARENT, LayerRole.CONCAT)
 
 
@@ -23,30 +22,15 @@ def quantizers_before_layers(graph: ModelGraph) -> dict[str, tuple[str, ...]]:
     """
     found: dict[str, dict[str, None]] = {}
     for node in graph.nodes.values():
-        if _is_quantizer(node) or _hands_on(node):
+        if is_quantizer(node) or _hands_on(node):
             continue
         reached = walk_back(graph, node.inputs, _hands_on)
-        before = [tensor.layer for tensor in reached if _is_quantizer(graph.producer(tensor))]
-        if before or _is_compressed(node):
+        before = [tensor.layer for tensor in reached if is_quantizer(graph.producer(tensor))]
+        if before or is_compressed(node):
             found.setdefault(node.ref.layer, {}).update(dict.fromkeys(before))
     return {path: tuple(quantizers) for path, quantizers in found.items()}
 
 
 def _hands_on(node: GraphNode) -> bool:
     """Whether a node only moves values, or is a border of a nested model."""
-    return _role(node) in _PASSING or node.class_name == "InputLayer" or "layers" in node.config
-
-
-def _is_quantizer(node: GraphNode) -> bool:
-    return not node.stock and node.class_name in _QUANTIZERS
-
-
-def _is_compressed(node: GraphNode) -> bool:
-    return not node.stock and node.class_name == "CompressedLayer"
-
-
-def _role(node: GraphNode) -> LayerRole:
-    if _is_compressed(node):
-        inner = node.config["layer"]
-        return spec_of(inner["class_name"], inner["config"]).role
-    return node.spec.role
+    return inner_role(node) in _PASSING or node.class_name == "InputLayer" or "layers" in node.config

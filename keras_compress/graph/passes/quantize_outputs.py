@@ -9,15 +9,15 @@ from __future__ import annotations
 from collections import defaultdict
 
 from keras_compress._keras import keras, serialize
+from keras_compress.graph.compressed_nodes import QUANTIZERS, inner_layer, inner_role, is_compressed, is_quantizer
 from keras_compress.graph.edits import InsertLayer, apply_edits, reroute_edges, unused_name
-from keras_compress.graph.layer_specs import LayerRole, spec_of
+from keras_compress.graph.layer_specs import LayerRole
 from keras_compress.graph.snapshot import ModelSnapshot, entries
 from keras_compress.graph.view import OUTPUT, GraphNode, ModelGraph, NodeRef, TensorRef
-from keras_compress.layers import AsymmetricFakeQuantize, SymmetricFakeQuantize
+from keras_compress.layers import AsymmetricFakeQuantize
 
 __all__ = ["computes_with_integers", "quantize_outputs"]
 
-_QUANTIZERS = (SymmetricFakeQuantize.__name__, AsymmetricFakeQuantize.__name__)
 #: Activation functions that runtimes carry out inside a convolution of integers.
 _FUSED = ("linear", "relu", "relu6")
 _FUSED_OPERATORS = ("nn.relu", "nn.relu6")
@@ -46,12 +46,12 @@ def quantize_outputs(
         tensor = _end_of_operation(graph, TensorRef(*node.ref, 0))
         if tensor in seen or not computes_with_integers(graph, node):
             continue
-        if not of_matrix_products and _inner(node)[0] in ("Dense", "EinsumDense"):
+        if not of_matrix_products and inner_layer(node)[0] in ("Dense", "EinsumDense"):
             continue
         seen.add(tensor)
-        quantizers = [reader for reader in graph.consumers(tensor) if _is_quantizer(graph, reader)]
+        quantizers = [reader for reader in graph.consumers(tensor) if _quantizes(graph, reader)]
         others = [reader for reader in graph.consumers(tensor) if reader not in quantizers]
-        if not quantizers and any(_is_quantizer(graph, reader) for reader in _readers_across(graph, tensor)):
+        if not quantizers and any(_quantizes(graph, reader) for reader in _readers_across(graph, tensor)):
             continue
         if quantizers:
             rerouted[node.scope].update({(reader, tensor): TensorRef(*quantizers[0], 0) for reader in others})
@@ -97,7 +97,7 @@ def _with_activations_apart(snapshot: ModelSnapshot) -> ModelSnapshot:
         calls[node.ref.layer].append(node)
     inserts = []
     for path, nodes in calls.items():
-        activation = _inner(nodes[0])[1].get("activation", "linear")
+        activation = inner_layer(nodes[0])[1].get("activation", "linear")
         if activation in _FUSED or not any(computes_with_integers(graph, node) for node in nodes):
             continue
         scope = nodes[0].scope
@@ -111,32 +111,24 @@ def _with_activations_apart(snapshot: ModelSnapshot) -> ModelSnapshot:
     return apply_edits(edited, inserts)
 
 
-def _inner(node: GraphNode) -> tuple[str, dict]:
-    """Return class and configuration of a layer, of the one inside if it is compressed."""
-    if node.class_name == "CompressedLayer" and not node.stock:
-        return node.config["layer"]["class_name"], node.config["layer"]["config"]
-    return node.class_name, node.config
-
-
 def computes_with_integers(graph: ModelGraph, node: GraphNode) -> bool:
     """Whether a node is a convolution or matrix product whose weights and input are quantized."""
-    if node.class_name != "CompressedLayer" or node.stock or spec_of(*_inner(node)).role is not LayerRole.COMPUTE:
+    if not is_compressed(node) or inner_role(node) is not LayerRole.COMPUTE:
         return False
-    quantized = any(op["class_name"] in _QUANTIZERS for _, op in node.config["operations"])
+    quantized = any(op["class_name"] in QUANTIZERS for _, op in node.config["operations"])
     return quantized and all(_carries_integers(graph, tensor) for tensor in node.inputs)
 
 
 def _carries_integers(graph: ModelGraph, tensor: TensorRef) -> bool:
     producer = graph.producer(tensor)
-    if _is_quantizer(graph, producer.ref):
+    if is_quantizer(producer):
         return True
     passing = producer.spec.role in (LayerRole.TRANSPARENT, LayerRole.CONCAT) and bool(producer.inputs)
     return passing and all(_carries_integers(graph, source) for source in producer.inputs)
 
 
-def _is_quantizer(graph: ModelGraph, ref: NodeRef) -> bool:
-    node = graph.nodes.get(ref)
-    return node is not None and not node.stock and node.class_name in _QUANTIZERS
+def _quantizes(graph: ModelGraph, reader: NodeRef) -> bool:
+    return reader in graph.nodes and is_quantizer(graph.nodes[reader])
 
 
 def _readers_across(graph: ModelGraph, tensor: TensorRef) -> list[NodeRef]:
@@ -158,7 +150,7 @@ def _readers_across(graph: ModelGraph, tensor: TensorRef) -> list[NodeRef]:
 
 def _end_of_operation(graph: ModelGraph, tensor: TensorRef) -> TensorRef:
     """Return the tensor behind what a runtime carries out together with the operation that makes ``tensor``."""
-    linear = _inner(graph.producer(tensor))[1].get("activation", "linear") == "linear"
+    linear = inner_layer(graph.producer(tensor))[1].get("activation", "linear") == "linear"
     while True:
         readers = graph.consumers(tensor)
         node = graph.nodes.get(readers[0]) if len(readers) == 1 else None
