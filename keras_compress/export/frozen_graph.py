@@ -107,7 +107,9 @@ def _with_constants(function: Any, lower_control_flow: bool) -> tf.compat.v1.Gra
     The first half of TensorFlow's ``convert_variables_to_constants_v2``: the second makes a function of the graph again, for
     which it holds the constants six times more.
     """
-    data = _FunctionConverterDataInEager(func=function, lower_control_flow=lower_control_flow, aggressive_inlining=False)
+    data = _FunctionConverterDataInEager(
+        func=function, lower_control_flow=lower_control_flow, aggressive_inlining=False
+    )
     return _replace_variables_by_constants(converter_data=data)[0]
 
 
