@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import inspect
 import json
-import re
 import textwrap
 from collections.abc import Iterator, Sequence
 
@@ -33,32 +31,34 @@ def config_example(algorithms: Sequence[str]) -> str:
     for name in algorithms:
         algorithm_class(name, "compression.algorithm")
     schema = json_schema()
-    described = _descriptions(schema)
-    lines = ["{", *_comment("the algorithms, applied together", INDENT), " " * INDENT + '"compression": [']
+    lines = [
+        "{",
+        *_comment(schema["properties"]["compression"].get("description", ""), INDENT),
+        " " * INDENT + '"compression": [',
+    ]
     for name in algorithms:
         definition = schema["$defs"][name]
-        lines += _comment(_summary(definition), 2 * INDENT)
+        lines += _comment(definition.get("description", ""), 2 * INDENT)
         lines += [" " * 2 * INDENT + "{", f'{" " * 3 * INDENT}"algorithm": "{name}",']
         lines += _keys(definition, schema, name, "", 3 * INDENT)
         lines.append(" " * 2 * INDENT + "},")
     lines.append(" " * INDENT + "],")
     for key, part in schema["properties"].items():
         if key != "compression" and reason_without_effect("", key) is None:
-            lines += _key(key, part, described.get(key, ""), schema, "", key, INDENT)
+            lines += _key(key, part, schema, "", key, INDENT)
     return "\n".join([*lines, "}"])
 
 
 def _keys(definition: dict, schema: dict, algorithm: str, prefix: str, indent: int) -> Iterator[str]:
     """Yield the lines of all keys of an object that have an effect."""
-    described = _descriptions(definition)
     for key, part in definition["properties"].items():
         pattern = prefix + key
         if key != "algorithm" and reason_without_effect(algorithm, pattern) is None:
-            yield from _key(key, part, described.get(key, ""), schema, algorithm, pattern, indent)
+            yield from _key(key, part, schema, algorithm, pattern, indent)
 
 
-def _key(key: str, part: dict, text: str, schema: dict, algorithm: str, pattern: str, indent: int) -> Iterator[str]:
-    yield from _comment(text, indent)
+def _key(key: str, part: dict, schema: dict, algorithm: str, pattern: str, indent: int) -> Iterator[str]:
+    yield from _comment(part.get("description", ""), indent)
     inner = object_in(part, schema)
     if inner is not None and inner.get("properties") and part.get("default") not in (None, []):
         yield f'{" " * indent}"{key}": {{'
@@ -71,23 +71,3 @@ def _key(key: str, part: dict, text: str, schema: dict, algorithm: str, pattern:
 def _comment(text: str, indent: int) -> list[str]:
     lead = " " * indent + "// "
     return [lead + line for line in textwrap.wrap(text, WIDTH - indent, break_long_words=False)]
-
-
-def _summary(definition: dict) -> str:
-    return _plain(inspect.cleandoc(definition.get("description", "")).partition("\n\n")[0])
-
-
-def _descriptions(definition: dict) -> dict[str, str]:
-    """Return what is said of each key: by its own description, or in the section ``Attributes:`` of the object's."""
-    section = inspect.cleandoc(definition.get("description", "")).partition("\nAttributes:\n")[2].partition("\n\n")[0]
-    found = {}
-    for names, text in re.findall(r"^    ([\w, ]+): (.*(?:\n     .*)*)", section, re.MULTILINE):
-        found.update(dict.fromkeys(names.split(", "), _plain(text)))
-    own = {key: part["description"] for key, part in definition.get("properties", {}).items() if "description" in part}
-    return {**found, **own}
-
-
-def _plain(text: str) -> str:
-    """Return a piece of a docstring as running text."""
-    text = re.sub(r":\w+:`~?([^`]*)`", lambda role: role.group(1).rpartition(".")[2], text)
-    return " ".join(text.replace("``", "").split())

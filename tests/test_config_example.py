@@ -42,3 +42,10 @@ def test_comments_say_what_keys_mean():
 def test_an_unknown_algorithm_is_an_error():
     with pytest.raises(ConfigError, match=r"Did you mean 'quantization'\?"):
         config_example(["quantisation"])
+
+
+@pytest.mark.parametrize("name", registered_algorithms())
+def test_every_key_has_its_comment(name):
+    lines = [line.strip() for line in config_example([name]).splitlines()]
+    keys = [number for number, line in enumerate(lines) if line.startswith('"') and '"algorithm": ' not in line]
+    assert [lines[number] for number in keys if not lines[number - 1].startswith("// ")] == []
