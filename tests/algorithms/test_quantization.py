@@ -211,6 +211,19 @@ def test_an_ignored_layer_reads_floating_point_while_others_read_integers():
     assert "sum_relu_quantizer" in inserts
 
 
+def scaled_input():
+    inputs = keras.Input((8,), name="image")
+    x = layers.Normalization(mean=0.0, variance=1.0, name="scaled")(layers.Rescaling(1 / 255, name="divided")(inputs))
+    return keras.Model(inputs, layers.Dense(2, name="out")(layers.Dense(4, activation="relu", name="hidden")(x)))
+
+
+@pytest.mark.parametrize(("bits", "trained"), [(8, False), (4, True)])
+def test_the_range_of_data_is_not_trained_with_eight_bits(bits, trained):
+    ops = activation_ops(plan(scaled_input, activations={"bits": bits}))
+    found = {name: config["trainable"] for name, (_, config) in ops.items()}
+    assert found == {"scaled_quantizer": trained, "hidden_quantizer": True}
+
+
 def test_integer_inputs_are_never_quantized():
     words = keras.Input((5,), dtype="int32", name="words")
     joined = layers.Add(name="sum")([words, words])
