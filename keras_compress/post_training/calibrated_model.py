@@ -19,7 +19,6 @@ from keras_compress.calibration import (
     observe,
     round_adaptively,
 )
-from keras_compress.calibration.bias_correction import CorrectedLayer
 from keras_compress.config import CompressionConfig
 from keras_compress.controller import CompressionController, uninitialized
 from keras_compress.data import Dataset
@@ -154,27 +153,12 @@ def calibrated(
     observe(controller.model, measured, data, "calibration")
     for numbers in measured:
         numbers.assign()
-    if corrections.rounding is not None or corrections.bias == "sequential":
+    if (rounding := corrections.rounding) is not None:
         quantized = {bound.layer for bound in ops if bound.weight is not None}
         kernels = {path: weight for path, weight in linear_kernels(graph).items() if path in quantized}
-        _follow(build(snapshot), controller.model, kernels, correctable, data, samples, corrections)
+        round_adaptively(controller.model, build(snapshot), kernels, data, rounding.num_samples or samples, rounding)
+    if corrections.bias == "sequential":
+        correct_biases_in_sequence(controller.model, build(snapshot), correctable, data, samples)
     if algorithm.batch_norm_adaptation.num_bn_adaptation_samples:
         adapt_batch_norm(controller.model, data, algorithm.batch_norm_adaptation.num_bn_adaptation_samples)
     return CalibratedModel(controller.model, model, snapshot, config, carriers, normalized, places, data, samples)
-
-
-def _follow(
-    float_model: keras.Model,
-    model: keras.Model,
-    kernels: dict[str, str],
-    correctable: list[CorrectedLayer],
-    data: Dataset,
-    samples: int,
-    corrections: Corrections,
-) -> None:
-    """Bring the layers of a quantized model, one after another, near to those of the float model."""
-    if corrections.rounding is not None:
-        wanted = corrections.rounding.num_samples or samples
-        round_adaptively(model, float_model, kernels, data, wanted, corrections.rounding)
-    if corrections.bias == "sequential":
-        correct_biases_in_sequence(model, float_model, correctable, data, samples)
