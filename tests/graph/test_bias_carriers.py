@@ -6,23 +6,13 @@ from keras_compress._keras import keras
 from keras_compress.graph import ModelGraph, take
 from keras_compress.graph.bias_carriers import BiasCarrier, bias_carriers
 from tests import zoo
+from tests.graph.chains import chain, conv
 
 layers = keras.layers
 
 
 def carriers(model):
     return bias_carriers(ModelGraph(take(model)))
-
-
-def chain(*parts, shape=(8, 8, 3)):
-    x = y = keras.Input(shape, name="x")
-    for part in parts:
-        y = part(y)
-    return keras.Model(x, y)
-
-
-def conv(name="conv", **options):
-    return layers.Conv2D(4, 3, name=name, **options)
 
 
 def test_a_layer_carries_its_own_bias_whatever_is_behind_it():

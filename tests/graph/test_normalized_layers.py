@@ -7,23 +7,13 @@ from keras_compress.graph import ModelGraph, take
 from keras_compress.graph.normalized_layers import inner_entry, normalized_layers
 from keras_compress.graph.snapshot import entries
 from tests import zoo
+from tests.graph.chains import chain, conv
 
 layers = keras.layers
 
 
 def found(model):
     return normalized_layers(ModelGraph(take(model)))
-
-
-def chain(*parts, shape=(8, 8, 3)):
-    x = y = keras.Input(shape, name="x")
-    for part in parts:
-        y = part(y)
-    return keras.Model(x, y)
-
-
-def conv(name="conv", **options):
-    return layers.Conv2D(4, 3, name=name, **options)
 
 
 def norm(name="norm", **options):

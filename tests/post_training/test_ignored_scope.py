@@ -1,7 +1,5 @@
 """IgnoredScope: each way to name layers leaves out just those, and what names nothing is an error that helps."""
 
-import dataclasses
-
 import pytest
 
 import keras_compress as kc
@@ -10,6 +8,7 @@ from keras_compress.graph import ModelGraph, take
 from keras_compress.post_training.ignored_scope import ignored_scopes, scope_of
 from tests import zoo
 from tests.post_training import models
+from tests.post_training.nncf_scope import ScopeOfNNCF, SubgraphOfNNCF
 
 
 def left_out(model, scope):
@@ -122,25 +121,6 @@ def test_what_names_nothing_is_an_error_that_names_it(scope, message):
 def test_without_validation_what_names_nothing_leaves_nothing_out(values):
     assert left_out(zoo.residual(), kc.IgnoredScope(**values, validate=False)) == set()
     assert left_out(zoo.residual(), {**values, "validate_scopes": False}) == set()
-
-
-@dataclasses.dataclass
-class ScopeOfNNCF:
-    """As ``nncf.IgnoredScope`` is defined."""
-
-    names: list = dataclasses.field(default_factory=list)
-    patterns: list = dataclasses.field(default_factory=list)
-    types: list = dataclasses.field(default_factory=list)
-    subgraphs: list = dataclasses.field(default_factory=list)
-    validate: bool = True
-
-
-@dataclasses.dataclass
-class SubgraphOfNNCF:
-    """As ``nncf.Subgraph`` is defined."""
-
-    inputs: list = dataclasses.field(default_factory=list)
-    outputs: list = dataclasses.field(default_factory=list)
 
 
 def test_an_object_of_nncf_is_taken():

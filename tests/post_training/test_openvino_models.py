@@ -1,7 +1,6 @@
 """An openvino.Model goes to NNCF: with its classes, its enums and data in the form that it takes."""
 
 import builtins
-import dataclasses
 import enum
 import sys
 import types
@@ -14,6 +13,7 @@ from openvino import opset13
 import keras_compress as kc
 from keras_compress.post_training.openvino_models import is_openvino_model
 from tests import zoo
+from tests.post_training.nncf_scope import ScopeOfNNCF
 
 
 def openvino_model(batch=-1):
@@ -32,15 +32,6 @@ class Value(str, enum.Enum):
 
 def choices(name, *values):
     return Value(name, {value.upper(): value for value in values})
-
-
-@dataclasses.dataclass
-class Scope:
-    names: list = dataclasses.field(default_factory=list)
-    patterns: list = dataclasses.field(default_factory=list)
-    types: list = dataclasses.field(default_factory=list)
-    subgraphs: list = dataclasses.field(default_factory=list)
-    validate: bool = True
 
 
 class Kept:
@@ -82,7 +73,7 @@ def nncf(monkeypatch):
     module.DropType = choices("DropType", "absolute", "relative")
     module.QuantizationMode = choices("QuantizationMode", "fp8_e4m3")
     module.OverflowFix = choices("OverflowFix", "enable", "disable")
-    module.IgnoredScope, module.Subgraph = Scope, recorder("Subgraph")
+    module.IgnoredScope, module.Subgraph = ScopeOfNNCF, recorder("Subgraph")
     module.AdvancedQuantizationParameters = recorder("AdvancedQuantizationParameters")
     module.AdvancedAccuracyRestorerParameters = recorder("AdvancedAccuracyRestorerParameters")
     advanced = types.SimpleNamespace(QuantizationParameters=recorder("QuantizationParameters"))
@@ -126,7 +117,7 @@ def test_the_arguments_arrive_as_those_of_nncf(nncf):
         "subset_size": 7,
         "fast_bias_correction": False,
         "model_type": nncf.ModelType.TRANSFORMER,
-        "ignored_scope": Scope(names=["product"]),
+        "ignored_scope": ScopeOfNNCF(names=["product"]),
     }
     assert {type(arguments[key]) for key in ("preset", "model_type")} == {nncf.QuantizationPreset, nncf.ModelType}
 
@@ -208,7 +199,7 @@ def test_nested_parameters_arrive_as_those_of_nncf(nncf):
 
 
 def test_the_objects_of_nncf_are_handed_on(nncf):
-    scope, advanced = Scope(["a"]), nncf.AdvancedQuantizationParameters()
+    scope, advanced = ScopeOfNNCF(["a"]), nncf.AdvancedQuantizationParameters()
     kc.quantize(openvino_model(), DATA, ignored_scope=scope, advanced_parameters=advanced, mode="fp8_e4m3")
     arguments = nncf.calls[0][2]
     assert arguments["ignored_scope"] is scope
