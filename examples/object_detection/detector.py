@@ -19,7 +19,7 @@ def build_detector(input_shape, classes, widths=(16, 32, 64, 96, 128)):
     """Return an untrained detector with the outputs ``offsets`` (images, anchors, 4) and ``classes`` (images, anchors, 1 + classes).
 
     ``widths`` are the channels at strides 2, 4, 8, 16 and 32; the heads read the last three. With the default widths it has
-    about 700 thousand parameters. Of the classes, number 0 is background.
+    about 550 thousand parameters. Of the classes, number 0 is background.
     """
     image = x = keras.Input(input_shape, name="image")
     offsets, logits = [], []

@@ -16,12 +16,13 @@ import examples.classification.train
 import examples.object_detection.train
 import examples.semantic_segmentation.train
 import keras_compress as kc
+from benchmarks.resnet8 import build_resnet8
 from benchmarks.u_net import build_u_net
 from examples.classification.images_by_class import evaluation_batches, read_images, write_digits
 from examples.object_detection import annotations
 from examples.object_detection.anchors import place_anchors
 from examples.object_detection.batches import images
-from examples.object_detection.detector import detect
+from examples.object_detection.detector import build_detector, detect
 from examples.object_detection.drawn_objects import draw_voc
 from examples.object_detection.mean_average_precision import mean_average_precision
 from examples.semantic_segmentation.image_mask_pairs import draw_pairs, read_pairs
@@ -31,12 +32,16 @@ SIZE = (32, 64)
 
 @dataclass(frozen=True)
 class Sample:
-    """A sample: its ``main``, data for it, how good a function from images to outputs is on its test set, a model if not its own."""
+    """A sample: its ``main``, data for it, the float model it trains, how good outputs for images are on its test set.
+
+    ``measure(run, folder)`` calls ``run`` with batches of one image in [0, 1]; it returns the outputs with ``outputs`` as names.
+    """
 
     main: Callable
     write_data: Callable
+    build_model: Callable
     measure: Callable
-    build_model: Callable | None = None
+    outputs: tuple[str, ...]
 
 
 def top_1(run, folder):
@@ -61,15 +66,26 @@ def mean_iou(run, folder):
 
 
 SAMPLES = {
-    "classification": Sample(examples.classification.train.main, lambda folder: write_digits(folder, 96, 60), top_1),
+    "classification": Sample(
+        examples.classification.train.main,
+        lambda folder: write_digits(folder, 96, 60),
+        lambda: build_resnet8((*SIZE, 3), 10),
+        top_1,
+        ("classifier",),
+    ),
     "object_detection": Sample(
-        examples.object_detection.train.main, lambda folder: draw_voc(folder, SIZE, 16, 8), average_precision
+        examples.object_detection.train.main,
+        lambda folder: draw_voc(folder, SIZE, 16, 8),
+        lambda: build_detector((*SIZE, 3), 3, widths=(8, 8, 16, 16, 16)),
+        average_precision,
+        ("offsets", "classes"),
     ),
     "semantic_segmentation": Sample(
         examples.semantic_segmentation.train.main,
         lambda folder: draw_pairs(folder, SIZE, 16, 6),
-        mean_iou,
         lambda: build_u_net((*SIZE, 3), 4, widths=(8, 16)),
+        mean_iou,
+        ("classes",),
     ),
 }
 
@@ -93,10 +109,8 @@ def finished(request, tmp_path_factory):
     config = Path(examples.__file__).parent / request.param / "configs" / "int8.json"
     command = ["--data", sample.write_data(folder / "data"), "--size", *SIZE, "--config", config, "--batch-size", 8]
     command += ["--epochs", 2, "--checkpoints", folder / "checkpoints", "--log-dir", folder / "logs"]
-    command += ["--export", folder / "model.xml"]
-    if sample.build_model:
-        sample.build_model().save(folder / "own.keras")
-        command += ["--model", folder / "own.keras"]
+    sample.build_model().save(folder / "own.keras")
+    command += ["--model", folder / "own.keras", "--export", folder / "model.xml"]
     command = [str(part) for part in command]
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(kc.CheckpointManagerCallback, "on_epoch_begin", _interrupt_the_second_epoch)
@@ -137,10 +151,21 @@ def test_it_prints_what_it_measured_and_the_audit(finished):
 
 def test_the_exported_file_runs_and_is_as_good_as_the_model(finished):
     compiled = ov.Core().compile_model(finished.folder / "model.xml", "CPU", {"INFERENCE_PRECISION_HINT": "f32"})
+    float_model = keras.models.load_model(finished.folder / "own.keras", compile=False)
+    _, model = kc.restore(float_model, finished.folder / "checkpoints")
+    signal, noise = np.zeros(len(finished.sample.outputs)), np.zeros(len(finished.sample.outputs))
 
     def run(image):
-        outputs = compiled(image)
-        return [outputs[index] for index in range(len(compiled.outputs))]
+        results = compiled(image)
+        outputs = [results[f"{name}:0"] for name in finished.sample.outputs]
+        expected = model(image)
+        expected = expected if isinstance(expected, list) else [expected]
+        for index, (one, other) in enumerate(zip(expected, outputs, strict=True)):
+            signal[index] += np.sum(np.square(one))
+            noise[index] += np.sum(np.square(one - other))
+        return outputs
 
     measured = finished.sample.measure(run, finished.folder / "data")
     assert measured == pytest.approx(next(iter(finished.result.values())), abs=2.0)
+    assert signal.min() > 0
+    assert (10 * np.log10(signal / np.maximum(noise, 1e-12))).min() > 25  # dB
