@@ -55,7 +55,7 @@ def stored_in_graph(graph_def: tf.compat.v1.GraphDef) -> list[StoredWeight]:
 
 
 def keep_needed(graph_def: tf.compat.v1.GraphDef, names: Sequence[str]) -> None:
-    """Remove, in place, the nodes that none of the nodes ``names`` needs."""
+    """Remove, in place, the nodes that none of the nodes ``names`` needs, and wishes to stand beside one of them."""
     reads = {node.name: [_node(reference) for reference in node.input] for node in graph_def.node}
     needed: set[str] = set()
     pending = list(names)
@@ -67,6 +67,8 @@ def keep_needed(graph_def: tf.compat.v1.GraphDef, names: Sequence[str]) -> None:
     for index in reversed(range(len(graph_def.node))):
         if graph_def.node[index].name not in needed:
             del graph_def.node[index]
+        elif "_class" in graph_def.node[index].attr:
+            del graph_def.node[index].attr["_class"]
 
 
 def _node(reference: str) -> str:
