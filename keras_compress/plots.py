@@ -136,7 +136,7 @@ def plot_latency(report: LatencyReport, axes: Any = None) -> Any:
 
 
 def plot_accuracy_against_size(models: Mapping[str, tuple[float, float]], axes: Any = None) -> Any:
-    """Draw a named point for each model: bytes to the right, accuracy upwards.
+    """Draw a named point for each model: bytes to the right on a logarithmic axis, accuracy upwards.
 
     Args:
         models: ``(bytes, accuracy)`` by name, the accuracy in [0, 1].
@@ -153,8 +153,11 @@ def plot_accuracy_against_size(models: Mapping[str, tuple[float, float]], axes: 
     for name, (size, accuracy) in models.items():
         axes.plot([size / 1e3], [100 * accuracy], "o", label=name)
         axes.annotate(name, (size / 1e3, 100 * accuracy), (6, 4), textcoords="offset points")
+    axes.set(xscale="log", xlabel="kB", ylabel="accuracy in %", title="Accuracy against size")
+    axes.xaxis.get_major_locator().set_params(subs=(1, 2, 5))
+    axes.xaxis.set_major_formatter("{x:g}")
+    axes.xaxis.set_minor_formatter("")
     axes.margins(x=0.25, y=0.2)
-    axes.set(xlabel="kB", ylabel="accuracy in %", title="Accuracy against size", xlim=(0, None))
     axes.grid(alpha=0.3)
     return axes
 
