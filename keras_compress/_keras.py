@@ -35,6 +35,7 @@ __all__ = [
     "deep_graphs",
     "deserialize",
     "forgotten_graphs",
+    "fresh_optimizer",
     "functional_config",
     "inferring_shapes",
     "is_graph_model",
@@ -69,6 +70,25 @@ def deserialize(description: dict, custom_objects: dict | None = None) -> Any:
         known = {"class_name": description.get("registered_name") or description["class_name"]}
         return keras.layers.deserialize({**known, "config": description["config"]}, custom_objects=custom_objects)
     return keras.saving.deserialize_keras_object(description, custom_objects=custom_objects)
+
+
+def fresh_optimizer(optimizer: Any) -> Any:
+    """Return an optimizer of the same settings that has not taken a step.
+
+    Names of variables without weight decay are not in the configuration of an optimizer. (Variables excluded as objects are
+    those of another model: they cannot be kept.)
+    """
+    fresh = type(optimizer).from_config(optimizer.get_config())
+    names = getattr(optimizer, "_exclude_from_weight_decay_names", None)
+    if names:
+        fresh.exclude_from_weight_decay(var_names=names)
+    if getattr(optimizer, "_exclude_from_weight_decay", None):
+        warnings.warn(
+            "Variables excluded from weight decay as objects are not those of the compressed model. Exclude them by name: "
+            "optimizer.exclude_from_weight_decay(var_names=[...]) before create_compressed_model, or compile again.",
+            stacklevel=2,
+        )
+    return fresh
 
 
 def trusted():

@@ -115,6 +115,25 @@ def test_losses_and_metrics_by_output_name_still_fit(quantize_outputs):
     assert set(history.history) == {"loss", "near_loss", "far_loss", "far_mse"}
 
 
+def test_variables_without_weight_decay_are_kept_by_name():
+    model = zoo.dense()
+    optimizer = keras.optimizers.AdamW(1e-3, weight_decay=0.1)
+    optimizer.exclude_from_weight_decay(var_names=["bias"])
+    model.compile(optimizer, "mse")
+    _, compressed = create_compressed_model(model, {"compression": {"algorithm": "magnitude_sparsity"}})
+    kept = {weight.name: compressed.optimizer._use_weight_decay(weight) for weight in compressed.trainable_weights}
+    assert {name for name, decays in kept.items() if not decays} == {name for name in kept if "bias" in name} != set()
+
+
+def test_variables_excluded_from_weight_decay_as_objects_are_told():
+    model = zoo.dense()
+    optimizer = keras.optimizers.AdamW(1e-3)
+    optimizer.exclude_from_weight_decay(var_list=model.trainable_weights[:1])
+    model.compile(optimizer, "mse")
+    with pytest.warns(UserWarning, match="Exclude them by name"):
+        create_compressed_model(model, {"compression": {"algorithm": "magnitude_sparsity"}})
+
+
 def test_settings_of_compile_are_kept():
     model = zoo.dense()
     model.compile("sgd", "mse", weighted_metrics=["mae"], steps_per_execution=3, jit_compile=False, run_eagerly=True)

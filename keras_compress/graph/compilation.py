@@ -8,7 +8,7 @@ from typing import Any
 
 import tensorflow as tf
 
-from keras_compress._keras import keras
+from keras_compress._keras import fresh_optimizer, keras
 
 __all__ = ["copy_compilation"]
 
@@ -39,7 +39,9 @@ def _fresh(thing: Any) -> Any:
     """Return a new object of the same settings; names and functions are returned as they are."""
     if isinstance(thing, keras.metrics.Metric) and not _has_config(thing):
         return copy.deepcopy(thing)
-    if isinstance(thing, (keras.metrics.Metric, keras.optimizers.Optimizer, keras.optimizers.legacy.Optimizer)):
+    if isinstance(thing, (keras.optimizers.Optimizer, keras.optimizers.legacy.Optimizer)):
+        return fresh_optimizer(thing)
+    if isinstance(thing, keras.metrics.Metric):
         return type(thing).from_config(thing.get_config())
     return thing
 
