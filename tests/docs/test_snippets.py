@@ -1,5 +1,6 @@
 """All Python code on every page runs from top to bottom, in one namespace per page."""
 
+import inspect
 import json
 import re
 import sys
@@ -7,6 +8,7 @@ import types
 
 import pytest
 
+import keras_compress as kc
 from keras_compress import CompressionConfig
 from keras_compress.algorithms import CompressionAlgorithm
 from keras_compress.graph import layer_specs
@@ -62,6 +64,11 @@ def test_every_block_of_python_is_seen():
 @pytest.mark.parametrize("page", PAGES)
 def test_every_configuration_on_a_page_is_right(page, tmp_path):
     for number, text in enumerate(re.findall(r"^```json\n(.*?)^```$", text_of(page), re.MULTILINE | re.DOTALL)):
+        if '"compression"' not in text:  # the parameters of a quantization after training
+            parameters = json.loads(text)
+            assert set(parameters) <= set(inspect.signature(kc.quantize).parameters)
+            kc.AdvancedQuantizationParameters(**parameters.get("advanced_parameters", {}))
+            continue
         path = tmp_path / f"{number}.json"
         path.write_text(text, encoding="utf-8")
         config = CompressionConfig.from_json(path)
