@@ -16,10 +16,11 @@ for name in ("tensorflow", "absl"):
     logging.getLogger(name).setLevel("ERROR")  # their warnings are about TensorFlow's own deprecated functions
 
 
-def load_digits():
+def load_digits(small=False):
     """Return (images, labels) to train and to test on: 2,594 and 2,000 digits with values around [0, 1].
 
     Every digit is there with different noise, twice to train on and four times to test on: so there is something to lose.
+    With ``small`` there are 640 and 500, enough to see that the code runs.
     """
     images, labels = load_small_digits(return_X_y=True)
     generator = np.random.default_rng(0)
@@ -31,6 +32,8 @@ def load_digits():
         several = several + generator.normal(0, 0.2, several.shape)
         return tf.image.resize(several, (32, 32)).numpy().astype(np.float32), np.tile(labels[part], copies)
 
+    if small:
+        return noisy(slice(640), 1), noisy(slice(1297, None), 1)
     return noisy(slice(1297), 2), noisy(slice(1297, None), 4)
 
 
@@ -47,10 +50,9 @@ def residual_network(width=16):
     return keras.Model(image, layers.Dense(10, "softmax", name="classifier")(x), name="digits_resnet")
 
 
-def trained_network(epochs, width=16):
-    """Return a ResNet-8 that was trained on the digits in floating point; always from the same random seed."""
+def trained_network(images, labels, epochs, width=16):
+    """Return a ResNet-8 that was trained in floating point; always from the same random seed."""
     keras.utils.set_random_seed(0)
-    images, labels = load_digits()[0]
     model = residual_network(width)
     model.compile(keras.optimizers.Adam(2e-3), "sparse_categorical_crossentropy", metrics=["accuracy"])
     falling = keras.callbacks.LearningRateScheduler(lambda epoch: 2e-3 * (1 - epoch / epochs))
