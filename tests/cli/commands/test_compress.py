@@ -101,7 +101,7 @@ def test_an_interrupted_training_can_go_on(folder, capfd):
     process = subprocess.Popen(command, cwd=folder, env=environment(), stdout=subprocess.PIPE, stderr=subprocess.PIPE)
     try:
         for _ in range(600):
-            if len(list(folder.glob("saved/ckpt-*.index"))) or process.poll() is not None:
+            if (folder / "saved" / "checkpoint").exists() or process.poll() is not None:  # written last
                 break
             time.sleep(0.2)
         process.send_signal(signal.SIGINT)
