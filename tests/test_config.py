@@ -15,7 +15,8 @@ from keras_compress import (
     register_default_init_args,
 )
 from keras_compress.algorithms import PlanContext, registered_algorithms
-from keras_compress.algorithms.quantization import Quantization, QuantizerInit, ScopeOverrides
+from keras_compress.algorithms.quantization import Quantization
+from keras_compress.algorithms.quantizer_settings import QuantizerInit, ScopeOverrides
 from tests import zoo
 
 PLAIN = {"compression": {"algorithm": "quantization"}}

@@ -10,7 +10,8 @@ from typing import Any, Literal
 
 from pydantic import Field
 
-from keras_compress.algorithms.quantization import GroupSettings, Quantization, QuantizerInit, ScopedRangeInitializer
+from keras_compress.algorithms.quantization import Quantization
+from keras_compress.algorithms.quantizer_settings import GroupSettings, QuantizerInit, ScopedRangeInitializer
 from keras_compress.calibration import AdaptiveRounding, BatchNormAdaptation
 from keras_compress.config import CompressionConfig
 from keras_compress.errors import ConfigError, shown

@@ -6,7 +6,8 @@ import tensorflow as tf
 
 import keras_compress as kc
 from keras_compress._keras import keras
-from keras_compress.algorithms.quantization import GroupSettings, Quantization, QuantizerInit
+from keras_compress.algorithms.quantization import Quantization
+from keras_compress.algorithms.quantizer_settings import GroupSettings, QuantizerInit
 from keras_compress.calibration import AdaptiveRounding, BatchNormAdaptation
 from keras_compress.config import CompressionConfig
 from keras_compress.data import Dataset

@@ -1,0 +1,144 @@
+"""The settings of quantizers: mode, bits and first ranges; for all, for weights or activations, and by scope.
+
+Values only. What is done with them is in :mod:`~keras_compress.algorithms.quantization`.
+"""
+
+from __future__ import annotations
+
+from typing import Annotated, Any, Literal
+
+from pydantic import ConfigDict, Field, model_validator
+
+from keras_compress.algorithms.base import ScopeList
+from keras_compress.calibration import BatchNormAdaptation, RangeInitializer
+from keras_compress.settings import OneOrMore, Settings
+
+__all__ = [
+    "GroupSettings",
+    "OverrideSettings",
+    "QuantizerInit",
+    "QuantizerSettings",
+    "ScopeOverrides",
+    "ScopedRangeInitializer",
+]
+
+Mode = Literal["symmetric", "asymmetric"]
+
+
+class QuantizerSettings(Settings):
+    """Settings of quantizers; a key that is absent leaves the choice to what surrounds it.
+
+    Attributes:
+        mode: ``symmetric`` or ``asymmetric``; by default what the preset says.
+        bits: 2 to 8. Default 8.
+        signed: forces signed or unsigned symmetric quantizers; by default the data decide.
+        per_channel: one range per channel. Default: true for weights (false on target device TRIAL), false for activations.
+        logarithm_scale: accepted, without effect: the scale itself is trained.
+    """
+
+    mode: Mode | None = None
+    bits: int | None = Field(None, ge=2, le=8)
+    signed: bool | None = None
+    per_channel: bool | None = None
+    logarithm_scale: bool | None = None
+
+
+class GroupSettings(QuantizerSettings):
+    """Settings of all weight quantizers or all activation quantizers, and the layers they apply to.
+
+    Attributes:
+        ignored_scopes: layers whose quantizers of this group are left out. Default: none.
+        target_scopes: the only layers that get quantizers of this group. Default: all.
+        unified_scale_ops: for activations: lists of layers whose outputs share one range. Default: none.
+    """
+
+    ignored_scopes: ScopeList = ()
+    target_scopes: ScopeList | None = None
+    unified_scale_ops: tuple[tuple[str, ...], ...] = ()
+
+
+class ScopedRangeInitializer(RangeInitializer):
+    """A range initializer for some layers, and for weights or activations only.
+
+    Attributes:
+        ignored_scopes: layers it is not for. Default: none.
+        target_scopes: the only layers it is for. Default: all.
+        target_quantizer_group: ``activations`` or ``weights``. Default: both.
+    """
+
+    ignored_scopes: ScopeList = ()
+    target_scopes: ScopeList | None = None
+    target_quantizer_group: Literal["activations", "weights"] | None = None
+
+
+RangeList = Annotated[tuple[ScopedRangeInitializer, ...], OneOrMore()]
+
+
+class OverrideInit(Settings):
+    """Initialization of the quantizers of one scope.
+
+    Attributes:
+        range: how their ranges are first set. Default: as everywhere.
+    """
+
+    range: RangeInitializer | None = None
+
+
+class OverrideSettings(QuantizerSettings):
+    """Settings for the layers of one scope.
+
+    Attributes:
+        initializer: how their quantizers get their first numbers.
+    """
+
+    initializer: OverrideInit = OverrideInit()
+
+
+class ScopeOverrides(Settings):
+    """Settings by scope.
+
+    Attributes:
+        weights: settings of the weight quantizers of each scope.
+        activations: settings of the activation quantizers of each scope, by the layer behind which the quantizer stands.
+    """
+
+    weights: dict[str, OverrideSettings] = Field(default_factory=dict)
+    activations: dict[str, OverrideSettings] = Field(default_factory=dict)
+
+
+class PrecisionInitializer(Settings):
+    """Bits by scope: ``{"type": "manual", "bitwidth_per_scope": [[4, "conv1"], …]}``; keys of a search are ignored.
+
+    Attributes:
+        type: ``manual``; an automatic search is refused.
+        bitwidth_per_scope: pairs of a number of bits, 2 to 8, and a scope. Default: none.
+    """
+
+    model_config = ConfigDict(frozen=True, extra="ignore")
+
+    type: str = "manual"
+    bitwidth_per_scope: tuple[tuple[Annotated[int, Field(ge=2, le=8)], str], ...] = ()
+
+    @model_validator(mode="before")
+    @classmethod
+    def _only_manual(cls, values: Any) -> Any:
+        if isinstance(values, dict) and values.get("type", "manual") != "manual":
+            raise ValueError(
+                'Expected: "manual". Automatic search of bit widths is not available. '
+                f'Received: type={values["type"]!r}. List the bits under "bitwidth_per_scope" instead.'
+            )
+        return values
+
+
+class QuantizerInit(Settings):
+    """How quantizers and the model around them get their first numbers.
+
+    Attributes:
+        range: how ranges are first set; in a list, the first that is for a layer and its group counts.
+        batchnorm_adaptation: adaptation of batch normalization to the quantizers.
+        precision: bits by layer.
+    """
+
+    range: RangeList = (ScopedRangeInitializer(),)
+    batchnorm_adaptation: BatchNormAdaptation = BatchNormAdaptation()
+    precision: PrecisionInitializer = PrecisionInitializer()
