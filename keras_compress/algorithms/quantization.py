@@ -11,6 +11,7 @@ from __future__ import annotations
 import dataclasses
 import warnings
 from collections.abc import Callable, Sequence
+from math import inf
 from typing import Any, ClassVar, Literal
 
 from pydantic import Field
@@ -46,6 +47,7 @@ from keras_compress.graph import (
     TensorRef,
     unused_name,
 )
+from keras_compress.graph.activation_bounds import activation_bounds
 from keras_compress.graph.landmarks import first_compute_layers
 from keras_compress.graph.passes.split_separable import split_separable
 from keras_compress.graph.quantization_points import QuantizationPoint, quantization_points
@@ -166,7 +168,9 @@ class Quantization(CompressionAlgorithm):
             channel_axes = (-1,) if settings.per_channel else None
             # The range of 8 bits over data is that of the data: to train it would take a backward pass through the first layer.
             fixed = settings.bits == 8 and all(_is_data(graph, source) for source in point.sources)
-            op = _quantizer(path[len(scope_prefix) :], settings, channel_axes=channel_axes, trainable=not fixed)
+            bounds = [activation_bounds(graph, source) for source in point.sources]
+            options = {"channel_axes": channel_axes, "trainable": not fixed}
+            op = _quantizer(path[len(scope_prefix) :], settings, bounds, **options)
             edits.append(InsertLayer(scope_prefix, serialize(op), point.sources, point.consumers))
         return edits
 
@@ -264,11 +268,19 @@ class Quantization(CompressionAlgorithm):
         return remarks
 
 
-def _quantizer(name: str, settings: QuantizerSettings, **options: Any) -> FakeQuantize:
+def _quantizer(
+    name: str, settings: QuantizerSettings, bounds: Sequence[tuple[float, float]] = (), **options: Any
+) -> FakeQuantize:
+    """Return the quantizer of tensors whose values are known to lie in ``bounds``, one pair for each."""
     bits = settings.bits or 8
     if settings.mode == "asymmetric":
         return AsymmetricFakeQuantize(bits, name=name, **options)
-    return SymmetricFakeQuantize(bits, name=name, signed=settings.signed, **options)
+    never_negative = bool(bounds) and all(low >= 0 for low, _ in bounds)
+    signed = False if settings.signed is None and never_negative else settings.signed
+    largest = max((max(-low, high) for low, high in bounds), default=inf)
+    return SymmetricFakeQuantize(
+        bits, name=name, signed=signed, max_value=None if largest == inf else largest, **options
+    )
 
 
 def _is_data(graph: ModelGraph, tensor: TensorRef) -> bool:

@@ -96,7 +96,7 @@ class BinaryActivation(ObservableOp):
         super().build(input_shape)
 
     @tf.autograph.experimental.do_not_convert
-    def mapped(self, inputs: tf.Tensor) -> tf.Tensor:
+    def mapped(self, inputs: tf.Tensor, training: bool | tf.Tensor | None) -> tf.Tensor:
         binary = threshold(tf.cast(inputs, tf.float32), *self.levels())
         return tf.where(self.active, tf.cast(binary, inputs.dtype), inputs)
 

@@ -14,6 +14,7 @@ import numpy as np
 import tensorflow as tf
 
 from keras_compress._keras import keras, register
+from keras_compress.layers.fused_relu import before_relu
 from keras_compress.layers.observable_op import ObservableOp
 from keras_compress.layers.weight_op import IntegerWeight, Stage
 from keras_compress.numerics import fake_quantize, fake_quantize_symmetric, symmetric_bounds, tune_range
@@ -89,8 +90,13 @@ class FakeQuantize(ObservableOp):
         super().build(input_shape)
 
     @tf.autograph.experimental.do_not_convert
-    def mapped(self, inputs: tf.Tensor) -> tf.Tensor:
-        return tf.cast(self.quantized(tf.cast(inputs, tf.float32)), inputs.dtype)
+    def mapped(self, inputs: tf.Tensor, training: bool | tf.Tensor | None) -> tf.Tensor:
+        values = self.clipped_alike(inputs) if training is True else inputs
+        return tf.cast(self.quantized(tf.cast(values, tf.float32)), inputs.dtype)
+
+    def clipped_alike(self, inputs: tf.Tensor) -> tf.Tensor:
+        """Return what may be quantized in place of ``inputs``, with the same result, to train faster: here nothing else."""
+        return inputs
 
     def quantized(self, values: tf.Tensor) -> tf.Tensor:
         """Return a float32 tensor on the grid."""
@@ -161,6 +167,7 @@ class SymmetricFakeQuantize(FakeQuantize):
 
     Args:
         signed: True or False forces it; None (default) starts as signed and lets :meth:`set_range` decide from the data.
+        max_value: the largest magnitude that can arrive, as 6 behind ReLU6: the range never goes beyond. Default None.
         num_bits, narrow_range, channel_axes, half_range: see :class:`FakeQuantize`.
 
     Example:
@@ -171,9 +178,12 @@ class SymmetricFakeQuantize(FakeQuantize):
     Source: Kozlov et al. 2020, arXiv:2002.08679, section 4.1; Jain et al. 2019, arXiv:1903.08066.
     """
 
-    def __init__(self, num_bits: int = 8, *, signed: bool | None = None, **kwargs):
+    def __init__(self, num_bits: int = 8, *, signed: bool | None = None, max_value: float | None = None, **kwargs):
         super().__init__(num_bits, **kwargs)
+        if max_value is not None and not max_value > 0:
+            raise ValueError(f"The largest magnitude is above 0. Received: max_value={max_value} for '{self.name}'.")
         self.force_signed = signed
+        self.max_value = max_value
 
     def build(self, input_shape):
         super().build(input_shape)
@@ -185,6 +195,10 @@ class SymmetricFakeQuantize(FakeQuantize):
 
     def range(self):
         high = tf.abs(self.scale)
+        if self.max_value is not None:
+            high = tf.where(
+                high < self.max_value, high, self.max_value
+            )  # no gradient at the bound, as behind an activation
         q_min, q_max = symmetric_bounds(self.grid_bits, signed=True, narrow_range=self.narrow_range)
         return high * (self.signed * (q_min / q_max)), high
 
@@ -192,6 +206,9 @@ class SymmetricFakeQuantize(FakeQuantize):
         if self.narrow_range and self.per_channel and self.force_signed is not False:
             return fake_quantize_symmetric(values, tf.abs(self.scale), self.grid_bits)
         return super().quantized(values)
+
+    def clipped_alike(self, inputs):
+        return before_relu(inputs, self.max_value) if self.force_signed is False else inputs
 
     def covered(self, low, high):
         scale, signed = self._measured(low, high)
@@ -207,10 +224,11 @@ class SymmetricFakeQuantize(FakeQuantize):
         """Return the scale, and whether negative values are represented."""
         decided_by_data = self.force_signed is None and not self.narrow_range
         signed = bool(np.any(low < 0)) if decided_by_data else self.force_signed is not False
-        return _without_zeros(np.maximum(np.abs(low), np.abs(high))), signed
+        scale = _without_zeros(np.maximum(np.abs(low), np.abs(high)))
+        return (scale if self.max_value is None else np.minimum(scale, np.float32(self.max_value))), signed
 
     def get_config(self) -> dict:
-        return {**super().get_config(), "signed": self.force_signed}
+        return {**super().get_config(), "signed": self.force_signed, "max_value": self.max_value}
 
 
 @register

@@ -36,17 +36,17 @@ class ObservableOp(WeightOp):
         self._observer: Callable[[tf.Tensor], None] | None = None
         self._switch: tf.Tensor | None = None
 
-    def call(self, inputs):
+    def call(self, inputs, training=None):
         if self._observer is not None:
             self._observer(inputs)
             return inputs
         if inferring_shapes():
             return inputs
-        mapped = self.mapped(inputs)
+        mapped = self.mapped(inputs, training)
         return mapped if self._switch is None else tf.where(self._switch, mapped, inputs)
 
     @abstractmethod
-    def mapped(self, inputs: tf.Tensor) -> tf.Tensor:
+    def mapped(self, inputs: tf.Tensor, training: bool | tf.Tensor | None) -> tf.Tensor:
         """Return what the operation makes of a tensor: same shape, same type."""
 
     @abstractmethod
