@@ -8,8 +8,9 @@ from __future__ import annotations
 
 import difflib
 import warnings
+from collections.abc import Mapping
 from pathlib import Path
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, ClassVar, Literal
 
 from pydantic import ConfigDict, Field, PrivateAttr, SerializeAsAny
 
@@ -57,6 +58,12 @@ class CompressionConfig(Settings):
     """
 
     model_config = ConfigDict(frozen=True, extra="allow")
+
+    without_effect: ClassVar[Mapping[str, str]] = {
+        "input_info": "a Keras model knows its shapes",
+        "disable_shape_matching": "it concerns PyTorch",
+        "compression_lr_multiplier": "all variables are trained at the pace of the optimizer",
+    }
 
     compression: tuple[SerializeAsAny[CompressionAlgorithm], ...] = Field(min_length=1)
     target_device: TargetDevice = "ANY"
@@ -119,10 +126,9 @@ class CompressionConfig(Settings):
     def warn_about_foreign_keys(self) -> None:
         """Warn once about everything that is accepted and has no effect."""
         remarks = [remark for algorithm in self.compression for remark in algorithm.remarks()]
-        remarks += [
-            f"The key '{key}' at the root of the configuration has no effect here."
-            for key in sorted(self.model_extra or {})
-        ]
+        for key in sorted(self.model_extra or {}):
+            reason = f": {self.without_effect[key]}" if key in self.without_effect else ""
+            remarks.append(f"The key '{key}' at the root of the configuration has no effect here{reason}.")
         if remarks:
             warnings.warn("\n".join(remarks), stacklevel=3)
 

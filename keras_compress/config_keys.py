@@ -8,41 +8,25 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import Any
 
-__all__ = ["WITHOUT_EFFECT", "alternatives", "object_in", "reason_without_effect"]
+from keras_compress.algorithms.base import registered_algorithms
+from keras_compress.config import CompressionConfig
 
-_SEARCH = "it steers the automatic search of bit widths, which is not available"
-
-#: By algorithm (empty for the root, ``*`` for all) and pattern: why a key of NNCF's does nothing here.
-WITHOUT_EFFECT: dict[tuple[str, str], str] = {
-    ("", "input_info"): "a Keras model knows its shapes",
-    ("", "disable_shape_matching"): "it concerns PyTorch",
-    ("", "compression_lr_multiplier"): "all variables are trained at the pace of the optimizer",
-    ("*", "compression_lr_multiplier"): "all variables are trained at the pace of the optimizer",
-    ("quantization", "params"): "a staged schedule: quantizers are active from the start",
-    ("quantization", "export_to_onnx_standard_ops"): "it is deprecated; ONNX files are made of standard operations",
-    ("quantization", "weights.logarithm_scale"): "the scale itself is trained",
-    ("quantization", "activations.logarithm_scale"): "the scale itself is trained",
-    ("quantization", "scope_overrides.weights.*.logarithm_scale"): "the scale itself is trained",
-    ("quantization", "scope_overrides.activations.*.logarithm_scale"): "the scale itself is trained",
-    ("binarization", "params.batch_multiplier"): "fit decides about batches",
-    **{
-        ("quantization", f"initializer.precision.{key}"): _SEARCH
-        for key in (
-            *("bits", "num_data_points", "iter_number", "tolerance", "compression_ratio", "eval_subset_ratio"),
-            *("warmup_iter_number", "traces_per_layer_path", "dump_init_precision_data", "bitwidth_assignment_mode"),
-        )
-    },
-}
+__all__ = ["alternatives", "object_in", "reason_without_effect"]
 
 
 def reason_without_effect(algorithm: str, pattern: str) -> str | None:
     """Return why a key does nothing, None if it does something or is unknown.
 
+    Args:
+        algorithm: name of the algorithm, empty for the root of the configuration.
+        pattern: path of the key in there, with ``*`` for the name of a scope.
+
     Example:
         >>> reason_without_effect("quantization", "weights.logarithm_scale")
         'the scale itself is trained'
     """
-    return WITHOUT_EFFECT.get((algorithm, pattern)) or (WITHOUT_EFFECT.get(("*", pattern)) if algorithm else None)
+    section = registered_algorithms()[algorithm] if algorithm else CompressionConfig
+    return section.without_effect.get(pattern)
 
 
 def alternatives(schema: dict, root: dict) -> Iterator[dict]:

@@ -9,7 +9,8 @@ from __future__ import annotations
 
 import types
 import typing
-from typing import Any, TypeVar
+from collections.abc import Mapping
+from typing import Any, ClassVar, TypeVar
 
 import pydantic
 from pydantic_core import core_schema
@@ -27,6 +28,14 @@ class Settings(pydantic.BaseModel):
 
     model_config = pydantic.ConfigDict(frozen=True, extra="forbid", populate_by_name=True, allow_inf_nan=False)
 
+    #: Why a key is accepted and does nothing here, by its pattern: its path, with ``*`` for the name of a scope.
+    without_effect: ClassVar[Mapping[str, str]] = {}
+
+    def idle_keys(self) -> dict[str, str]:
+        """Return the reason for every pattern of :attr:`without_effect` that a key was written down for."""
+        values = self.to_dict()
+        return {pattern: reason for pattern, reason in self.without_effect.items() if _holds(values, pattern)}
+
     def to_dict(self) -> dict:
         """Return the JSON-able form, without the keys that have their default value."""
         return self.model_dump(mode="json", exclude_defaults=True, by_alias=True)
@@ -40,6 +49,17 @@ class Settings(pydantic.BaseModel):
             if name in texts:
                 key["description"] = texts[name]
         return reference
+
+
+def _holds(values: Any, pattern: str) -> bool:
+    """Return whether a key of a pattern is among ``values``."""
+    if not pattern:
+        return True
+    key, _, rest = pattern.partition(".")
+    if not isinstance(values, dict):
+        return False
+    found = list(values.values()) if key == "*" else [values[key]] if key in values else []
+    return any(_holds(value, rest) for value in found)
 
 
 class OneOrMore:

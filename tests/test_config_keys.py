@@ -1,7 +1,8 @@
 """config_keys: the JSON Schema as a map of keys."""
 
 from keras_compress import json_schema
-from keras_compress.config_keys import WITHOUT_EFFECT, alternatives, object_in, reason_without_effect
+from keras_compress.algorithms import registered_algorithms
+from keras_compress.config_keys import alternatives, object_in, reason_without_effect
 
 
 def test_references_and_choices_are_resolved():
@@ -15,14 +16,15 @@ def test_references_and_choices_are_resolved():
 
 def test_the_keys_without_effect_are_keys_that_are_taken():
     schema = json_schema()
-    for algorithm, pattern in WITHOUT_EFFECT:
-        if algorithm in ("", "*") or pattern.startswith("initializer.precision."):
-            continue  # of the root, of all algorithms, or of a section that takes anything
-        part = schema["$defs"][algorithm]
-        for key in pattern.split("."):
-            assert part is not None
-            found = part["additionalProperties"] if key == "*" else part["properties"][key]
-            part = object_in(found, schema)
+    for name, algorithm in registered_algorithms().items():
+        for pattern in algorithm.without_effect:
+            if pattern.startswith("initializer.precision."):
+                continue  # of a section that takes anything
+            part = schema["$defs"][name]
+            for key in pattern.split("."):
+                assert part is not None
+                found = part["additionalProperties"] if key == "*" else part["properties"][key]
+                part = object_in(found, schema)
 
 
 def test_reasons():

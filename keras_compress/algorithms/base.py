@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import enum
 from abc import abstractmethod
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Annotated, Any, ClassVar
 
@@ -139,10 +139,14 @@ class CompressionAlgorithm(Settings):
         validate_scopes: whether a pattern that names no layer is an error. Default True.
         compression_lr_multiplier: accepted for other frameworks, without effect.
         weight_stage: the stage of the operations it puts on weights; algorithms plan and initialize in this order.
+        without_effect: the keys it takes from other frameworks' configurations for nothing, with the reasons.
     """
 
     name: ClassVar[str] = ""
     weight_stage: ClassVar[Stage] = Stage.QUANTIZE
+    without_effect: ClassVar[Mapping[str, str]] = {
+        "compression_lr_multiplier": "all variables are trained at the pace of the optimizer",
+    }
     _registry: ClassVar[dict[str, type[CompressionAlgorithm]]] = {}
 
     ignored_scopes: ScopeList = ()
@@ -218,10 +222,8 @@ class CompressionAlgorithm(Settings):
         return {}
 
     def remarks(self) -> list[str]:
-        """Return a sentence for every key that is accepted and has no effect here."""
-        if self.compression_lr_multiplier is None:
-            return []
-        return ["'compression_lr_multiplier' has no effect: all variables are trained at the pace of the optimizer."]
+        """Return sentences about the settings: here, about every key that is accepted and has no effect."""
+        return [f"'{self.name}.{key}' has no effect: {reason}." for key, reason in self.idle_keys().items()]
 
     def to_dict(self) -> dict:
         return {"algorithm": self.name, **super().to_dict()}

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import dataclasses
 import warnings
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Annotated, ClassVar, Literal
 
 from pydantic import Field
@@ -98,6 +98,10 @@ class Binarization(CompressionAlgorithm):
 
     name: ClassVar[str] = "binarization"
     weight_stage: ClassVar[Stage] = Stage.BINARIZE
+    without_effect: ClassVar[Mapping[str, str]] = {
+        **CompressionAlgorithm.without_effect,
+        "params.batch_multiplier": "the size of a batch is that of your data",
+    }
 
     algorithm: Literal["binarization"] = "binarization"
     mode: Literal["xnor", "dorefa"] = "xnor"
@@ -182,12 +186,6 @@ class Binarization(CompressionAlgorithm):
             "binary_weights": float(sum(bool(op.active.numpy()) for op in weights)),
             "binary_activations": float(sum(bool(op.active.numpy()) for op in activations)),
         }
-
-    def remarks(self) -> list[str]:
-        remarks = super().remarks()
-        if self.params.batch_multiplier is not None:
-            remarks.append("'binarization.params.batch_multiplier' has no effect: set the batch size of your data.")
-        return remarks
 
 
 def _plan_activations(graph: ModelGraph, layers: set[str]) -> list[InsertLayer]:

@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import dataclasses
 import warnings
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from math import inf
 from typing import Any, ClassVar, Literal
 
@@ -56,6 +56,18 @@ from keras_compress.layers import AsymmetricFakeQuantize, FakeQuantize, Symmetri
 __all__ = ["Quantization"]
 
 
+_GROUPS = ("weights", "activations", "scope_overrides.weights.*", "scope_overrides.activations.*")
+_LOGARITHM_SCALE = [f"{group}.logarithm_scale" for group in _GROUPS]
+#: Keys of an automatic search of bit widths, left out when the configuration is read.
+_SEARCH = [
+    f"initializer.precision.{key}"
+    for key in (
+        *("bits", "num_data_points", "iter_number", "tolerance", "compression_ratio", "eval_subset_ratio"),
+        *("warmup_iter_number", "traces_per_layer_path", "dump_init_precision_data", "bitwidth_assignment_mode"),
+    )
+]
+
+
 class Quantization(CompressionAlgorithm):
     """Quantization-aware training with fake quantizers.
 
@@ -78,6 +90,13 @@ class Quantization(CompressionAlgorithm):
     """
 
     name: ClassVar[str] = "quantization"
+    without_effect: ClassVar[Mapping[str, str]] = {
+        **CompressionAlgorithm.without_effect,
+        "params": "there is no staged schedule, quantizers are active from the start",
+        "export_to_onnx_standard_ops": "it is deprecated; ONNX files are made of standard operations",
+        **dict.fromkeys(_LOGARITHM_SCALE, "the scale itself is trained"),
+        **dict.fromkeys(_SEARCH, "it steers the automatic search of bit widths, which is not available"),
+    }
 
     algorithm: Literal["quantization"] = "quantization"
     preset: Literal["performance", "mixed"] = "performance"
@@ -254,18 +273,6 @@ class Quantization(CompressionAlgorithm):
     def statistics(self, ops: Sequence[BoundOp]) -> dict[str, float]:
         ends = [float(bound.op.range()[1].numpy().max()) for bound in ops if bound.weight is None]
         return {"mean_activation_range": sum(ends) / len(ends)} if ends else {}
-
-    def remarks(self) -> list[str]:
-        remarks = super().remarks()
-        if self.params:
-            remarks.append(
-                "'quantization.params' (a staged schedule) has no effect: quantizers are active from the start."
-            )
-        if self.export_to_onnx_standard_ops is not None:
-            remarks.append("'export_to_onnx_standard_ops' has no effect: it is deprecated where it comes from.")
-        if self.weights.logarithm_scale or self.activations.logarithm_scale:
-            remarks.append("'logarithm_scale' has no effect: the scale itself is trained.")
-        return remarks
 
 
 def _quantizer(
