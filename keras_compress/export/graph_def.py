@@ -11,9 +11,9 @@ from keras_compress.export.dataflow import Dataflow
 from keras_compress.export.format import StoredWeight
 from keras_compress.export.quantized_constants import FAKE_QUANTIZERS, dequantized, take_constants
 
-__all__ = ["keep_needed", "stored_in_graph"]
+__all__ = ["MOVES", "keep_needed", "stored_in_graph"]
 
-_MOVES = {
+MOVES = {
     *("Reshape", "Transpose", "Identity", "Squeeze", "ExpandDims", "MaxPool", "Pad", "PadV2", "MirrorPad", "ConcatV2"),
     *("Pack", "Unpack", "StridedSlice", "Slice", "Split", "SplitV", "Tile", "GatherV2", "ResizeNearestNeighbor"),
     *("SpaceToBatchND", "BatchToSpaceND", "DepthToSpace", "SpaceToDepth", "ReverseV2", "BroadcastTo", "Max"),
@@ -29,7 +29,7 @@ def stored_in_graph(graph_def: tf.compat.v1.GraphDef) -> list[StoredWeight]:
     flow = Dataflow(
         {node.name: node.op for node in graph_def.node},
         {node.name: [_node(name) for name in node.input if not name.startswith("^")] for node in graph_def.node},
-        _MOVES,
+        MOVES,
         _COMPUTES,
         FAKE_QUANTIZERS,
         data_inputs={"Conv2DBackpropInput": 2, "Conv3DBackpropInputV2": 2},

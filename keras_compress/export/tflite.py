@@ -21,6 +21,7 @@ from keras_compress.export.graph_function import graph_function
 from keras_compress.export.inference_model import inference_model, with_quantized_outputs
 from keras_compress.export.quantized_constants import FAKE_QUANTIZERS
 from keras_compress.export.tflite_audit import dequantized_tensor, open_interpreter, require_litert, stored_in_tflite
+from keras_compress.export.tflite_pooling import repeat_grids_before_pooling
 from keras_compress.export.tflite_weights import arrange_weights
 from keras_compress.graph.passes.dense_to_convolution import dense_to_convolution
 from keras_compress.graph.passes.fold_batch_norm import fold_batch_norm
@@ -71,6 +72,7 @@ def export_tflite(
             stacklevel=2,
         )
         graph_def = freeze(inference, names, batch_size=1, lower_control_flow=False)
+    repeat_grids_before_pooling(graph_def)
     arrange_weights(graph_def)
     write_atomically(Path(path), min(_converted(graph_def, names, io_type, path), key=len))
     return Path(path)
