@@ -22,7 +22,7 @@ from sklearn.datasets import load_digits
 from u_net import build_u_net
 
 import keras_compress as kc
-from keras_compress.report.table import format_table
+from keras_compress.reports.table import format_table
 
 layers = keras.layers
 FILES = ("model.pb", "model", "model.keras", "model.h5", "model.onnx", "model.xml", "model.tflite")

@@ -10,11 +10,11 @@ Nothing of keras_compress is imported for another tool, and networks are built w
 
 import argparse
 import json
-import resource
 import statistics
 import sys
 import time
 import warnings
+from pathlib import Path
 
 import numpy as np
 import tensorflow as tf
@@ -29,6 +29,7 @@ BATCH = 32
 NETWORKS = {
     "resnet8": build_resnet8,
     "mobilenet_v2": lambda: keras.applications.MobileNetV2((96, 96, 3), alpha=0.35, weights=None, classes=10),
+    "mobilenet_v2_full": lambda: keras.applications.MobileNetV2((224, 224, 3), weights=None, classes=10),
 }
 
 
@@ -86,13 +87,19 @@ def with_larq(model, images):
     return keras.models.clone_model(model, clone_function=binary)
 
 
-QUANTIZATION = {"algorithm": "quantization", "initializer": {"batchnorm_adaptation": {"num_bn_adaptation_samples": 0}}}
+NO_ADAPTATION = {"num_bn_adaptation_samples": 0}
+QUANTIZATION = {"algorithm": "quantization", "initializer": {"batchnorm_adaptation": NO_ADAPTATION}}
+UNMEASURED = {
+    "algorithm": "quantization",
+    "initializer": {"range": {"num_init_samples": 0}, "batchnorm_adaptation": NO_ADAPTATION},
+}
 VARIANTS = {
     "keras_compress": {
         "INT8": with_keras_compress(**QUANTIZATION),
         "W4A4": with_keras_compress(**QUANTIZATION, weights={"bits": 4}, activations={"bits": 4}),
         "magnitude": with_keras_compress("magnitude_sparsity", sparsity_init=0.5),
         "RB": with_keras_compress("rb_sparsity", sparsity_init=0.5),
+        "INT8 without data": with_keras_compress(**UNMEASURED),
         "binary": with_keras_compress("binarization", ignored_scopes=["stem_conv", "{re}.*shortcut"]),
     },
     "tfmot": {"INT8": with_tfmot, "magnitude": with_tfmot_pruning},
@@ -101,6 +108,7 @@ VARIANTS = {
         "W4A4": with_nncf({**QUANTIZATION, "weights": {"bits": 4}, "activations": {"bits": 4}}),
         "magnitude": with_nncf({"algorithm": "magnitude_sparsity", "sparsity_init": 0.5}),
         "RB": with_nncf({"algorithm": "rb_sparsity", "sparsity_init": 0.5}),
+        "INT8 without data": with_nncf(UNMEASURED),
     },
     "larq": {"binary": with_larq},
 }
@@ -150,7 +158,7 @@ def steps(variants, network, jit):
 
 def fits(variant, network):
     """Binary networks and low bits are for ResNet-8; the other network has depthwise convolutions."""
-    return network == "resnet8" or variant not in ("binary", "W4A4")
+    return variant != "INT8 without data" and (network == "resnet8" or variant not in ("binary", "W4A4"))
 
 
 def seconds(model, images, labels):
@@ -160,19 +168,25 @@ def seconds(model, images, labels):
 
 
 def memory(variants, network, variant):
-    """Answer with the peak memory of a process that trains one model, in megabytes, above that of an empty model."""
+    """Answer with the peak memory of a process that trains one model, in megabytes, above what it had in use before."""
     tiny = keras.Sequential([keras.Input((4,)), keras.layers.Dense(2)])
     tiny.compile("adam", "mse")
     tiny.train_on_batch(np.zeros((4, 4)), np.zeros((4, 2)))  # whatever TensorFlow sets up once
-    before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    Path("/proc/self/clear_refs").write_text("5")  # lets the peak start anew from what is in use
+    before = resident_megabytes("VmHWM")
     model = NETWORKS[network]()
     images, labels = random_batch(model)
     if variant != "float":
         model = variants[variant](model, images)
     model.compile(keras.optimizers.Adam(1e-4), "sparse_categorical_crossentropy")
-    for _ in range(10):
+    for _ in range(4):
         model.train_on_batch(images, labels)
-    answer((resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before) / 1024)
+    answer(resident_megabytes("VmHWM") - before)
+
+
+def resident_megabytes(entry):
+    lines = Path("/proc/self/status").read_text().splitlines()
+    return int(next(line.split()[1] for line in lines if line.startswith(entry))) / 1024
 
 
 def creation(variants, name):
@@ -186,7 +200,7 @@ def creation(variants, name):
         clone.set_weights(model.get_weights())
         found["clone"].append(time.perf_counter() - start)
         start = time.perf_counter()
-        variants["INT8"](model, batch)
+        variants.get("INT8 without data", variants["INT8"])(model, batch)
         found["create"].append(time.perf_counter() - start)
     answer({what: statistics.median(values) for what, values in found.items()})
 

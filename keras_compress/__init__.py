@@ -34,7 +34,7 @@ from keras_compress.post_training import (
     quantize_with_accuracy_control,
 )
 from keras_compress.proposals import keep_in_float
-from keras_compress.report import ExportReport, quantization_parameters
+from keras_compress.reports import ExportReport, quantization_parameters
 from keras_compress.restore import restore
 from keras_compress.state import TFCompressionState, TFCompressionStateLoader
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+import warnings
 from collections.abc import Sequence
 from functools import partial
 from pathlib import Path
@@ -34,7 +35,7 @@ from keras_compress.graph.variables import leaf_layers
 from keras_compress.html_report import report
 from keras_compress.layers import CompressedLayer, weight_owner
 from keras_compress.planning import cover, plan, prepare
-from keras_compress.report import CompressionStatistics, Coverage, ExportReport, collect_statistics
+from keras_compress.reports import CompressionStatistics, Coverage, ExportReport, collect_statistics
 from keras_compress.scheduler import CompressionScheduler
 from keras_compress.state import CompressionState
 
@@ -170,6 +171,7 @@ class CompressionController:
         self._skipped = list(skipped)
         self._coverage = coverage
         self._ops = [_bind(model, part) for part in self._edits]
+        self._level_by_hand = False
         self.scheduler = CompressionScheduler(self._update, _final_epoch(config), _steps_per_epoch(config, model))
         for algorithm, ops in self.parts:
             if type(algorithm).loss is not CompressionAlgorithm.loss:
@@ -218,6 +220,7 @@ class CompressionController:
         parts = self._parts_with_level()
         for algorithm, ops in parts:
             algorithm.set_level(ops, level)
+        self._level_by_hand = True
         if run_batchnorm_adaptation:
             self._adapt_batch_norm([algorithm for algorithm, _ in parts])
 
@@ -280,6 +283,7 @@ class CompressionController:
         A separable convolution stays the depthwise and the pointwise convolution it was split into. The model is not
         compiled.
         """
+        self._warn_if_never_stepped()
         return build(strip(take(self.model)))
 
     def export_model(self, path: str | Path, save_format: str | None = None, **options: Any) -> ExportReport:
@@ -287,9 +291,22 @@ class CompressionController:
 
         Where a runtime needs ranges that training does not, they are measured on the registered data.
         """
+        self._warn_if_never_stepped()
         if "calibration_data" in format_options(path, save_format):
             options.setdefault("calibration_data", options.get("data", self.config.init_data))
         return export_model(self.model, path, save_format, **options)
+
+    def _warn_if_never_stepped(self) -> None:
+        """Warn if the model was trained and its schedule stood still, because nobody stepped the scheduler."""
+        steps = int(getattr(getattr(self.model, "optimizer", None), "iterations", 0))
+        scheduled = self.scheduler.final_epoch != -1 and not self._level_by_hand
+        if steps and scheduled and self.scheduler.current_epoch < 0:
+            warnings.warn(
+                f"The model was trained for {steps} steps, and its schedule never began. Pass "
+                "kc.create_compression_callbacks(controller) to 'fit', or call controller.scheduler.epoch_step() before each "
+                "epoch of a loop of your own.",
+                stacklevel=3,
+            )
 
     def report(self, path: str | Path, **contents: Any) -> Path:
         """Write a report on the model as one HTML file that fits a phone; see :func:`keras_compress.html_report.report`.

@@ -11,7 +11,7 @@ from keras_compress.algorithms import CompressionAlgorithm, registered_algorithm
 from keras_compress.config import CompressionConfig, json_schema
 from keras_compress.config_keys import alternatives, object_in, reason_without_effect
 from keras_compress.errors import ConfigError, nearest, shown
-from keras_compress.report.table import format_table
+from keras_compress.reports.table import format_table
 from keras_compress.settings import validated
 
 __all__ = ["MigratedKey", "Migration", "Status", "migrate"]

@@ -10,7 +10,7 @@ from keras_compress.config import CompressionConfig
 from keras_compress.errors import ConfigError, UnsupportedModelError
 from keras_compress.graph import Edit, ModelGraph, ModelSnapshot, WrapWeight
 from keras_compress.layers.weight_op import Stage, op_stage
-from keras_compress.report import Coverage, coverage_of
+from keras_compress.reports import Coverage, coverage_of
 
 __all__ = ["cover", "plan", "prepare"]
 

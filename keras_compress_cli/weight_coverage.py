@@ -5,7 +5,7 @@ from __future__ import annotations
 from keras_compress._keras import keras
 from keras_compress.graph.variables import leaf_layers, named_variables
 from keras_compress.layers import BinaryWeight, CompressedLayer, FakeQuantize, WeightOp
-from keras_compress.report import Coverage, CoverageRow
+from keras_compress.reports import Coverage, CoverageRow
 
 __all__ = ["weight_coverage"]
 

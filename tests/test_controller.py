@@ -515,3 +515,33 @@ def test_batch_normalization_is_adapted_once_and_to_masks_and_quantizers_togethe
     np.testing.assert_allclose(norm.moving_mean, mean, rtol=1e-3, atol=1e-3)
     np.testing.assert_allclose(norm.moving_variance, variance, rtol=1e-3)
     assert controller.compression_rate == 0.5
+
+
+SCHEDULED = {"algorithm": "magnitude_sparsity", "params": {"sparsity_target": 0.5, "sparsity_target_epoch": 1}}
+
+
+def trained_once(algorithm, callbacks=create_compression_callbacks):
+    model = zoo.dense()
+    config = register_default_init_args({"compression": algorithm}, zoo.samples(model))
+    controller, compressed = create_compressed_model(model, config)
+    compressed.compile("sgd", "mse")
+    compressed.fit(zoo.samples(model), targets(model, 8), epochs=2, callbacks=callbacks(controller), verbose=0)
+    return controller
+
+
+def test_a_schedule_that_stood_still_in_training_is_a_warning(tmp_path):
+    controller = trained_once(SCHEDULED, callbacks=lambda controller: [])
+    with pytest.warns(UserWarning, match="create_compression_callbacks") as caught:
+        controller.strip()
+    assert caught[0].filename == __file__
+    with pytest.warns(UserWarning, match="create_compression_callbacks"):
+        controller.export_model(tmp_path / "model.keras")
+
+
+def test_no_warning_of_a_schedule_that_went_on_or_does_not_exist_or_is_done_by_hand():
+    trained_once(SCHEDULED).strip()
+    trained_once({"algorithm": "quantization"}, callbacks=lambda controller: []).strip()
+    zoo.compress(zoo.dense())[0].strip()
+    controller = trained_once(SCHEDULED, callbacks=lambda controller: [])
+    controller.set_sparsity_level(0.5)
+    controller.strip()

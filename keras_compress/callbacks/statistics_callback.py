@@ -12,7 +12,7 @@ from keras_compress.controller import CompressionController
 from keras_compress.distribution import is_chief
 from keras_compress.graph.variables import leaf_layers
 from keras_compress.layers import CompressedLayer
-from keras_compress.report import CompressionStatistics
+from keras_compress.reports import CompressionStatistics
 
 __all__ = ["StatisticsCallback"]
 

@@ -17,7 +17,7 @@ from keras_compress.export.file_audit import audit_file
 from keras_compress.export.format import Format
 from keras_compress.export.frozen_graph import tensor_names
 from keras_compress.export.latency import LatencyReport, measure_latency
-from keras_compress.report import ExportReport
+from keras_compress.reports import ExportReport
 
 __all__ = ["audit", "benchmark", "export_model", "format_of", "format_options", "registered_formats"]
 

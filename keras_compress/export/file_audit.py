@@ -16,8 +16,8 @@ from keras_compress.export.format import Format, StoredWeight, TensorNames
 from keras_compress.export.reference import ReferenceWeight, reference_weights
 from keras_compress.graph.passes.strip import strip
 from keras_compress.graph.snapshot import take
-from keras_compress.report import Comparison, ExportReport, WeightAudit
-from keras_compress.report.decibels import decibels
+from keras_compress.reports import Comparison, ExportReport, WeightAudit
+from keras_compress.reports.decibels import decibels
 
 __all__ = ["audit_file", "compare_arrays", "compare_outputs", "stored_weights"]
 

@@ -16,8 +16,8 @@ from tqdm import tqdm
 from keras_compress._keras import keras
 from keras_compress.errors import ExportError
 from keras_compress.export.format import Format, Run
-from keras_compress.report.json_report import JsonReport, json_values
-from keras_compress.report.table import format_table
+from keras_compress.reports.json_report import JsonReport, json_values
+from keras_compress.reports.table import format_table
 
 __all__ = ["LatencyReport", "LatencyRow", "measure_latency"]
 

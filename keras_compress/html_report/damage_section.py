@@ -8,7 +8,7 @@ from typing import Any, Protocol
 
 from keras_compress.html_report.bar_chart import Bar, bar_chart
 from keras_compress.html_report.section import Cell, Column, Figure, Section, Table
-from keras_compress.report.decibels import decibels_text
+from keras_compress.reports.decibels import decibels_text
 
 __all__ = ["Sensitivity", "damage_section"]
 

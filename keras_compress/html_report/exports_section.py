@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from keras_compress.html_report.section import Cell, Column, Section, Table
-from keras_compress.report import Comparison, ExportReport, WeightAudit
-from keras_compress.report.decibels import decibels_text
+from keras_compress.reports import Comparison, ExportReport, WeightAudit
+from keras_compress.reports.decibels import decibels_text
 
 __all__ = ["exports_section"]
 

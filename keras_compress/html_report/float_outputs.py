@@ -12,7 +12,7 @@ from keras_compress.data import Dataset, input_specs, pack_inputs, tensor_specs
 from keras_compress.export.file_audit import compare_arrays
 from keras_compress.graph.variables import leaf_layers
 from keras_compress.layers import CompressedLayer, ObservableOp, observing
-from keras_compress.report import Comparison
+from keras_compress.reports import Comparison
 
 __all__ = ["beside_float"]
 

@@ -25,7 +25,7 @@ from keras_compress.html_report.summary_section import summary_section
 from keras_compress.html_report.training_section import training_section
 from keras_compress.html_report.weight_rows import weight_rows
 from keras_compress.html_report.weights_section import activations_section, histograms_section, weights_section
-from keras_compress.report import ExportReport, ModelSize, count_operations, measure_size
+from keras_compress.reports import ExportReport, ModelSize, count_operations, measure_size
 
 __all__ = ["report"]
 

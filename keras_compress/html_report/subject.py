@@ -9,7 +9,7 @@ from typing import Any
 from keras_compress._keras import is_graph_model, keras
 from keras_compress.algorithms import LeveledAlgorithm
 from keras_compress.errors import UnsupportedModelError
-from keras_compress.report import CompressionStatistics
+from keras_compress.reports import CompressionStatistics
 
 __all__ = ["Subject", "subject_of"]
 

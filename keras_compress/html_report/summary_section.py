@@ -10,9 +10,9 @@ from keras_compress.html_report.bar_chart import Bar, bar_chart
 from keras_compress.html_report.section import Cell, Column, Figure, Section, Table
 from keras_compress.html_report.subject import Subject
 from keras_compress.html_report.weight_rows import WeightRow
-from keras_compress.report import Comparison, ExportReport, ModelSize, OperationRow
-from keras_compress.report.decibels import decibels_text
-from keras_compress.report.statistics import SPARSITY_NOTE
+from keras_compress.reports import Comparison, ExportReport, ModelSize, OperationRow
+from keras_compress.reports.decibels import decibels_text
+from keras_compress.reports.statistics import SPARSITY_NOTE
 
 __all__ = ["summary_section"]
 

@@ -13,7 +13,7 @@ from keras_compress.graph.variables import leaf_layers, named_variables
 from keras_compress.html_report.arithmetic import FLOAT, Arithmetic, bits_of
 from keras_compress.html_report.histogram_chart import Histogram, histogram_of
 from keras_compress.layers import CompressedLayer, FakeQuantize, Stage, WeightOp
-from keras_compress.report.decibels import decibels
+from keras_compress.reports.decibels import decibels
 
 __all__ = ["WeightRow", "weight_rows"]
 

@@ -14,7 +14,8 @@ def before_relu(values: tf.Tensor, max_value: float | None = None) -> tf.Tensor:
 
     A quantizer that reads it leaves the ReLU without a reader, and a step of training with a pass less over the activations
     in each direction. Its result and its gradients are those behind the ReLU; only where a value is exactly zero, the
-    gradient is passed on, which a ReLU does not. Run eagerly, a tensor does not know where it comes from.
+    gradient is passed on, which a ReLU does not. A gradient with respect to ``values`` themselves does not see the quantizer.
+    Run eagerly, a tensor does not know where it comes from.
 
     Args:
         values: the tensor to quantize.

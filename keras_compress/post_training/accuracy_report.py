@@ -5,9 +5,9 @@ from __future__ import annotations
 from dataclasses import asdict, dataclass
 from typing import Any
 
-from keras_compress.report.decibels import decibels, decibels_text
-from keras_compress.report.json_report import JsonReport, json_values
-from keras_compress.report.table import format_table
+from keras_compress.reports.decibels import decibels, decibels_text
+from keras_compress.reports.json_report import JsonReport, json_values
+from keras_compress.reports.table import format_table
 
 __all__ = ["AccuracyReport", "ControlledLayer", "Evaluation"]
 

@@ -19,7 +19,7 @@ from keras_compress.graph.variables import leaf_layers
 from keras_compress.layers import CompressedLayer, observing
 from keras_compress.post_training.quantized_layers import QuantizedLayer, SwitchableModel, quantized_layers
 from keras_compress.post_training.sensitivity_report import LayerSensitivity, SensitivityReport
-from keras_compress.report.decibels import decibels
+from keras_compress.reports.decibels import decibels
 
 __all__ = ["analyze_layers", "output_errors"]
 

@@ -8,9 +8,9 @@ from pathlib import Path
 from typing import Any
 
 from keras_compress.plots import plot_sensitivity
-from keras_compress.report.decibels import decibels_text
-from keras_compress.report.json_report import JsonReport, json_values
-from keras_compress.report.table import format_table
+from keras_compress.reports.decibels import decibels_text
+from keras_compress.reports.json_report import JsonReport, json_values
+from keras_compress.reports.table import format_table
 
 __all__ = ["LayerSensitivity", "SensitivityReport"]
 

@@ -1,11 +1,11 @@
 """What compression did, for people: statistics as tables and numbers."""
 
-from keras_compress.report.coverage import Coverage, CoverageRow, coverage_of
-from keras_compress.report.export_report import Comparison, ExportReport, WeightAudit
-from keras_compress.report.model_size import ModelSize, measure_size
-from keras_compress.report.operations import OperationRow, count_operations
-from keras_compress.report.quantization_parameters import quantization_parameters
-from keras_compress.report.statistics import (
+from keras_compress.reports.coverage import Coverage, CoverageRow, coverage_of
+from keras_compress.reports.export_report import Comparison, ExportReport, WeightAudit
+from keras_compress.reports.model_size import ModelSize, measure_size
+from keras_compress.reports.operations import OperationRow, count_operations
+from keras_compress.reports.quantization_parameters import quantization_parameters
+from keras_compress.reports.statistics import (
     CompressionStatistics,
     QuantizerRow,
     SparsityRow,

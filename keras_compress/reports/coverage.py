@@ -11,7 +11,7 @@ from dataclasses import asdict, dataclass
 
 from keras_compress.algorithms import OUTSIDE, SkippedWeight
 from keras_compress.graph import Edit, GraphNode, InsertLayer, LayerRole, ModelGraph, NodeRef, TensorRef, WrapWeight
-from keras_compress.report.table import format_table
+from keras_compress.reports.table import format_table
 
 __all__ = ["Coverage", "CoverageRow", "coverage_of"]
 

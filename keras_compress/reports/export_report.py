@@ -6,8 +6,8 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
-from keras_compress.report.json_report import JsonReport, json_values
-from keras_compress.report.table import format_table
+from keras_compress.reports.json_report import JsonReport, json_values
+from keras_compress.reports.table import format_table
 
 __all__ = ["Comparison", "ExportReport", "WeightAudit"]
 

@@ -12,10 +12,10 @@ import numpy as np
 from keras_compress._keras import keras
 from keras_compress.graph.variables import leaf_layers
 from keras_compress.layers import CompressedLayer, FakeQuantize, SparsityMask, SymmetricFakeQuantize
-from keras_compress.report.coverage import Coverage
-from keras_compress.report.model_size import ModelSize, measure_size
-from keras_compress.report.operations import OperationRow, count_operations
-from keras_compress.report.table import format_table
+from keras_compress.reports.coverage import Coverage
+from keras_compress.reports.model_size import ModelSize, measure_size
+from keras_compress.reports.operations import OperationRow, count_operations
+from keras_compress.reports.table import format_table
 
 __all__ = ["CompressionStatistics", "QuantizerRow", "SparsityRow", "collect_statistics"]
 

@@ -76,7 +76,7 @@ def _file(path: Path) -> Output:
     with quiet_import():
         from keras_compress.export import format_of
         from keras_compress.export.file_audit import stored_weights
-        from keras_compress.report.table import format_table
+        from keras_compress.reports.table import format_table
     form = format_of(path)
     weights = stored_weights(path, form)
     rows: list[dict[str, Any]] = [
@@ -113,7 +113,7 @@ def _model(arguments: argparse.Namespace) -> Output:
     with quiet_import():
         import keras_compress as kc
         from keras_compress.graph.model_check import first_compressed_layer
-        from keras_compress.report import collect_statistics, measure_size
+        from keras_compress.reports import collect_statistics, measure_size
         from keras_compress_cli.model_file import inputs_of, read_model
         from keras_compress_cli.weight_coverage import weight_coverage
     model = read_model(arguments.path, arguments)

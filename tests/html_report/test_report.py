@@ -11,7 +11,7 @@ from keras_compress._keras import keras
 from keras_compress.export.latency import LatencyReport, LatencyRow
 from keras_compress.post_training import SensitivityReport
 from keras_compress.post_training.sensitivity_report import LayerSensitivity
-from keras_compress.report import Comparison, ExportReport, WeightAudit, measure_size
+from keras_compress.reports import Comparison, ExportReport, WeightAudit, measure_size
 from tests import zoo
 from tests.html_report import pages
 

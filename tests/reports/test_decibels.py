@@ -4,7 +4,7 @@ import math
 
 import pytest
 
-from keras_compress.report.decibels import decibels, decibels_text
+from keras_compress.reports.decibels import decibels, decibels_text
 
 
 @pytest.mark.parametrize(("error", "ratio"), [(1.0, 0.0), (0.1, 10.0), (1e-6, 60.0), (100.0, -20.0)])

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from keras_compress.report import Comparison, ExportReport, WeightAudit
+from keras_compress.reports import Comparison, ExportReport, WeightAudit
 
 GOOD = WeightAudit("stem", "kernel", 100, 8, "int8", 100, 31, 0.25, True, True, "")
 FLOAT = WeightAudit("head", "cell.kernel", 50, 4, "float32", 200, 15, 0.0, False, False, "its input is wrong")

@@ -7,8 +7,8 @@ import pytest
 
 from keras_compress.export.latency import LatencyReport, LatencyRow
 from keras_compress.post_training import AccuracyReport, SensitivityReport
-from keras_compress.report import ExportReport
-from keras_compress.report.json_report import JsonReport, json_values
+from keras_compress.reports import ExportReport
+from keras_compress.reports.json_report import JsonReport, json_values
 
 
 def refuse(name):

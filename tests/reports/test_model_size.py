@@ -7,7 +7,7 @@ import pytest
 
 from keras_compress import create_compressed_model
 from keras_compress._keras import keras
-from keras_compress.report.model_size import ModelSize, measure_size
+from keras_compress.reports.model_size import ModelSize, measure_size
 from tests import zoo
 
 layers = keras.layers

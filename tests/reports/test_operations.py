@@ -6,8 +6,8 @@ import pytest
 
 from keras_compress import create_compressed_model
 from keras_compress._keras import keras
-from keras_compress.report.operations import OperationRow, count_operations
-from keras_compress.report.statistics import CompressionStatistics
+from keras_compress.reports.operations import OperationRow, count_operations
+from keras_compress.reports.statistics import CompressionStatistics
 from tests import binary, zoo
 
 layers = keras.layers

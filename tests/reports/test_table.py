@@ -2,7 +2,7 @@
 
 import pytest
 
-from keras_compress.report.table import format_table
+from keras_compress.reports.table import format_table
 
 
 def test_columns_are_as_wide_as_they_need_to_be():
