@@ -24,7 +24,7 @@ from creation import HEADER as CREATION_HEADER
 from creation import creation
 from fine_tuning import trained_float_model
 from peers import TOOLS, ask
-from training_step import MEMORY_HEADER, NETWORKS, STEPS_HEADER, memory, steps
+from training_step import MEMORY_HEADER, STEPS_HEADER, memory, steps
 
 ACCURACY_HEADER = ["tool", "model", "top-1 %", "below float"]
 LATENCY_MODELS = ["MobileNetV2", "ResNet50", "InceptionV3", "U-Net"]
