@@ -8,6 +8,7 @@ made on first use (some minutes, two gigabytes).
 
 import argparse
 import datetime
+import functools
 import json
 import os
 import platform
@@ -27,6 +28,7 @@ from peers import TOOLS, ask
 from training_step import MEMORY_HEADER, STEPS_HEADER, memory, steps
 
 ACCURACY_HEADER = ["tool", "model", "top-1 %", "below float"]
+RUNTIMES_HEADER = ["model", "file", "ms", "times faster", "MB"]
 LATENCY_MODELS = ["MobileNetV2", "ResNet50", "InceptionV3", "U-Net"]
 
 
@@ -86,11 +88,21 @@ def calibration_growth(arguments):
     return CALIBRATION_HEADER, [row for samples in (100, 300, 900) for row in calibration(samples, 1, names)]
 
 
+@functools.cache
+def latencies(name):
+    """Return the row of a network in OpenVINO, and the report on the runtimes of the other formats."""
+    return openvino_latency.measure(name, 60, True)
+
+
 def latency(arguments):
-    measured = [openvino_latency.measure(name, 60, True) for name in LATENCY_MODELS]
-    for name, (_, report) in zip(LATENCY_MODELS, measured, strict=True):
-        print(f"{name}: {report}")
-    return openvino_latency.HEADER, [[str(cell) for cell in row] for row, _ in measured]
+    return openvino_latency.HEADER, [[str(cell) for cell in latencies(name)[0]] for name in LATENCY_MODELS]
+
+
+def latency_of_runtimes(arguments):
+    rows = [(name, row) for name in LATENCY_MODELS for row in latencies(name)[1].rows]
+    return RUNTIMES_HEADER, [
+        [name, row.name, f"{row.median:.1f}", f"{row.times_faster:.2f}", f"{row.size / 1e6:.1f}"] for name, row in rows
+    ]
 
 
 def accuracy(arguments):
@@ -126,7 +138,8 @@ SECTIONS = {
     "xla": ("The same with `jit_compile=True`", "Median and quartiles of 40.", training_with_xla),
     "memory": (
         "Peak memory of training",
-        "Four steps in a process of its own, creation included, above what was in use after training a model of one layer.",
+        "Four steps in a process of its own, creation included, above what was in use after training a model of one layer. "
+        "In a small network most of it is the graph of the step, to which every trained range adds a variable and its steps of Adam.",
         training_memory,
     ),
     "creation": (
@@ -145,6 +158,11 @@ SECTIONS = {
         "Latency in OpenVINO",
         "One image, float layers kept in f32, compiled models in turn, medians of 60. NNCF 3 quantizes the converted float model.",
         latency,
+    ),
+    "runtimes": (
+        "Latency of each format in its own runtime",
+        "ONNX Runtime, OpenVINO and TensorFlow Lite, one image; times faster than the float model in the same format.",
+        latency_of_runtimes,
     ),
     "accuracy": (
         "Accuracy at equal budget: ResNet-8 on CIFAR-10",
