@@ -49,7 +49,6 @@ def train(model, compile_model, batches, flags):
     if flags.log_dir:
         flags.log_dir.mkdir(parents=True, exist_ok=True)
         callbacks.append(keras.callbacks.CSVLogger(flags.log_dir / "epochs.csv", append=True))
-        callbacks.append(keras.callbacks.TensorBoard(flags.log_dir))
     if done < flags.epochs:
         model.fit(batches, initial_epoch=done, epochs=flags.epochs, callbacks=callbacks, verbose=_progress())
     return controller, model
