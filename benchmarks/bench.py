@@ -25,7 +25,7 @@ from creation import HEADER as CREATION_HEADER
 from creation import creation
 from fine_tuning import trained_float_model
 from peers import TOOLS, ask
-from training_step import MEMORY_HEADER, STEPS_HEADER, memory, steps
+from training_step import MEMORY_HEADER, STEPS_HEADER, TIMED, memory, steps
 
 ACCURACY_HEADER = ["tool", "model", "top-1 %", "below float"]
 RUNTIMES_HEADER = ["model", "file", "ms", "times faster", "MB"]
@@ -56,11 +56,7 @@ def training(arguments):
 
 
 def training_with_xla(arguments):
-    return STEPS_HEADER, [
-        row
-        for name in ("resnet8", "mobilenet_v2")
-        for row in steps(name, ["keras_compress", "tfmot"], jit=True, rounds=4)
-    ]
+    return STEPS_HEADER, [row for name in TIMED for row in steps(name, ["keras_compress", "tfmot"], jit=True, rounds=4)]
 
 
 def training_memory(arguments):

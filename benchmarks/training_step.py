@@ -20,13 +20,14 @@ NETWORKS = {
     "mobilenet_v2": "MobileNetV2 0.35, 96 x 96",
     "mobilenet_v2_full": "MobileNetV2, 224 x 224",
 }
+TIMED = ["resnet8", "mobilenet_v2"]
 STEPS_HEADER = ["network", "tool", "model", "ms per step", "over float", "quartiles"]
 MEMORY_HEADER = ["network", "tool", "model", "MB", "over float"]
 
 
 def main():
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("networks", nargs="*", default=list(NETWORKS)[:2], help=f"of {list(NETWORKS)}")
+    parser.add_argument("networks", nargs="*", default=TIMED, help=f"of {list(NETWORKS)}")
     parser.add_argument("--tools", nargs="*", default=list(TOOLS), choices=TOOLS)
     parser.add_argument("--jit", action="store_true", help="compile steps with XLA")
     parser.add_argument("--rounds", type=int, default=12)

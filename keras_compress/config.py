@@ -60,9 +60,9 @@ class CompressionConfig(Settings):
     model_config = ConfigDict(frozen=True, extra="allow")
 
     without_effect: ClassVar[Mapping[str, str]] = {
+        **CompressionAlgorithm.without_effect,
         "input_info": "a Keras model knows its shapes",
         "disable_shape_matching": "it concerns PyTorch",
-        "compression_lr_multiplier": "all variables are trained at the pace of the optimizer",
     }
 
     compression: tuple[SerializeAsAny[CompressionAlgorithm], ...] = Field(min_length=1)

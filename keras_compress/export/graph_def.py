@@ -11,7 +11,7 @@ from keras_compress.export.dataflow import Dataflow
 from keras_compress.export.format import StoredWeight
 from keras_compress.export.quantized_constants import FAKE_QUANTIZERS, dequantized, take_constants
 
-__all__ = ["MOVES", "keep_needed", "stored_in_graph"]
+__all__ = ["MOVES", "keep_needed", "node_name", "stored_in_graph"]
 
 MOVES = {
     *("Reshape", "Transpose", "Identity", "Squeeze", "ExpandDims", "MaxPool", "Pad", "PadV2", "MirrorPad", "ConcatV2"),
@@ -28,7 +28,7 @@ def stored_in_graph(graph_def: tf.compat.v1.GraphDef) -> list[StoredWeight]:
     """Return the constants of a graph; those behind a fake quantizer as the numbers behind it."""
     flow = Dataflow(
         {node.name: node.op for node in graph_def.node},
-        {node.name: [_node(name) for name in node.input if not name.startswith("^")] for node in graph_def.node},
+        {node.name: [node_name(name) for name in node.input if not name.startswith("^")] for node in graph_def.node},
         MOVES,
         _COMPUTES,
         FAKE_QUANTIZERS,
@@ -56,7 +56,7 @@ def stored_in_graph(graph_def: tf.compat.v1.GraphDef) -> list[StoredWeight]:
 
 def keep_needed(graph_def: tf.compat.v1.GraphDef, names: Sequence[str]) -> None:
     """Remove, in place, the nodes that none of the nodes ``names`` needs, and wishes to stand beside one of them."""
-    reads = {node.name: [_node(reference) for reference in node.input] for node in graph_def.node}
+    reads = {node.name: [node_name(reference) for reference in node.input] for node in graph_def.node}
     needed: set[str] = set()
     pending = list(names)
     while pending:
@@ -71,5 +71,6 @@ def keep_needed(graph_def: tf.compat.v1.GraphDef, names: Sequence[str]) -> None:
             del graph_def.node[index].attr["_class"]
 
 
-def _node(reference: str) -> str:
+def node_name(reference: str) -> str:
+    """Return the name of the node that an input of another one refers to, as ``x`` of ``"x:1"`` and ``"^x"``."""
     return reference.removeprefix("^").partition(":")[0]

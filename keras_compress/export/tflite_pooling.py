@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 import tensorflow as tf
 
-from keras_compress.export.graph_def import MOVES
+from keras_compress.export.graph_def import MOVES, node_name
 from keras_compress.export.graph_function import graph_function
 
 __all__ = ["repeat_grids_before_pooling"]
@@ -28,7 +28,9 @@ def repeat_grids_before_pooling(graph_def: tf.compat.v1.GraphDef) -> None:
     nodes = {node.name: node for node in graph_def.node}
     found = [(node, _quantizers_behind(nodes, node)) for node in graph_def.node if node.op in _POOLING]
     moved = [
-        (node, quantizers) for node, quantizers in found if quantizers and nodes[_name(node.input[0])] not in quantizers
+        (node, quantizers)
+        for node, quantizers in found
+        if quantizers and nodes[node_name(node.input[0])] not in quantizers
     ]
     ends = _ends(graph_def, [quantizer for _, quantizers in moved for quantizer in quantizers])
     for pooling, quantizers in moved:
@@ -42,7 +44,7 @@ def repeat_grids_before_pooling(graph_def: tf.compat.v1.GraphDef) -> None:
 
 def _quantizers_behind(nodes: dict[str, Any], pooling: Any) -> list[Any]:
     """Return the quantizers of all values that a pooling reads; none if some of them are not quantized."""
-    found, waiting, seen = [], [_name(pooling.input[0])], set()
+    found, waiting, seen = [], [node_name(pooling.input[0])], set()
     while waiting:
         node = nodes[waiting.pop()]
         if node.name in seen:
@@ -51,7 +53,7 @@ def _quantizers_behind(nodes: dict[str, Any], pooling: Any) -> list[Any]:
         if node.op == _QUANTIZER:
             found.append(node)
         elif node.op in MOVES:
-            waiting += map(_name, _MANY[node.op](node.input) if node.op in _MANY else node.input[:1])
+            waiting += map(node_name, _MANY[node.op](node.input) if node.op in _MANY else node.input[:1])
         else:
             return []
     return found
@@ -59,16 +61,12 @@ def _quantizers_behind(nodes: dict[str, Any], pooling: Any) -> list[Any]:
 
 def _ends(graph_def: Any, quantizers: list[Any]) -> dict[str, np.ndarray]:
     """Return the numbers of the tensors that are ends of the ranges of quantizers."""
-    names = sorted({_name(end) for quantizer in quantizers for end in quantizer.input[1:3]})
+    names = sorted({node_name(end) for quantizer in quantizers for end in quantizer.input[1:3]})
     if not names:
         return {}
     return dict(zip(names, (value.numpy() for value in graph_function(graph_def, [], names)()), strict=True))
 
 
 def _grid(quantizer: Any, ends: dict[str, np.ndarray]) -> tuple[float, float, int, bool]:
-    low, high = (float(ends[_name(end)]) for end in quantizer.input[1:3])
+    low, high = (float(ends[node_name(end)]) for end in quantizer.input[1:3])
     return low, high, quantizer.attr["num_bits"].i, quantizer.attr["narrow_range"].b
-
-
-def _name(reference: str) -> str:
-    return reference.lstrip("^").partition(":")[0]
