@@ -3,6 +3,9 @@ PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
 export TF_CPP_MIN_LOG_LEVEL ?= 2
+# Tests run in two workers on two cores: one thread each, and the modules that take longest first (tests/conftest.py).
+ONE_THREAD := TF_NUM_INTRAOP_THREADS=1 TF_NUM_INTEROP_THREADS=1 OMP_NUM_THREADS=1
+PYTEST := $(ONE_THREAD) $(BIN)/python -m pytest --numprocesses 2 --dist loadfile --no-loadscope-reorder
 
 .PHONY: $(shell sed -n 's/^\([a-z-]*\):.*/\1/p' Makefile)
 
@@ -29,8 +32,26 @@ samples: $(VENV)/dev  ## train each sample on data of its own, compress it to IN
 			--config examples/$$1/configs/int8.json --export runs/$$1.xml || exit 1; \
 	done
 
-test: lint  ## check style, types and imports, then run every test
-	$(BIN)/python -m pytest --numprocesses 2 --dist loadgroup
+test: lint  ## style, types, imports, and tests of every public behaviour: at most ten minutes
+	$(PYTEST) -m "not extended"
+
+test-rest: $(VENV)/dev  ## what `make test` leaves out: every application family, notebooks, kills, the rest of each matrix
+	$(PYTEST) -m extended
+
+test-all: test test-rest  ## everything: at most 35 minutes
+
+durations: $(VENV)/dev  ## run every test and write down which modules and tests take longest: tests/durations.json
+	$(PYTEST) --durations-file tests/durations.json
+
+coverage: $(VENV)/dev  ## line and branch coverage of `make test` and of `make test-all` (about half an hour)
+	rm -f .coverage .coverage.*
+	COVERAGE_FILE=.coverage.test $(PYTEST) -m "not extended" --cov --cov-context test --cov-report term:skip-covered
+	COVERAGE_FILE=.coverage.rest $(PYTEST) -m extended --cov --cov-context test --cov-report=
+	$(BIN)/coverage combine --keep .coverage.test .coverage.rest
+	$(BIN)/coverage report --skip-covered
+
+mutants: $(VENV)/dev  ## put 30 small faults into the package; how many do the tests notice? Needs `make coverage` first
+	$(BIN)/python tests/mutants.py --seed $(or $(SEED),0) --count $(or $(COUNT),30)
 
 faults: $(VENV)/dev  ## kill training at random moments, damage files, train on several devices and workers
 	KILLS=5 $(BIN)/python -m pytest tests/faults

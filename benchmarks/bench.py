@@ -25,6 +25,8 @@ from creation import HEADER as CREATION_HEADER
 from creation import creation
 from fine_tuning import trained_float_model
 from peers import TOOLS, ask
+from short_times import HEADER as SHORT_HEADER
+from short_times import short_times
 from training_step import MEMORY_HEADER, STEPS_HEADER, TIMED, memory, steps
 
 ACCURACY_HEADER = ["tool", "model", "top-1 %", "below float"]
@@ -101,6 +103,10 @@ def latency_of_runtimes(arguments):
     ]
 
 
+def waits(arguments):
+    return SHORT_HEADER, short_times()
+
+
 def accuracy(arguments):
     """Three epochs from the same weights with every tool: ResNet-8 on CIFAR-10."""
     (train_images, train_labels), (test_images, test_labels) = load_cifar10(arguments.data)
@@ -160,6 +166,7 @@ SECTIONS = {
         "ONNX Runtime, OpenVINO and TensorFlow Lite, one image; times faster than the float model in the same format.",
         latency_of_runtimes,
     ),
+    "waits": ("Short waits", "Processor time of a process of its own; medians of five.", waits),
     "accuracy": (
         "Accuracy at equal budget: ResNet-8 on CIFAR-10",
         "Three epochs of Adam with cosine decay from 1e-3, batches of 128, from the same float weights; one seed. NNCF's float "

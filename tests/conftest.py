@@ -1,8 +1,42 @@
-"""What every test shares: fixed random seeds and fresh automatic layer names, so that a failure comes again."""
+"""What every test shares: fixed random seeds and fresh automatic layer names, so that a failure comes again.
+
+And what keeps many tests in one process fast: the modules that take longest come first, and what a module traced is let go.
+"""
+
+import gc
 
 import pytest
 
-from keras_compress._keras import keras
+from keras_compress._keras import forgotten_graphs, keras
+from tests import durations
+
+
+def pytest_addoption(parser):
+    parser.addoption("--durations-file", help="write how long tests take to this JSON file")
+
+
+def pytest_configure(config):
+    path = config.getoption("--durations-file")
+    if path and not hasattr(config, "workerinput"):
+        config.pluginmanager.register(durations.Recorder(path))
+
+
+@pytest.hookimpl(trylast=True)
+def pytest_collection_modifyitems(items):
+    durations.longest_first(items)
+
+
+def pytest_collection_finish():
+    gc.freeze()  # what was imported and collected stays; the collector need not look through it again and again
+
+
+@pytest.fixture(scope="module", autouse=True)
+def _graphs_of_one_module():
+    """Let go of what a module traced: TensorFlow keeps traced gradients, and with them their graphs, for the whole process."""
+    with forgotten_graphs():
+        yield
+    keras.backend.clear_session()
+    gc.collect()
 
 
 @pytest.fixture(autouse=True)

@@ -3,11 +3,14 @@
 ``MODELS`` names them all, for tests that must hold for every kind.
 """
 
+import functools
+
 import numpy as np
 import tensorflow as tf
 
 from keras_compress import create_compressed_model, register_default_init_args
 from keras_compress._keras import keras
+from keras_compress.graph import take
 from keras_compress.graph.variables import leaf_layers
 from keras_compress.layers import CompressedLayer, SparsityMask, weight_owner
 
@@ -166,6 +169,12 @@ MODELS = {
         slashed_names,
     )
 }
+
+
+@functools.cache
+def snapshot(kind):
+    """Return the snapshot of a model of :data:`MODELS`; it is a value, so that tests share it."""
+    return take(MODELS[kind]())
 
 
 def samples(model, count=8, seed=0):

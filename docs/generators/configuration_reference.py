@@ -1,6 +1,6 @@
 """Writes docs/configuration_reference.md from the JSON Schema of the configuration, which is made from the pydantic models.
 
-    python docs/generators/configuration_reference.py [--check]
+    python docs/generators/configuration_reference.py
 
 Every key stands under the section that takes it. What keys mean together is in docs/configuration.md, written by hand.
 """
@@ -8,7 +8,6 @@ Every key stands under the section that takes it. What keys mean together is in 
 from __future__ import annotations
 
 import json
-import sys
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -121,6 +120,4 @@ def _references(value: Any) -> Iterator[str]:
 
 
 if __name__ == "__main__":
-    if "--check" in sys.argv:
-        sys.exit(PAGE.read_text(encoding="utf-8") != page())
     PAGE.write_text(page(), encoding="utf-8")

@@ -1,6 +1,6 @@
 """Writes docs/support.md: every model of the test matrix is built, and its coverage read.
 
-    python docs/generators/support_table.py [--check]
+    python docs/generators/support_table.py
 
 Nothing is trained or measured here; what the files and runtimes do is in docs/export.md and docs/measurements.md.
 """
@@ -152,6 +152,4 @@ def _table(columns: list[str], rows: Iterable[list[str]]) -> str:
 
 
 if __name__ == "__main__":
-    if "--check" in sys.argv:
-        sys.exit(PAGE.read_text(encoding="utf-8") != page())
     PAGE.write_text(page(), encoding="utf-8")

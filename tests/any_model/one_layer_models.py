@@ -1,7 +1,10 @@
 """The 61 one-layer models that a peer was tried on: 40 of them it refused. Each entry maps a name to a small model.
 
-A model is made by a function of no arguments; its input data are drawn to fit by the test.
+A model is made by a function of no arguments; its input data are drawn to fit by the test. ``BRANCH_MODELS`` hold the same models as
+branches of one model per kind of input, so that what costs much is done once for all of them.
 """
+
+import re
 
 import tensorflow as tf
 
@@ -130,4 +133,27 @@ ONE_LAYER_MODELS = {
     "tf.reduce_mean": _operator(lambda x: tf.reduce_mean(x, axis=[1, 2], keepdims=True)),
     "slicing": _operator(lambda x: x[:, :, :, :2]),
     "tf.concat": _operator(lambda x: tf.concat([x, x * 0.5], axis=-1)),
+}
+
+
+def _branches(shape, dtype="float32"):
+    def make():
+        inputs = keras.Input(shape, dtype=dtype, name="x")
+        outputs = []
+        for name, make_one in ONE_LAYER_MODELS.items():
+            model = make_one()
+            if model.input.shape[1:] == shape and model.input.dtype == dtype:
+                branch = keras.Model(model.input, model.output, name=re.sub(r"\W+", "_", name))
+                outputs.append(branch(inputs))
+        return keras.Model(inputs, outputs)
+
+    return make
+
+
+BRANCH_MODELS = {
+    "branches of images": _branches(IMAGE),
+    "branches of sequences": _branches(SEQUENCE),
+    "branches of volumes": _branches(VOLUME),
+    "branches of vectors": _branches(VECTOR),
+    "branches of words": _branches((5,), "int32"),
 }

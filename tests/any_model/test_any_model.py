@@ -1,4 +1,10 @@
-"""Every model is compressed, trained, saved, loaded and exported, and computes the same at each place. None is refused."""
+"""Every model is compressed, trained, saved, loaded and exported, and computes the same at each place. None is refused.
+
+A failure names the step and the first layer that departs.
+"""
+
+import functools
+from dataclasses import dataclass
 
 import numpy as np
 import pytest
@@ -8,12 +14,15 @@ import keras_compress as kc
 from keras_compress._keras import keras
 from keras_compress.data import pack_inputs
 from keras_compress.export.frozen_graph import run_frozen_graph
+from tests.levels import levels
 
 from .awkward_models import AWKWARD_MODELS
 from .domain_models import DOMAIN_MODELS
-from .one_layer_models import ONE_LAYER_MODELS
+from .one_layer_models import BRANCH_MODELS, ONE_LAYER_MODELS
+from .what_broke import assert_same_outputs, first_layer, first_layer_in_graph, mean_error
 
-MODELS = {**ONE_LAYER_MODELS, **AWKWARD_MODELS, **DOMAIN_MODELS}
+WHOLE = {**BRANCH_MODELS, **AWKWARD_MODELS, **DOMAIN_MODELS}
+MODELS = {**ONE_LAYER_MODELS, **WHOLE}
 CONFIG = {
     "compression": {
         "algorithm": "quantization",
@@ -55,49 +64,69 @@ def test_there_are_as_many_models_as_promised():
     assert len(AWKWARD_MODELS) >= 25
 
 
-@pytest.fixture(scope="module", params=list(MODELS))
-def case(request):
+def test_every_one_layer_model_is_a_branch():
+    assert sum(len(make().outputs) for make in BRANCH_MODELS.values()) == len(ONE_LAYER_MODELS)
+
+
+@dataclass(frozen=True)
+class Case:
+    """A model and its compressed copy, which have to compute the same."""
+
+    name: str
+    model: keras.Model
+    arrays: list
+    before: list
+    controller: kc.CompressionController
+
+    @property
+    def compressed(self):
+        return self.controller.model
+
+
+def compressed_case(name):
     keras.backend.clear_session()
     keras.utils.set_random_seed(0)
-    model = MODELS[request.param]()
+    model = MODELS[name]()
     arrays = draw_inputs(model)
     before = outputs_of(model, arrays)
-    controller, compressed = compress(model, arrays)
-    yield request.param, model, arrays, before, controller, compressed
+    controller, _ = compress(model, arrays)
+    return Case(name, model, arrays, before, controller)
 
 
-def test_compression_keeps_the_function_and_the_original(case):
-    _, model, arrays, before, _, compressed = case
-    for original, expected, received in zip(
-        outputs_of(model, arrays), before, outputs_of(compressed, arrays), strict=True
-    ):
-        np.testing.assert_array_equal(original, expected)
-        assert received.shape == expected.shape
-        noise = np.sqrt(np.mean((received - expected) ** 2))
-        assert noise <= 0.1 * np.sqrt(np.mean(expected**2)) + 1e-6
+def check_function(case):
+    """Compression keeps the function of the model within a tenth, its interface, and the original to the last bit."""
+    model, compressed = case.model, case.compressed
+    names = model.output_names
+    now = outputs_of(model, case.arrays)
+    assert_same_outputs("compressing, the original", names, case.before, now, 0.0, lambda: "every layer")
+    received = outputs_of(compressed, case.arrays)
+    departing = functools.partial(first_layer, model, compressed, case.arrays, 0.1, mean_error)
+    assert_same_outputs("compressing", names, case.before, received, 0.1, departing, mean_error)
     assert type(compressed).__name__ == type(model).__name__
     assert compressed.input_names == model.input_names
-    assert compressed.output_names == model.output_names
+    assert compressed.output_names == names
 
 
-def test_nothing_is_left_in_float_in_silence(case):
-    name, *_, controller, _ = case
-    coverage = controller.statistics().coverage
-    left = {row.layer for row in coverage.unexplained}
-    assert left == LEFT_IN_FLOAT.get(name, set())
+def check_coverage(case):
+    """Nothing is left in floating point in silence."""
+    coverage = case.controller.statistics().coverage
+    assert {row.layer for row in coverage.unexplained} == LEFT_IN_FLOAT.get(case.name, set())
     assert all(row.reason for row in coverage.unexplained)
 
 
-def test_it_trains(case):
-    _, _, arrays, before, _, compressed = case
+def check_training(case):
+    """A step of training gives finite losses and moves the numbers of every trainable layer that reaches an output."""
+    compressed = case.compressed
     compressed.compile(keras.optimizers.SGD(1e-3), "mse")
+    untrained = outputs_of(compressed, case.arrays)
     structure = compressed.output if not isinstance(compressed.output, tf.Tensor) else None
-    targets = [np.zeros_like(array) for array in outputs_of(compressed, arrays)]
+    targets = [np.zeros_like(array) for array in untrained]
     packed = tf.nest.pack_sequence_as(structure, targets) if structure is not None else targets[0]
-    history = compressed.fit(pack_inputs(compressed, arrays), packed, batch_size=4, verbose=0).history
-    assert np.isfinite(history["loss"]).all()
-    trained = outputs_of(compressed, arrays)
-    assert any(not np.array_equal(new, old) for new, old in zip(trained, before, strict=True))
+    history = compressed.fit(pack_inputs(compressed, case.arrays), packed, batch_size=4, verbose=0).history
+    infinite = [name for name, values in history.items() if not np.isfinite(values).all()]
+    assert infinite == [], "training"
+    trained = zip(compressed.output_names, outputs_of(compressed, case.arrays), untrained, strict=True)
+    assert [name for name, new, old in trained if np.array_equal(new, old)] == [], "training moves every output"
 
 
 #: What Keras itself cannot read back, compressed or not: a layer that cannot tell its configuration, a model class whose
@@ -115,22 +144,42 @@ def keras_reads(model, path):
     return True
 
 
-def test_it_survives_a_keras_file(case, tmp_path):
-    name, model, arrays, _, _, compressed = case
-    if name in KERAS_CANNOT_READ:
-        assert not keras_reads(model, tmp_path / "float.keras")
+def check_keras_file(case, folder):
+    """A .keras file gives the same bits when loaded."""
+    compressed = case.compressed
+    if case.name in KERAS_CANNOT_READ:
+        assert not keras_reads(case.model, folder / "float.keras")
         return
-    compressed.save(tmp_path / "model.keras")
-    loaded = keras.models.load_model(tmp_path / "model.keras", safe_mode=False)
-    for one, other in zip(outputs_of(loaded, arrays), outputs_of(compressed, arrays), strict=True):
-        np.testing.assert_array_equal(one, other)
+    compressed.save(folder / "model.keras")
+    loaded = keras.models.load_model(folder / "model.keras", safe_mode=False)
+    expected, received = outputs_of(compressed, case.arrays), outputs_of(loaded, case.arrays)
+    departing = functools.partial(first_layer, compressed, loaded, case.arrays, 0.0)
+    assert_same_outputs("reading the .keras file", compressed.output_names, expected, received, 0.0, departing)
 
 
-def test_the_frozen_graph_computes_the_same(case, tmp_path):
-    _, _, arrays, _, controller, compressed = case
-    path = controller.export_model(tmp_path / "model.pb").path
-    expected = outputs_of(compressed, arrays)
-    by_name = dict(zip(compressed.input_names, arrays, strict=True))
+def check_frozen_graph(case, folder):
+    """The exported graph computes the same in TensorFlow."""
+    compressed = case.compressed
+    path = case.controller.export_model(folder / "model.pb").path
+    by_name = dict(zip(compressed.input_names, case.arrays, strict=True))
     names = [f"{name}_output" if name in by_name else name for name in compressed.output_names]
-    for one, other in zip(run_frozen_graph(path, by_name, names), expected, strict=True):
-        np.testing.assert_allclose(one, other, rtol=0, atol=1e-5 * max(np.abs(other).max(), 1e-6))
+    expected, received = outputs_of(compressed, case.arrays), run_frozen_graph(path, by_name, names)
+    departing = functools.partial(first_layer_in_graph, compressed, path, case.arrays, 1e-5)
+    assert_same_outputs("running the frozen graph", names, expected, received, 1e-5, departing)
+
+
+@pytest.mark.parametrize("name", ONE_LAYER_MODELS)
+def test_a_layer_is_compressed_and_computes_the_same(name):
+    case = compressed_case(name)
+    check_function(case)
+    check_coverage(case)
+
+
+@pytest.mark.parametrize("name", levels(MODELS, first=WHOLE))
+def test_a_model_goes_through_everything(name, tmp_path):
+    case = compressed_case(name)
+    check_function(case)
+    check_coverage(case)
+    check_training(case)
+    check_keras_file(case, tmp_path)
+    check_frozen_graph(case, tmp_path)

@@ -1,8 +1,10 @@
 """What every algorithm must keep to. A new file in keras_compress/algorithms is checked here without any change."""
 
 import copy
+import functools
 import itertools
 import json
+from dataclasses import dataclass
 
 import numpy as np
 import pydantic
@@ -19,25 +21,51 @@ from keras_compress.algorithms import (
     Position,
     registered_algorithms,
 )
+from keras_compress.controller import CompressionController
 from keras_compress.errors import ConfigError
 from keras_compress.graph import ModelGraph, WrapWeight, apply_edits, build, edit_from_dict, edit_to_dict, take
 from keras_compress.graph.variables import leaf_layers
 from keras_compress.layers.weight_op import Stage
 from keras_compress.settings import validated
 from tests import zoo
+from tests.levels import levels
 
 ALGORITHMS = registered_algorithms()
-MODELS = {
-    make.__name__: make
-    for make in (zoo.convolution, zoo.residual, zoo.shared_layer, zoo.dicts, zoo.nested, zoo.transfer)
-}
+KINDS = ["convolution", "residual", "shared_layer", "dicts", "nested", "transfer"]
 
 every_algorithm = pytest.mark.parametrize("name", sorted(ALGORITHMS))
-every_model = pytest.mark.parametrize("kind", MODELS)
+every_model = pytest.mark.parametrize("kind", levels(KINDS, first=["convolution", "shared_layer", "nested"]))
 every_pair = pytest.mark.parametrize(("first", "second"), list(itertools.combinations(sorted(ALGORITHMS), 2)))
 with_a_level = pytest.mark.parametrize(
     "name", sorted(name for name in ALGORITHMS if issubclass(ALGORITHMS[name], LeveledAlgorithm))
 )
+
+
+@dataclass(frozen=True)
+class Compressed:
+    """A model, what it was before it was compressed, and what came of it. No test changes it."""
+
+    model: keras.Model
+    config: dict
+    weights: list
+    controller: CompressionController
+
+    @property
+    def compressed(self):
+        return self.controller.model
+
+
+@functools.cache
+def compressed_once(name, kind):
+    """Return a model compressed by one algorithm; the tests that change nothing share it."""
+    model = zoo.MODELS[kind]()
+    config, weights = copy.deepcopy(model.get_config()), model.get_weights()
+    return Compressed(model, config, weights, zoo.compress(model, name)[0])
+
+
+@functools.cache
+def rebuilt_snapshot(kind):
+    return take(build(zoo.snapshot(kind)))
 
 
 def plan(name, graph, context=None, **settings) -> Plan:
@@ -78,11 +106,11 @@ def test_settings_are_frozen(name):
 @every_model
 @every_algorithm
 def test_planning_is_pure(name, kind):
-    snapshot = take(MODELS[kind]())
+    snapshot = zoo.snapshot(kind)
     config, arrays = copy.deepcopy(snapshot.config), copy.deepcopy(dict(snapshot.weights))
     graph = ModelGraph(snapshot)
     first, second = plan(name, graph), plan(name, graph)
-    third = plan(name, ModelGraph(take(build(snapshot))))
+    third = plan(name, ModelGraph(rebuilt_snapshot(kind)))
     assert first == second == third
     convolves = any(node.class_name == "Conv2D" for _, node in graph.layers())
     assert first.edits or (not convolves and first.skipped and all(weight.reason for weight in first.skipped))
@@ -95,7 +123,7 @@ def test_planning_is_pure(name, kind):
 @every_model
 @every_algorithm
 def test_a_plan_survives_json(name, kind):
-    graph = ModelGraph(take(MODELS[kind]()))
+    graph = ModelGraph(zoo.snapshot(kind))
     edits = plan(name, graph).edits
     written = json.loads(json.dumps(as_dicts(Plan(edits))))
     again = [edit_from_dict(values) for values in written]
@@ -110,7 +138,7 @@ def test_a_plan_survives_json(name, kind):
 @pytest.mark.parametrize("at_the_root", [False, True])
 @every_algorithm
 def test_a_scope_that_matches_nothing_raises_with_the_nearest_names(name, at_the_root, key):
-    graph = ModelGraph(take(zoo.residual()))
+    graph = ModelGraph(zoo.snapshot("residual"))
     settings, context = {key: ("stem_nrom",)}, PlanContext()
     if at_the_root:
         settings, context = {}, PlanContext(**settings)
@@ -123,7 +151,7 @@ def test_a_scope_that_matches_nothing_raises_with_the_nearest_names(name, at_the
 @every_algorithm
 def test_a_broken_regular_expression_is_a_configuration_error(name, pattern):
     with pytest.raises(ConfigError, match="ignored_scopes"):
-        plan(name, ModelGraph(take(zoo.residual())), ignored_scopes=(pattern,))
+        plan(name, ModelGraph(zoo.snapshot("residual")), ignored_scopes=(pattern,))
 
 
 @every_algorithm
@@ -145,24 +173,22 @@ def test_target_scopes_limit_the_weights_that_are_touched(name):
 @every_model
 @every_algorithm
 def test_the_model_given_is_not_changed(name, kind):
-    model = MODELS[kind]()
-    config, weights = copy.deepcopy(model.get_config()), model.get_weights()
-    _, compressed = zoo.compress(model, name)
-    assert model.get_config() == config
-    for before, now in zip(weights, model.get_weights(), strict=True):
+    done = compressed_once(name, kind)
+    assert done.model.get_config() == done.config
+    for before, now in zip(done.weights, done.model.get_weights(), strict=True):
         np.testing.assert_array_equal(now, before)
-    assert not {id(v) for v in model.variables} & {id(v) for v in compressed.variables}
+    assert not {id(v) for v in done.model.variables} & {id(v) for v in done.compressed.variables}
 
 
 @every_model
 @every_algorithm
 def test_a_state_and_the_weights_give_the_same_model_again(name, kind):
-    model = MODELS[kind]()
+    model = zoo.MODELS[kind]()
     controller, compressed = zoo.compress(model, name)
     controller.scheduler.epoch_step()
     controller.scheduler.step()
     state = json.loads(json.dumps(controller.get_compression_state()))
-    again, restored = create_compressed_model(MODELS[kind](), controller.config, state)
+    again, restored = create_compressed_model(zoo.MODELS[kind](), controller.config, state)
     restored.set_weights(compressed.get_weights())
     zoo.assert_same_predictions(restored, compressed, zoo.samples(model))
     assert again.get_compression_state() == state
@@ -172,8 +198,8 @@ def test_a_state_and_the_weights_give_the_same_model_again(name, kind):
 @every_model
 @every_algorithm
 def test_a_saved_model_gives_the_same_bits_when_loaded(name, kind, tmp_path):
-    model = MODELS[kind]()
-    _, compressed = zoo.compress(model, name)
+    done = compressed_once(name, kind)
+    model, compressed = done.model, done.compressed
     compressed.save(tmp_path / "model.keras")
     loaded = keras.models.load_model(tmp_path / "model.keras")
     zoo.assert_same_predictions(loaded, compressed, zoo.samples(model))
@@ -183,8 +209,7 @@ def test_a_saved_model_gives_the_same_bits_when_loaded(name, kind, tmp_path):
 @every_model
 @every_algorithm
 def test_stripping_leaves_stock_layers_only(name, kind):
-    model = MODELS[kind]()
-    controller, _ = zoo.compress(model, name)
+    model, controller = compressed_once(name, kind).model, compressed_once(name, kind).controller
     stripped = controller.strip()
     assert [path for path, _ in leaf_layers(stripped)] == [path for path, _ in leaf_layers(model)]
     for (_, layer), (_, before) in zip(leaf_layers(stripped), leaf_layers(model), strict=True):
@@ -209,7 +234,7 @@ def test_a_step_of_training_moves_weights_and_keeps_predictions_finite(name):
 
 @every_algorithm
 def test_what_it_reports_has_the_right_types(name):
-    controller, _ = zoo.compress(zoo.convolution(), name)
+    controller = compressed_once(name, "convolution").controller
     loss = controller.loss()
     assert loss.dtype == tf.float32
     assert loss.shape == ()
@@ -222,7 +247,7 @@ def test_what_it_reports_has_the_right_types(name):
 @every_model
 @with_a_level
 def test_at_level_zero_predictions_stay_as_they_are(name, kind):
-    model = MODELS[kind]()
+    model = zoo.MODELS[kind]()
     controller, compressed = zoo.compress(model, name)
     zoo.assert_same_predictions(compressed, model, zoo.samples(model))
     controller.set_sparsity_level(0.0)

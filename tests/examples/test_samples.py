@@ -26,6 +26,7 @@ from examples.object_detection.detector import build_detector, detect
 from examples.object_detection.drawn_objects import draw_voc
 from examples.object_detection.mean_average_precision import mean_average_precision
 from examples.semantic_segmentation.image_mask_pairs import draw_pairs, read_pairs
+from tests.levels import levels
 
 SIZE = (32, 64)
 
@@ -100,9 +101,7 @@ class Finished:
     printed: str
 
 
-@pytest.fixture(
-    scope="module", params=[pytest.param(name, marks=pytest.mark.xdist_group(f"sample {name}")) for name in SAMPLES]
-)
+@pytest.fixture(scope="module", params=levels(SAMPLES, first=["classification"]))
 def finished(request, tmp_path_factory):
     """A sample in INT8 that was interrupted after its first epoch and then run again with the same command."""
     sample, folder = SAMPLES[request.param], tmp_path_factory.mktemp(request.param)

@@ -10,7 +10,7 @@ import pytest
 
 from tests.faults.distributed_training import CONFIGURATIONS, EPOCHS
 
-pytestmark = pytest.mark.xdist_group("distribution")  # what the trainings give is shared by the tests
+pytestmark = pytest.mark.extended
 
 
 def start(folder, *arguments):

@@ -1,6 +1,6 @@
 """Training killed at random moments ends with the same bits as training that was left alone.
 
-``KILLS`` in the environment says how often each configuration is killed; ``make faults`` takes more than ``make test``.
+``KILLS`` in the environment says how often each configuration is killed; ``make faults`` takes more than ``make test-all``.
 """
 
 import multiprocessing
@@ -14,6 +14,8 @@ import pytest
 import tensorflow as tf
 
 from tests.faults.killed_training import CONFIGURATIONS, train
+
+pytestmark = pytest.mark.extended
 
 KILLS = int(os.environ.get("KILLS", "1"))
 

@@ -86,6 +86,14 @@ def test_what_cannot_be_trained(arguments, code, message, folder, capfd):
     assert "Traceback" not in called.err
 
 
+#: A shell starts what runs in the background with interruptions ignored, and so would be what that starts.
+INTERRUPTIBLE = """
+import runpy, signal
+signal.signal(signal.SIGINT, signal.default_int_handler)
+runpy.run_module("keras_compress_cli", run_name="__main__", alter_sys=True)
+"""
+
+
 def interrupted(process):
     """Interrupt a process as the user would, again if nothing happens, and return what it wrote.
 
@@ -101,17 +109,7 @@ def interrupted(process):
 
 
 def test_an_interrupted_training_can_go_on(folder, capfd):
-    command = [
-        sys.executable,
-        "-m",
-        "keras_compress_cli",
-        *TRAIN,
-        "m.pb",
-        "--epochs",
-        "100000",
-        "--checkpoints",
-        "saved",
-    ]
+    command = [sys.executable, "-c", INTERRUPTIBLE, *TRAIN, "m.pb", "--epochs", "100000", "--checkpoints", "saved"]
     with subprocess.Popen(
         command, cwd=folder, env=environment(), stdout=subprocess.PIPE, stderr=subprocess.PIPE
     ) as process:
