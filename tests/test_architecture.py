@@ -15,7 +15,7 @@ ROOT = Path(keras_compress.__file__).parent
 COMMAND_LINE = Path(keras_compress_cli.__file__).parent
 MODULES = sorted([*ROOT.rglob("*.py"), *COMMAND_LINE.rglob("*.py")])
 #: What an import may load, beside TensorFlow, Keras and what they load.
-IMPORTED = {"pydantic", "pydantic_core", "annotated_types", "typing_inspection", "tqdm"}
+IMPORTED = {"annotated_types", "jinja2", "markupsafe", "pydantic", "pydantic_core", "tqdm", "typing_inspection"}
 OPTIONAL = {"openvino", "onnx", "onnxruntime", "tf2onnx", "matplotlib", "sklearn"}
 
 PROBE = """

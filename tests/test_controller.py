@@ -30,7 +30,7 @@ def targets(model, samples, seed=1):
     return tf.nest.pack_sequence_as(model.output, arrays)
 
 
-@pytest.mark.parametrize("kind", zoo.MODELS)
+@zoo.every_kind
 def test_structure_is_kept_and_predictions_stay_close_with_eight_bits(kind):
     model = zoo.MODELS[kind]()
     inputs = zoo.samples(model, 32, seed=99)

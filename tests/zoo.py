@@ -6,6 +6,7 @@
 import functools
 
 import numpy as np
+import pytest
 import tensorflow as tf
 
 from keras_compress import create_compressed_model, register_default_init_args
@@ -13,6 +14,7 @@ from keras_compress._keras import keras
 from keras_compress.graph import take
 from keras_compress.graph.variables import leaf_layers
 from keras_compress.layers import CompressedLayer, SparsityMask, weight_owner
+from tests.levels import levels
 
 layers = keras.layers
 
@@ -171,6 +173,16 @@ MODELS = {
 }
 
 
+#: For tests that must hold for every kind of model.
+every_kind = pytest.mark.parametrize(
+    "kind",
+    levels(
+        MODELS,
+        first=["convolution", "residual", "shared_layer", "nested", "operators", "odd_convolutions", "recurrent"],
+    ),
+)
+
+
 @functools.cache
 def snapshot(kind):
     """Return the snapshot of a model of :data:`MODELS`; it is a value, so that tests share it."""
@@ -199,6 +211,12 @@ def config(model, algorithm="quantization", samples_count=16, **settings):
 def compress(model, algorithm="quantization", **settings):
     """Return the controller and the compressed copy of ``model``, initialized from random data."""
     return create_compressed_model(model, config(model, algorithm, **settings))
+
+
+@functools.cache
+def compressed_once(kind):
+    """Return what :func:`compress` returns for a model of :data:`MODELS`; for tests that do not change it, who share it."""
+    return compress(MODELS[kind]())
 
 
 def predict(model, inputs):

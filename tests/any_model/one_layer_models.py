@@ -4,6 +4,7 @@ A model is made by a function of no arguments; its input data are drawn to fit b
 branches of one model per kind of input, so that what costs much is done once for all of them.
 """
 
+import functools
 import re
 
 import tensorflow as tf
@@ -136,24 +137,35 @@ ONE_LAYER_MODELS = {
 }
 
 
+@functools.cache
+def _made_once(name):
+    return ONE_LAYER_MODELS[name]()
+
+
+def branches_of(shape, dtype="float32"):
+    """Return the names of the one-layer models with such an input."""
+    models = {name: _made_once(name) for name in ONE_LAYER_MODELS}
+    return [name for name, model in models.items() if (model.input.shape[1:], model.input.dtype) == (shape, dtype)]
+
+
 def _branches(shape, dtype="float32"):
     def make():
         inputs = keras.Input(shape, dtype=dtype, name="x")
         outputs = []
-        for name, make_one in ONE_LAYER_MODELS.items():
-            model = make_one()
-            if model.input.shape[1:] == shape and model.input.dtype == dtype:
-                branch = keras.Model(model.input, model.output, name=re.sub(r"\W+", "_", name))
-                outputs.append(branch(inputs))
+        for name in branches_of(shape, dtype):
+            model = _made_once(name)
+            branch = keras.Model(model.input, model.output, name=re.sub(r"\W+", "_", name))
+            outputs.append(branch(inputs))
         return keras.Model(inputs, outputs)
 
     return make
 
 
-BRANCH_MODELS = {
-    "branches of images": _branches(IMAGE),
-    "branches of sequences": _branches(SEQUENCE),
-    "branches of volumes": _branches(VOLUME),
-    "branches of vectors": _branches(VECTOR),
-    "branches of words": _branches((5,), "int32"),
+INPUTS = {
+    "images": (IMAGE, "float32"),
+    "sequences": (SEQUENCE, "float32"),
+    "volumes": (VOLUME, "float32"),
+    "vectors": (VECTOR, "float32"),
+    "words": ((5,), "int32"),
 }
+BRANCH_MODELS = {f"branches of {kind}": _branches(*given) for kind, given in INPUTS.items()}

@@ -18,7 +18,7 @@ from tests.levels import levels
 
 from .awkward_models import AWKWARD_MODELS
 from .domain_models import DOMAIN_MODELS
-from .one_layer_models import BRANCH_MODELS, ONE_LAYER_MODELS
+from .one_layer_models import BRANCH_MODELS, INPUTS, ONE_LAYER_MODELS, branches_of
 from .what_broke import assert_same_outputs, first_layer, first_layer_in_graph, mean_error
 
 WHOLE = {**BRANCH_MODELS, **AWKWARD_MODELS, **DOMAIN_MODELS}
@@ -31,7 +31,11 @@ CONFIG = {
 }
 
 #: Layers whose weights have no rule, on purpose: they are small, and their activation is computed in floating point.
-LEFT_IN_FLOAT = {"PReLU": {"p_re_lu"}, "layer_without_config": {"without_config"}}
+LEFT_IN_FLOAT = {
+    "PReLU": {"p_re_lu"},
+    "branches of images": {"PReLU/p_re_lu"},
+    "layer_without_config": {"without_config"},
+}
 
 
 def draw_inputs(model, samples=8):
@@ -65,7 +69,7 @@ def test_there_are_as_many_models_as_promised():
 
 
 def test_every_one_layer_model_is_a_branch():
-    assert sum(len(make().outputs) for make in BRANCH_MODELS.values()) == len(ONE_LAYER_MODELS)
+    assert sum(len(branches_of(*given)) for given in INPUTS.values()) == len(ONE_LAYER_MODELS)
 
 
 @dataclass(frozen=True)
@@ -120,13 +124,15 @@ def check_training(case):
     compressed.compile(keras.optimizers.SGD(1e-3), "mse")
     untrained = outputs_of(compressed, case.arrays)
     structure = compressed.output if not isinstance(compressed.output, tf.Tensor) else None
-    targets = [np.zeros_like(array) for array in untrained]
+    generator = np.random.default_rng(1)
+    targets = [generator.normal(size=array.shape).astype(array.dtype) for array in untrained]
     packed = tf.nest.pack_sequence_as(structure, targets) if structure is not None else targets[0]
     history = compressed.fit(pack_inputs(compressed, case.arrays), packed, batch_size=4, verbose=0).history
     infinite = [name for name, values in history.items() if not np.isfinite(values).all()]
     assert infinite == [], "training"
     trained = zip(compressed.output_names, outputs_of(compressed, case.arrays), untrained, strict=True)
-    assert [name for name, new, old in trained if np.array_equal(new, old)] == [], "training moves every output"
+    still = {name for name, new, old in trained if np.array_equal(new, old)}
+    assert still <= set(compressed.input_names), "training moves every output that is not an input"
 
 
 #: What Keras itself cannot read back, compressed or not: a layer that cannot tell its configuration, a model class whose
@@ -175,7 +181,23 @@ def test_a_layer_is_compressed_and_computes_the_same(name):
     check_coverage(case)
 
 
-@pytest.mark.parametrize("name", levels(MODELS, first=WHOLE))
+#: Models that take long, for their loops over time or their size, and whose kinds are among the branches.
+DEAR = {
+    "autoencoder",
+    "bidirectional_tagger",
+    "detector",
+    "explicit_mask",
+    "keyword_spotter",
+    "masked_embedding",
+    "stacked_cells",
+    "states_of_an_lstm",
+    "two_tower_recommender",
+    "u_net",
+    "vision_transformer",
+}
+
+
+@pytest.mark.parametrize("name", levels(MODELS, first=WHOLE.keys() - DEAR))
 def test_a_model_goes_through_everything(name, tmp_path):
     case = compressed_case(name)
     check_function(case)

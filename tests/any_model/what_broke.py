@@ -62,14 +62,9 @@ def first_layer_in_graph(model, path, arrays, tolerance):
     nodes = tf.compat.v1.GraphDef.FromString(path.read_bytes()).node
     inputs = dict(zip(model.input_names, arrays, strict=True))
     for name, output in layer_outputs(model, arrays).items():
-        own = {node.name for node in nodes if f"/{name}/" in f"/{node.name}/"}
-        read = {
-            reference.removeprefix("^").partition(":")[0]
-            for node in nodes
-            if node.name not in own
-            for reference in node.input
-        }
-        for node in sorted(own & read):
+        own = {node.name: node for node in nodes if f"/{name}/" in f"/{node.name}/"}
+        read = {reference.removeprefix("^").partition(":")[0] for node in own.values() for reference in node.input}
+        for node in sorted(own.keys() - read):  # where the layer ends
             found = run_frozen_graph(path, inputs, [node])[0]
             if found.shape == output.shape and not greatest_error(output, found) <= tolerance:
                 return f"layer '{name}'"

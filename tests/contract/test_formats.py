@@ -13,6 +13,7 @@ from keras_compress import ExportError
 from keras_compress._keras import keras
 from keras_compress.export import registered_formats
 from tests import zoo
+from tests.levels import levels
 
 FORMATS = sorted(registered_formats())
 KINDS = [
@@ -39,7 +40,7 @@ def path_of(folder, save_format, name="model"):
 def compressed(kind):
     """Return the controller of a quantized model, also sparse if asked for; no test changes it."""
     if kind != "sparse residual":
-        return zoo.compress(zoo.MODELS[kind]())[0]
+        return zoo.compressed_once(kind)[0]
     model = zoo.residual()
     config = {"compression": [SPARSE, {"algorithm": "quantization"}]}
     config = kc.register_default_init_args(config, zoo.samples(model, 16, seed=99))
@@ -55,7 +56,7 @@ def test_formats_are_all_known_to_this_test():
     assert set(FORMATS) == set(NEAR)
 
 
-@pytest.mark.parametrize("kind", KINDS)
+@pytest.mark.parametrize("kind", levels(KINDS, first=["convolution", "shared_layer", "nested", "sparse residual"]))
 @pytest.mark.parametrize("save_format", FORMATS)
 def test_the_report_is_clean_the_outputs_are_near_and_the_model_is_left_alone(save_format, kind, tmp_path):
     controller = compressed(kind)

@@ -42,9 +42,9 @@ def controller():
     return zoo.compress(zoo.dense())[0]
 
 
-@pytest.mark.parametrize("kind", zoo.MODELS)
+@zoo.every_kind
 def test_the_file_computes_what_the_model_computes_without_variables_and_control_flow(kind, tmp_path):
-    controller, model = zoo.compress(zoo.MODELS[kind]())
+    controller, model = zoo.compressed_once(kind)
     path = controller.export_model(tmp_path / "model.pb").path
     inputs = zoo.samples(model, 5)
     for ours, theirs in zip(run(path, model, inputs), zoo.predict(model, inputs), strict=True):

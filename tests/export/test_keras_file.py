@@ -38,7 +38,7 @@ def controller():
 def test_stock_keras_loads_the_weights_of_the_stripped_model_in_a_process_of_its_own(tmp_path):
     stripped = {}
     for kind in ("nested", "recurrent", "odd_convolutions"):
-        controller, _ = zoo.compress(zoo.MODELS[kind]())
+        controller, _ = zoo.compressed_once(kind)
         for suffix in SUFFIXES:
             name = kind + suffix
             controller.export_model(tmp_path / name)

@@ -351,9 +351,9 @@ def test_without_calibration_data_convolutions_in_front_of_a_sum_run_in_floating
     assert decibels(zoo.predict(model, images), run(report.path, images)) >= 40
 
 
-@pytest.mark.parametrize("kind", zoo.MODELS)
+@zoo.every_kind
 def test_onnx_runtime_is_near_keras_on_every_kind_of_model(kind, tmp_path):
-    controller, model = zoo.compress(zoo.MODELS[kind]())
+    controller, model = zoo.compressed_once(kind)
     inputs = zoo.samples(model, 16, seed=99)
     path = controller.export_model(tmp_path / "model.onnx").path
     running = session(str(path))

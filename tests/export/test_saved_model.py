@@ -53,7 +53,7 @@ def test_plain_tensorflow_loads_it_in_a_process_of_its_own_and_gives_the_outputs
     kinds = ("residual", "dicts", "recurrent")
     models = {}
     for kind in kinds:
-        controller, models[kind] = zoo.compress(zoo.MODELS[kind]())
+        controller, models[kind] = zoo.compressed_once(kind)
         controller.export_model(tmp_path / kind)
         arrays = tf.nest.flatten(zoo.samples(models[kind]))
         names = models[kind].input_names

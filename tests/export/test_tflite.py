@@ -13,6 +13,7 @@ from keras_compress import ExportAuditError, ExportError
 from keras_compress._keras import keras
 from tests import zoo
 from tests.export.compare import assert_a_failed_export_keeps_the_old_file, decibels, one_layer
+from tests.levels import levels
 
 layers = keras.layers
 
@@ -109,7 +110,7 @@ OPERATIONS = {
 
 @pytest.mark.parametrize("kind", OPERATIONS)
 def test_every_compressed_operation_runs_in_int8(kind, tmp_path):
-    controller, model = zoo.compress(zoo.MODELS[kind]())
+    controller, model = zoo.compressed_once(kind)
     report = controller.export_model(tmp_path / "model.tflite")
     found = computing(report.path)
     assert sorted(name for name, _ in found) == OPERATIONS[kind]
@@ -117,9 +118,12 @@ def test_every_compressed_operation_runs_in_int8(kind, tmp_path):
     assert [row.runs_in_integers for row in report.weights] == [True] * len(kc.quantization_parameters(model))
 
 
-@pytest.mark.parametrize("kind", [kind for kind in zoo.MODELS if kind != "recurrent"])
+@pytest.mark.parametrize(
+    "kind",
+    levels([kind for kind in zoo.MODELS if kind != "recurrent"], first=["convolution", "nested", "odd_convolutions"]),
+)
 def test_the_outputs_are_near_those_of_keras(kind, tmp_path):
-    controller, model = zoo.compress(zoo.MODELS[kind]())
+    controller, model = zoo.compressed_once(kind)
     path = controller.export_model(tmp_path / "model.tflite").path
     assert near(path, model, calibration(model)) >= 25
 

@@ -13,6 +13,7 @@ import tensorflow as tf
 import keras_compress as kc
 from keras_compress.errors import CompressionError, StateError
 from tests import zoo
+from tests.levels import levels
 
 CONFIG = {
     "compression": [
@@ -143,7 +144,7 @@ def survives(attempt):
     return False
 
 
-@pytest.mark.parametrize("seed", range(6))
+@pytest.mark.parametrize("seed", levels(range(6), first=[0]))
 def test_hostile_configurations(model, seed, tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     choose = random.Random(seed)
@@ -169,7 +170,7 @@ def test_configuration_files_of_damaged_json(seed, tmp_path):
     assert list(tmp_path.iterdir()) == [path]
 
 
-@pytest.mark.parametrize("seed", range(4))
+@pytest.mark.parametrize("seed", levels(range(4), first=[0]))
 def test_hostile_states(model, trained, seed, tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     controller, _ = trained
@@ -183,7 +184,7 @@ def test_hostile_states(model, trained, seed, tmp_path, monkeypatch):
     assert list(tmp_path.iterdir()) == []
 
 
-@pytest.mark.parametrize("seed", range(4))
+@pytest.mark.parametrize("seed", levels(range(4), first=[0]))
 def test_damaged_checkpoints(model, trained, seed, tmp_path):
     controller, folder = trained
     choose = random.Random(seed)

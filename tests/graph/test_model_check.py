@@ -76,7 +76,7 @@ def test_it_is_refused_with_a_remedy(kind):
         create_compressed_model(model, CONFIG)
 
 
-@pytest.mark.parametrize("kind", zoo.MODELS)
+@zoo.every_kind
 def test_a_graph_of_layers_is_accepted(kind):
     require_compressible(zoo.MODELS[kind]())
 

@@ -15,7 +15,7 @@ from tests import zoo
 layers = keras.layers
 
 
-@pytest.mark.parametrize("kind", zoo.MODELS)
+@zoo.every_kind
 def test_a_rebuilt_model_gives_the_same_bits(kind):
     model = zoo.MODELS[kind]()
     again = build(take(model))
@@ -31,13 +31,13 @@ def test_a_rebuilt_model_gives_the_same_bits(kind):
     )
 
 
-@pytest.mark.parametrize("kind", zoo.MODELS)
+@zoo.every_kind
 def test_variables_keep_their_names(kind):
     model = zoo.MODELS[kind]()
     assert [v.name for v in build(take(model)).variables] == [v.name for v in model.variables]
 
 
-@pytest.mark.parametrize("kind", zoo.MODELS)
+@zoo.every_kind
 def test_taking_and_building_leaves_the_model_alone(kind):
     model = zoo.MODELS[kind]()
     config, weights = copy.deepcopy(model.get_config()), model.get_weights()

@@ -33,7 +33,7 @@ def test_a_node_lists_the_tensors_it_reads_in_order(make, node, inputs):
     assert list(graph(make).nodes[NodeRef(*node)].inputs) == [TensorRef(*tensor) for tensor in inputs]
 
 
-@pytest.mark.parametrize("kind", zoo.MODELS)
+@zoo.every_kind
 def test_every_tensor_has_a_producer_and_is_read_by_its_consumers(kind):
     view = graph(zoo.MODELS[kind])
     for node in view.nodes.values():

@@ -112,9 +112,9 @@ def test_a_binary_layer_computes_in_one_bit_once_it_is_binary():
     assert activation.high > 0
 
 
-@pytest.mark.parametrize("kind", sorted(zoo.MODELS))
+@zoo.every_kind
 def test_every_kind_of_model_has_the_rows_of_its_coverage(kind):
-    controller, compressed = zoo.compress(zoo.MODELS[kind]())
+    controller, compressed = zoo.compressed_once(kind)
     reasons = {(row.layer, row.weight): row.reason for row in controller.statistics(True).coverage}
     rows = weight_rows(compressed, reasons)
     assert {(row.layer, row.weight) for row in rows} == set(reasons)

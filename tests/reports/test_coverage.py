@@ -28,7 +28,7 @@ def rows(make, **settings):
     return {(row.layer, row.weight): row for row in found}
 
 
-@pytest.mark.parametrize("kind", zoo.MODELS)
+@zoo.every_kind
 def test_every_matrix_of_every_model_is_listed_and_compressed(kind):
     found = coverage(zoo.MODELS[kind](), PLAIN)
     assert len({(row.layer, row.weight) for row in found}) == len(found)

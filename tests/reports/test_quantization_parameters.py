@@ -29,9 +29,9 @@ def seen(model):
     }
 
 
-@pytest.mark.parametrize("kind", zoo.MODELS)
+@zoo.every_kind
 def test_every_quantized_weight_of_every_model_is_scale_times_integers(kind):
-    _, model = zoo.compress(zoo.MODELS[kind]())
+    _, model = zoo.compressed_once(kind)
     found, expected = quantization_parameters(model), seen(model)
     assert list(found) == list(expected)
     for name, integers in found.items():

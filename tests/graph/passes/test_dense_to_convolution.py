@@ -29,8 +29,10 @@ def pointwise(model):
 
 def converted(model, **settings):
     """Return the model for inference before and after, checked to give the same outputs under the same names."""
-    _, compressed = zoo.compress(model, **settings)
-    snapshot = fix_quantizers(take(compressed))
+    return converted_snapshot(fix_quantizers(take(zoo.compress(model, **settings)[1])))
+
+
+def converted_snapshot(snapshot):
     before, after = build(snapshot), build(dense_to_convolution(snapshot))
     zoo.assert_same_predictions(after, before, zoo.samples(before), rtol=1e-4, atol=1e-5)
     assert [path for path, _ in leaf_layers(after)] == [path for path, _ in leaf_layers(before)]
@@ -38,9 +40,9 @@ def converted(model, **settings):
     return before, after
 
 
-@pytest.mark.parametrize("kind", zoo.MODELS)
+@zoo.every_kind
 def test_every_compressed_dense_layer_of_every_model(kind):
-    before, after = converted(zoo.MODELS[kind]())
+    before, after = converted_snapshot(fix_quantizers(take(zoo.compressed_once(kind)[1])))
     assert dense_layers(after) == []
     assert pointwise(after) == dense_layers(before)
 

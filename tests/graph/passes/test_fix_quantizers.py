@@ -35,9 +35,9 @@ def assert_fixed_equals(compressed):
     return fixed
 
 
-@pytest.mark.parametrize("kind", zoo.MODELS)
+@zoo.every_kind
 def test_predictions_stay_for_every_kind_of_model(kind):
-    fixed = assert_fixed_equals(zoo.compress(zoo.MODELS[kind]())[1])
+    fixed = assert_fixed_equals(zoo.compressed_once(kind)[1])
     assert not any(isinstance(layer, FakeQuantize) for _, layer in leaf_layers(fixed))
 
 

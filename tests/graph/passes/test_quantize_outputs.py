@@ -196,20 +196,20 @@ def test_a_name_that_is_taken_is_not_used_again():
 # What holds for every model
 
 
-@pytest.mark.parametrize("kind", zoo.MODELS)
+@zoo.every_kind
 def test_every_model_computes_what_it_did(kind):
-    assert_computes_the_same(compressed(zoo.MODELS[kind]()))
+    assert_computes_the_same(zoo.compressed_once(kind)[1])
 
 
-@pytest.mark.parametrize("kind", zoo.MODELS)
+@zoo.every_kind
 def test_nothing_is_added_twice(kind):
-    complete = build(quantize_outputs(take(compressed(zoo.MODELS[kind]())))[0])
+    complete = build(quantize_outputs(take(zoo.compressed_once(kind)[1]))[0])
     assert added(complete) == {}
 
 
-@pytest.mark.parametrize("kind", zoo.MODELS)
+@zoo.every_kind
 def test_every_operation_of_integers_is_quantized_in_the_end(kind):
-    graph = ModelGraph(quantize_outputs(take(compressed(zoo.MODELS[kind]())))[0])
+    graph = ModelGraph(quantize_outputs(take(zoo.compressed_once(kind)[1]))[0])
     computing = [node for node in graph.nodes.values() if computes_with_integers(graph, node)]
     assert computing
     for node in computing:

@@ -16,7 +16,7 @@ def without_activation_quantizers(model):
     return observing({}, [layer for _, layer in leaf_layers(model) if isinstance(layer, FakeQuantize)])
 
 
-@pytest.mark.parametrize("kind", zoo.MODELS)
+@zoo.every_kind
 def test_stock_layers_are_left_that_predict_as_with_float_activations(kind):
     model = zoo.MODELS[kind]()
     _, compressed = zoo.compress(model, weights={"bits": 3})
