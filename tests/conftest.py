@@ -8,7 +8,7 @@ import gc
 import pytest
 
 from keras_compress._keras import forgotten_graphs, keras
-from tests import durations
+from tests import durations, levels
 
 
 def pytest_addoption(parser):
@@ -21,8 +21,9 @@ def pytest_configure(config):
         config.pluginmanager.register(durations.Recorder(path))
 
 
-@pytest.hookimpl(trylast=True)
+@pytest.hookimpl(tryfirst=True)
 def pytest_collection_modifyitems(items):
+    levels.extend_all_but_a_few(items)
     durations.longest_first(items)
 
 

@@ -26,7 +26,7 @@ def test_every_family_is_tried():
     assert all(any(name.startswith(family) for name in FAMILIES) for family in FAMILY_NAMES)
 
 
-@pytest.mark.parametrize("name", levels(FAMILIES, first=["MobileNetV2", "EfficientNetB0"]))
+@pytest.mark.parametrize("name", levels(FAMILIES, first=["MobileNetV2"]))
 def test_a_stock_architecture_goes_through_everything(name, tmp_path):
     keras.backend.clear_session()
     share, reloaded = compress_and_export(name, tmp_path)

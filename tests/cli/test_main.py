@@ -101,6 +101,7 @@ def test_wrong_usage_is_told_without_loading_anything(arguments, capfd):
     assert called.out == ""
 
 
+@pytest.mark.extended
 def test_another_process_shows_no_traceback_and_no_noise(folder):
     good = call_in_process("inspect", "compressed.keras", "--json", cwd=folder)
     assert good.code == 0, good.err
@@ -116,6 +117,7 @@ def test_the_package_can_be_run_too(folder):
     assert (called.code, called.out) == (0, "'int8.json' is a valid configuration of quantization\n")
 
 
+@pytest.mark.extended
 def test_a_reader_that_leaves_early_is_no_error(folder):
     command = f"{sys.executable} -m keras_compress_cli config example quantization | head -n 1"
     done = subprocess.run(command, shell=True, capture_output=True, text=True, env=environment(), timeout=120)

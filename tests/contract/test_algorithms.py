@@ -326,6 +326,7 @@ def test_every_pair_works_together_or_is_refused_by_name(first, second, tmp_path
         assert f"'{second}'" in str(refused.value)
 
 
+@pytest.mark.extended
 @pytest.mark.filterwarnings("ignore:Compression is complete:UserWarning")
 @every_pair
 def test_every_pair_works_together_on_different_layers(first, second, tmp_path):

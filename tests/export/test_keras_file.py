@@ -35,6 +35,7 @@ def controller():
     return zoo.compress(zoo.dense())[0]
 
 
+@pytest.mark.extended
 def test_stock_keras_loads_the_weights_of_the_stripped_model_in_a_process_of_its_own(tmp_path):
     stripped = {}
     for kind in ("nested", "recurrent", "odd_convolutions"):

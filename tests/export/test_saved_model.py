@@ -49,6 +49,7 @@ def old(tmp_path, controller):
     return path
 
 
+@pytest.mark.extended
 def test_plain_tensorflow_loads_it_in_a_process_of_its_own_and_gives_the_outputs_by_name(tmp_path):
     kinds = ("residual", "dicts", "recurrent")
     models = {}

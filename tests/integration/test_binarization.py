@@ -287,6 +287,7 @@ np.savez(results, predictions=model.predict(np.load(data), verbose=0), rate=sche
 """
 
 
+@pytest.mark.extended
 def test_a_file_from_the_middle_of_training_is_read_in_a_new_process(tmp_path):
     params = {"lr_poly_drop_start_epoch": 1, "lr_poly_drop_duration_epochs": 4, "base_lr": 0.02}
     controller, compressed = binary.compress(small(), params=params, **TINY)

@@ -55,6 +55,7 @@ def in_a_new_process(script, path, folder):
     return np.load(folder / "predictions.npy")
 
 
+@pytest.mark.extended
 @pytest.mark.parametrize("file", ["model.keras", "saved_model"])
 def test_a_saved_model_predicts_the_same(compressed_and_data, tmp_path, file):
     _, compressed, data = compressed_and_data
@@ -63,6 +64,7 @@ def test_a_saved_model_predicts_the_same(compressed_and_data, tmp_path, file):
     np.testing.assert_array_equal(predictions, compressed.predict(data, verbose=0))
 
 
+@pytest.mark.extended
 def test_a_restored_checkpoint_predicts_the_same(compressed_and_data, tmp_path):
     controller, compressed, data = compressed_and_data
     controller.scheduler.epoch_step(4)

@@ -171,6 +171,7 @@ def test_what_stops_the_work_leaves_no_file(validate, folder, capfd):
     assert not (folder / "m.pb").exists()
 
 
+@pytest.mark.extended
 def test_another_process(folder):
     called = call_in_process("quantize", "model.keras", "m.xml", "--data", "samples.npy", cwd=folder)
     assert called.code == 0
