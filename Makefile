@@ -41,7 +41,7 @@ test-rest: $(VENV)/dev  ## what `make test` leaves out: every application family
 test-all: test test-rest  ## everything: at most 35 minutes
 
 durations: $(VENV)/dev  ## run every test and write down which modules and tests take longest: tests/durations.json
-	$(PYTEST) --durations-file tests/durations.json
+	$(PYTEST) --durations-file=tests/durations.json
 
 coverage: $(VENV)/dev  ## line and branch coverage of `make test` and of `make test-all` (about half an hour)
 	rm -f .coverage .coverage.*
