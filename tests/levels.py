@@ -10,7 +10,7 @@ import pytest
 
 extended = pytest.mark.extended
 #: How many cases of one test `make test` takes.
-CASES = 7
+CASES = 3
 
 
 def levels(cases, first):

@@ -248,6 +248,7 @@ class Gates(keras.callbacks.Callback):
         self.losses.append(float(self.controller.loss()))
 
 
+@pytest.mark.extended
 @pytest.mark.parametrize("mode", ["global", "local"])
 def test_fit_with_adam_reaches_the_target_and_stays_there_once_frozen(mode):
     controller, model = compress(

@@ -187,7 +187,6 @@ DEAR = {
     "bidirectional_tagger",
     "detector",
     "explicit_mask",
-    "keyword_spotter",
     "masked_embedding",
     "stacked_cells",
     "states_of_an_lstm",

@@ -4,7 +4,6 @@ import pytest
 
 from benchmarks.zoo import FAMILIES, all_models, compress_and_export, run_file
 from keras_compress._keras import keras
-from tests.levels import levels
 
 FAMILY_NAMES = [
     "VGG",
@@ -26,7 +25,8 @@ def test_every_family_is_tried():
     assert all(any(name.startswith(family) for name in FAMILIES) for family in FAMILY_NAMES)
 
 
-@pytest.mark.parametrize("name", levels(FAMILIES, first=["MobileNetV2"]))
+@pytest.mark.extended
+@pytest.mark.parametrize("name", FAMILIES)
 def test_a_stock_architecture_goes_through_everything(name, tmp_path):
     keras.backend.clear_session()
     share, reloaded = compress_and_export(name, tmp_path)

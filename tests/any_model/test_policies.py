@@ -35,6 +35,7 @@ def policy(request):
     keras.mixed_precision.set_global_policy(before)
 
 
+@pytest.mark.extended
 def test_a_policy_is_kept_and_quantizers_compute_in_float32(policy, tmp_path):
     model = network()
     controller, compressed = compress(model)

@@ -64,6 +64,7 @@ def run(text, capfd):
     return len(lines)
 
 
+@pytest.mark.extended
 def test_the_commands_of_the_page_run(files, capfd):
     assert run(PAGE, capfd) >= 12
     assert (files / "trained.xml").exists()

@@ -23,12 +23,14 @@ def site(tmp_path_factory):
     return folder
 
 
+@pytest.mark.extended
 def test_every_page_is_on_the_site(site):
     pages = [page.removeprefix("docs/") for page in PAGES if page.startswith("docs/")]
     for page in [*pages, "contributing.md", "changelog.md"]:
         assert (site / page).with_suffix(".html").stat().st_size > 0
 
 
+@pytest.mark.extended
 def test_nothing_is_loaded_from_the_network(site):
     loaded = re.compile(
         r"<(?:script|img|iframe|source)\b[^>]*\bsrc=\"(https?:[^\"]*)|<link\b[^>]*\bhref=\"(https?:[^\"]*)"
@@ -38,6 +40,7 @@ def test_nothing_is_loaded_from_the_network(site):
         assert not found, f"{page.name} loads {found}"
 
 
+@pytest.mark.extended
 def test_docstrings_are_rendered(site):
     text = (site / "api" / "create.html").read_text(encoding="utf-8")
     assert 'id="keras_compress.create_compressed_model"' in text
@@ -47,6 +50,7 @@ def test_docstrings_are_rendered(site):
     assert "UnsupportedModelError" in errors
 
 
+@pytest.mark.extended
 def test_every_public_name_is_in_the_reference(site):
     shown = set()
     for page in (site / "api").glob("*.html"):

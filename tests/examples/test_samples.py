@@ -101,7 +101,7 @@ class Finished:
     printed: str
 
 
-@pytest.fixture(scope="module", params=levels(SAMPLES, first=["classification"]))
+@pytest.fixture(scope="module", params=levels(SAMPLES, first=[]))
 def finished(request, tmp_path_factory):
     """A sample in INT8 that was interrupted after its first epoch and then run again with the same command."""
     sample, folder = SAMPLES[request.param], tmp_path_factory.mktemp(request.param)

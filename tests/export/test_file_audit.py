@@ -708,6 +708,7 @@ def test_an_uncompressed_model_has_an_empty_report(tmp_path):
 # Models that have lost their controller
 
 
+@pytest.mark.extended
 @pytest.mark.parametrize("name", FILES)
 def test_a_model_from_a_file_is_exported_and_audited_alike(exported, name, tmp_path):
     exported.model.save(tmp_path / "trained.keras")

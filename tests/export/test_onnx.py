@@ -264,6 +264,7 @@ def test_an_activation_is_rounded_and_clipped_as_in_keras(settings, tmp_path):
 # Fewer bits
 
 
+@pytest.mark.extended
 @pytest.mark.parametrize("bits", [2, 3, 4, 6])
 def test_weights_of_fewer_bits_are_int8_on_fewer_levels(bits, tmp_path):
     controller, model = zoo.compress(zoo.residual(), weights={"bits": bits})
@@ -295,6 +296,7 @@ def test_four_bits_have_a_type_of_their_own_from_opset_21(tmp_path):
 # Versions of the operators
 
 
+@pytest.mark.extended
 @pytest.mark.parametrize("make", [zoo.residual, zoo.odd_convolutions, zoo.recurrent])
 def test_every_opset_is_valid_and_gives_the_same_outputs(make, tmp_path):
     controller, model = zoo.compress(make())

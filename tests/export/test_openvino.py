@@ -263,6 +263,7 @@ def test_images_of_any_size_are_right(tmp_path):
 # Whole networks
 
 
+@pytest.mark.extended
 def test_a_residual_network_runs_its_body_in_one_bit(tmp_path):
     controller = binarized(binary.residual(), ignored_scopes=binary.BORDERS)
     path = controller.export_model(tmp_path / "model.xml", batch_size=2).path
@@ -274,6 +275,7 @@ def test_a_residual_network_runs_its_body_in_one_bit(tmp_path):
     ]
 
 
+@pytest.mark.extended
 def test_a_binary_body_between_stem_and_head_in_integers(tmp_path):
     controller = binarized(binary.residual(), INT8, ignored_scopes=binary.BORDERS)
     path = controller.export_model(tmp_path / "model.xml", batch_size=1).path
@@ -305,6 +307,7 @@ def test_stored_integers_are_those_of_the_quantizer(tmp_path):
     np.testing.assert_array_equal(stored[4, 3, 3, 3], np.transpose(kernel, (3, 2, 0, 1)))
 
 
+@pytest.mark.extended
 def test_zeros_of_sparse_and_quantized_weights_are_stored_as_zeros(tmp_path):
     model = binary.residual()
     controller, compressed = create_compressed_model(model, binary.configured(model, SPARSE, INT8))

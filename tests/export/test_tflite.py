@@ -210,6 +210,7 @@ def test_recurrent_layers_are_stored_in_int8_and_computed_in_floating_point(batc
         assert near(report.path, model, calibration(model)) >= 25
 
 
+@pytest.mark.extended
 @pytest.mark.parametrize("kind", ["LSTM", "GRU"])
 def test_lstm_and_gru_are_stored_in_int8(kind, tmp_path):
     x = keras.Input((5, 4), name="x")

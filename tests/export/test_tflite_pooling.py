@@ -54,6 +54,7 @@ def test_every_layer_is_computed_in_int8(name, tmp_path):
     assert report.comparison.sqnr > 25
 
 
+@pytest.mark.extended
 @pytest.mark.parametrize("name", MOVES)
 def test_the_numbers_stay(name):
     _, model = compressed(MOVES[name])

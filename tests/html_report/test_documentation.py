@@ -3,11 +3,14 @@
 import re
 from pathlib import Path
 
+import pytest
+
 from tests.html_report import pages
 
 DOCUMENT = Path(__file__).parents[2] / "docs" / "report.md"
 
 
+@pytest.mark.extended
 def test_the_code_runs_and_the_table_names_every_section(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     text = DOCUMENT.read_text(encoding="utf-8")

@@ -150,6 +150,7 @@ def test_every_kind_of_layer_trains_with_all_its_variables(kind):
         assert np.isfinite(variable.numpy()).all()
 
 
+@pytest.mark.extended
 def test_training_with_xla_takes_the_same_steps():
     weights = []
     for chosen in ({}, {"jit_compile": True}):
@@ -161,6 +162,7 @@ def test_training_with_xla_takes_the_same_steps():
         np.testing.assert_allclose(ours, theirs, rtol=1e-3, atol=1e-4)
 
 
+@pytest.mark.extended
 @pytest.mark.parametrize("policy", ["mixed_bfloat16", "mixed_float16"])
 def test_mixed_precision_is_unchanged_before_its_epoch_and_trains_after_it(policy):
     before = keras.mixed_precision.global_policy()
@@ -259,6 +261,7 @@ def test_stages_survive_a_checkpoint(epoch, tmp_path):
     zoo.assert_same_predictions(restored, compressed, zoo.samples(compressed))
 
 
+@pytest.mark.extended
 @pytest.mark.parametrize(
     ("epoch", "file"), [(0, "model.keras"), (1, "model.keras"), (2, "model.keras"), (1, "saved_model")]
 )

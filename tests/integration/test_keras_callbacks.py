@@ -59,6 +59,7 @@ def assert_same(model, expected):
         np.testing.assert_array_equal(received, value)
 
 
+@pytest.mark.extended
 @pytest.mark.parametrize("save_freq", ["epoch", 3])
 def test_backup_and_restore_ends_with_the_bits_of_an_uninterrupted_training(save_freq, tmp_path):
     whole, expected = created()
@@ -74,6 +75,7 @@ def test_backup_and_restore_ends_with_the_bits_of_an_uninterrupted_training(save
         assert_same(model, expected)
 
 
+@pytest.mark.extended
 @pytest.mark.parametrize("order", list(itertools.permutations(range(3))))
 def test_the_order_of_callbacks_makes_no_difference_to_what_is_saved(order, tmp_path):
     controller, model = created()
@@ -179,6 +181,7 @@ FULL_DISK = """
 """
 
 
+@pytest.mark.extended
 def test_a_disk_that_is_full_does_not_damage_the_previous_checkpoint(tmp_path):
     assert resource.RLIMIT_FSIZE is not None
     command = [sys.executable, "-c", textwrap.dedent(FULL_DISK), str(tmp_path)]

@@ -125,6 +125,7 @@ def test_a_level_is_exact_in_keras_in_files_and_in_the_graph(algorithm, level, q
             assert sum(int(np.sum(kernel == 0)) for kernel in found.values()) == round(level * WEIGHTS), place
 
 
+@pytest.mark.extended
 @pytest.mark.parametrize(("bits", "level", "preset"), [(8, 0.9, "mixed"), (4, 0.75, "performance")])
 def test_masked_weights_are_zero_in_the_integers_of_openvino(bits, level, preset, tmp_path):
     import openvino
@@ -147,6 +148,7 @@ def test_masked_weights_are_zero_in_the_integers_of_openvino(bits, level, preset
         assert np.count_nonzero(found) > 0
 
 
+@pytest.mark.extended
 def test_openvino_computes_with_the_zeros(tmp_path):
     import openvino
 
@@ -246,6 +248,7 @@ def test_models_in_half_precision_stay_sparse_while_they_train(algorithm):
         assert masked == round(0.5 * (108 + 64 * 3))
 
 
+@pytest.mark.extended
 @pytest.mark.parametrize("algorithm", ["magnitude_sparsity", "rb_sparsity"])
 def test_sparse_models_train_under_xla(algorithm):
     model = zoo.dense()
@@ -256,6 +259,7 @@ def test_sparse_models_train_under_xla(algorithm):
         assert zoo.zeros(compressed) == 28
 
 
+@pytest.mark.extended
 @pytest.mark.parametrize("algorithm", ["magnitude_sparsity", "rb_sparsity"])
 def test_sparse_models_train_under_a_strategy_as_without(algorithm):
     model = zoo.dense()

@@ -68,6 +68,7 @@ def operations(compressed):
     return [node.op for node in graph.node] + inside
 
 
+@pytest.mark.extended
 @pytest.mark.parametrize("name", CONFIGS)
 def test_epochs_levels_and_stages_trace_no_step_anew(name):
     _, traces = trained(CONFIGS[name], epochs=4)

@@ -106,6 +106,7 @@ def test_the_best_is_returned_where_that_is_wanted():
     assert models.wrapped(result)
 
 
+@pytest.mark.extended
 @pytest.mark.parametrize("most", [2, 3, 4])
 def test_no_more_evaluations_are_made_than_allowed(most):
     model, validate, seen = planted(["d1", "d2", "d3"], 4)
@@ -117,6 +118,7 @@ def test_no_more_evaluations_are_made_than_allowed(most):
     assert len(seen) == most == len(caught.value.report.evaluations)
 
 
+@pytest.mark.extended
 def test_a_model_that_meets_the_target_before_the_budget_ends_is_returned():
     model, validate, seen = planted()
     result = controlled(model, validate, max_drop=0.02, max_evaluations=5)

@@ -64,6 +64,7 @@ def test_the_runtime_computes_what_the_model_computes(runtime):
         assert found < 0.02 * np.abs(expected).max()
 
 
+@pytest.mark.extended
 @pytest.mark.parametrize("runtime", SUFFIXES)
 def test_accuracy_control_in_a_runtime_gives_the_metric_of_the_exported_result(runtime, tmp_path):
     model = zoo.convolution()
