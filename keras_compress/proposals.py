@@ -49,7 +49,7 @@ def keep_in_float(
     require_compressible(model)
     graph = ModelGraph(take(model))
     layers = first_compute_layers(graph) | shortcut_layers(graph)
-    layers |= {path for path, node in graph.layers() if node.class_name == "Dense"}
+    layers |= {path for path, node in graph.layers() if node.is_a("Dense")}
     if last_convolution:
         layers |= last_compute_layers(graph, behind=frozenset({"Dense"}))
     algorithms = [

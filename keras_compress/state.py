@@ -13,12 +13,11 @@ from typing import Any, Protocol
 
 import tensorflow as tf
 
-from keras_compress._keras import keras
 from keras_compress.algorithms import SkippedWeight
 from keras_compress.errors import CompressionError, StateError, shown
 from keras_compress.graph import Edit, ModelGraph, WrapWeight, edit_from_dict, edit_to_dict
+from keras_compress.graph.identity import operation_class
 from keras_compress.graph.snapshot import ModelSnapshot
-from keras_compress.layers import WeightOp
 
 __all__ = ["CompressionState", "TFCompressionState", "TFCompressionStateLoader"]
 
@@ -152,8 +151,8 @@ def _check_operation(edit: Edit) -> None:
     Classes are looked up among those already registered with Keras; nothing is imported because a state says so.
     """
     description = edit.op if isinstance(edit, WrapWeight) else edit.layer
-    found = keras.saving.get_registered_object(str(description["registered_name"]))
-    if not (isinstance(found, type) and issubclass(found, WeightOp)):
+    found = operation_class(description)
+    if found is None:
         raise TypeError(f"{shown(description['registered_name'])} is no registered operation")
     found.from_config(dict(description["config"]))
 

@@ -118,7 +118,7 @@ class Binarization(CompressionAlgorithm):
         """Return the operation for a weight, or why there is none."""
         if weight.node.config.get("data_format") == "channels_first":
             return "binary activations have their thresholds on the last axis, and its channels come first"
-        if not (weight.node.stock and weight.node.class_name in self.layer_types):
+        if not weight.node.is_a(*self.layer_types):
             return f"binarization was asked for layers of class {', '.join(self.layer_types)}"
         axes = weight.spec.channel_axes if self.mode == "xnor" else None
         return BinaryWeight(axes, name=weight.op_name("binarizer"))

@@ -293,7 +293,7 @@ def _quantizer(
 def _is_data(graph: ModelGraph, tensor: TensorRef) -> bool:
     """Return whether a tensor is an input of the model, or one whose values were only scaled."""
     producer = graph.producer(tensor)
-    scaled = producer.class_name in ("Rescaling", "Normalization")
+    scaled = producer.is_a("Rescaling", "Normalization")
     return all(_is_data(graph, source) for source in producer.inputs) if scaled else graph.is_model_input(tensor)
 
 

@@ -49,7 +49,7 @@ def compressible_weights(graph: ModelGraph) -> Iterator[CompressibleWeight]:
             shape = graph.weight_shape(path, spec.path)
             if shape is not None:
                 yield CompressibleWeight(path, node, spec, shape)
-            elif not node.stock:
+            elif not node.builtin:
                 names = sorted(graph.snapshot.weights.get(path, {}))
                 raise ConfigError(
                     f"Layer '{path}' of class {node.class_name} has no weight '{spec.path}', which register_layer_spec "

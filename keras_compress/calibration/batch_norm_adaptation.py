@@ -14,8 +14,9 @@ import tensorflow as tf
 from pydantic import Field
 from tqdm import tqdm
 
-from keras_compress._keras import forgotten_graphs, keras
-from keras_compress.data import Dataset, input_specs, pack_inputs, tensor_specs
+from keras_compress._keras import keras
+from keras_compress.calibration.traced_model import TracedModel
+from keras_compress.data import Dataset
 from keras_compress.settings import Settings
 
 __all__ = ["BatchNormAdaptation", "adapt_batch_norm"]
@@ -49,23 +50,15 @@ def adapt_batch_norm(model: keras.Model, data: Dataset, samples: int) -> None:
     if not layers or samples == 0:
         return
     sums: list[list[np.ndarray]] = []
-    specs = input_specs(model)
     with (
-        forgotten_graphs(),
         _measuring(layers),
         tqdm(total=samples, desc="batch norm adaptation", unit="sample", leave=False, disable=None) as bar,
     ):
-
-        def pass_through(inputs):
-            model(pack_inputs(model, inputs), training=False)
-
-        run = tf.function(pass_through).get_concrete_function(tensor_specs(specs))
-
-        for batch in data.batches(specs, ADAPTATION_BATCH, samples):
+        traced = TracedModel(model, lambda inputs: model(inputs, training=False))
+        for batch in traced.batches(data, ADAPTATION_BATCH, samples):
             if sums and batch.samples < ADAPTATION_BATCH:
                 break
-            arrays = (array[: batch.samples] for array in batch.inputs)
-            run(tuple(tf.constant(array, spec.dtype) for array, spec in zip(arrays, specs, strict=True)))
+            traced([array[: batch.samples] for array in batch.inputs])
             sums.append([variable.numpy() for layer in layers for variable in _statistics(layer)])
             bar.update(batch.samples)
     means = [np.mean(values, axis=0) for values in zip(*sums, strict=True)]

@@ -14,8 +14,9 @@ from typing import Protocol
 import tensorflow as tf
 from tqdm import tqdm
 
-from keras_compress._keras import forgotten_graphs, keras
-from keras_compress.data import Dataset, input_specs, pack_inputs, tensor_specs
+from keras_compress._keras import keras
+from keras_compress.calibration.traced_model import TracedModel
+from keras_compress.data import Dataset
 
 __all__ = ["CALIBRATION_BATCH", "DataObserver", "Rows", "observe"]
 
@@ -84,9 +85,7 @@ def observe(model: keras.Model, observers: Sequence[DataObserver], data: Dataset
     limit = max((observer.samples for observer in observers), default=0)
     if limit == 0:
         return
-    specs = input_specs(model)
     with (
-        forgotten_graphs(),
         ExitStack() as attached,
         tqdm(total=limit, desc=description, unit="sample", leave=False, disable=None) as bar,
     ):
@@ -94,17 +93,15 @@ def observe(model: keras.Model, observers: Sequence[DataObserver], data: Dataset
             attached.enter_context(observer.attached())
 
         def pass_through(inputs, samples, seen):
-            rows = Rows(tf.shape(inputs[0])[0], samples, seen)
+            rows = Rows(tf.shape(tf.nest.flatten(inputs)[0])[0], samples, seen)
             for observer in observers:
                 observer.begin(rows)
-            model(pack_inputs(model, inputs), training=False)
+            model(inputs, training=False)
 
         number = tf.TensorSpec([], tf.int32)
-        run = tf.function(pass_through).get_concrete_function(tensor_specs(specs), number, number)
-
+        traced = TracedModel(model, pass_through, number, number)
         seen = 0
-        for batch in data.batches(specs, CALIBRATION_BATCH, limit):
-            inputs = tuple(tf.constant(array, spec.dtype) for array, spec in zip(batch.inputs, specs, strict=True))
-            run(inputs, tf.constant(batch.samples), tf.constant(seen))
+        for batch in traced.batches(data, CALIBRATION_BATCH, limit):
+            traced(batch.inputs, tf.constant(batch.samples), tf.constant(seen))
             seen += batch.samples
             bar.update(batch.samples)

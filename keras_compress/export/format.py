@@ -79,6 +79,8 @@ class Format:
         integers: whether the format has a place for integers; else weights stay float32 numbers on their grids.
         keeps_quantizers: whether quantizers of activations are in the file.
         open: returns the object of the runtime that users run the file with; None where there is no such runtime.
+        runtime: its name, as in ``quantize_with_accuracy_control(…, validate_with=name)``; None where there is none.
+        beside: suffixes of the files that stand beside the one that is named.
     """
 
     name: str
@@ -90,9 +92,14 @@ class Format:
     integers: bool = True
     keeps_quantizers: bool = True
     open: Callable[[Path, int], Any] | None = None
+    runtime: str | None = None
+    beside: tuple[str, ...] = ()
+
+    def files(self, path: Path) -> list[Path]:
+        """Return every file that an exported model consists of."""
+        every = path.rglob("*") if path.is_dir() else [path, *(path.with_suffix(suffix) for suffix in self.beside)]
+        return [file for file in every if file.is_file()]
 
     def size(self, path: Path) -> int:
         """Return the bytes of all files that an exported model consists of."""
-        beside = {".xml": ".bin"}.get(self.suffix)
-        files = list(path.rglob("*")) if path.is_dir() else [path, *([path.with_suffix(beside)] if beside else [])]
-        return sum(file.stat().st_size for file in files if file.is_file())
+        return sum(file.stat().st_size for file in self.files(path))

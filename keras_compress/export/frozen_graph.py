@@ -25,9 +25,9 @@ from keras_compress.export.format import Format, Run, StoredWeight, TensorNames
 from keras_compress.export.graph_def import keep_needed, stored_in_graph
 from keras_compress.export.graph_function import graph_function
 from keras_compress.export.inference_model import inference_model
+from keras_compress.export.registry import register_format
 
 __all__ = [
-    "FORMAT",
     "export_frozen_graph",
     "freeze",
     "inference_function",
@@ -199,4 +199,4 @@ def _rename(graph_def: tf.compat.v1.GraphDef, renamed: dict[str, str]) -> None:
                 node.input[index] = control + renamed[name] + colon + port
 
 
-FORMAT = Format("frozen_graph", ".pb", export_frozen_graph, _stored_weights, _load, integers=False)
+register_format(Format("frozen_graph", ".pb", export_frozen_graph, _stored_weights, _load, integers=False))

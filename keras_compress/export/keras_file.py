@@ -14,10 +14,11 @@ from keras_compress.data import pack_inputs
 from keras_compress.errors import ExportError
 from keras_compress.export.atomic_file import write_atomically
 from keras_compress.export.format import Format, Run, StoredWeight, TensorNames
+from keras_compress.export.registry import register_format
 from keras_compress.graph import build, take
 from keras_compress.graph.passes.strip import strip
 
-__all__ = ["FORMATS", "export_h5", "export_keras"]
+__all__ = ["export_h5", "export_keras"]
 
 
 def export_keras(model: keras.Model, path: str | Path) -> Path:
@@ -70,7 +71,5 @@ def _load(path: Path, names: TensorNames | None, threads: int) -> Run:
     return run
 
 
-FORMATS = tuple(
-    Format(name, suffix, write, _stored_weights, _load, integers=False, keeps_quantizers=False)
-    for name, suffix, write in (("keras", ".keras", export_keras), ("h5", ".h5", export_h5))
-)
+for _name, _suffix, _write in (("keras", ".keras", export_keras), ("h5", ".h5", export_h5)):
+    register_format(Format(_name, _suffix, _write, _stored_weights, _load, integers=False, keeps_quantizers=False))

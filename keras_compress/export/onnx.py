@@ -20,9 +20,10 @@ from keras_compress.export.onnx_audit import stored_in_onnx
 from keras_compress.export.onnx_dense_layers import join_dense_layers
 from keras_compress.export.onnx_quantization import activation_handlers, put_constants, quantize_in_front_of_moves
 from keras_compress.export.quantized_constants import take_constants
+from keras_compress.export.registry import register_format
 from keras_compress.graph.passes.fold_batch_norm import fold_batch_norm
 
-__all__ = ["FORMAT", "export_onnx"]
+__all__ = ["export_onnx"]
 
 #: The oldest and newest version of the operators that files are written with.
 OPSET, NEWEST_OPSET = 13, 21
@@ -149,4 +150,15 @@ def _load(path: Path, names: TensorNames | None, threads: int) -> Run:
     return in_batches_of(size, run) if isinstance(size, int) else run
 
 
-FORMAT = Format("onnx", ".onnx", export_onnx, _stored_weights, _load, passes=(fold_batch_norm,), open=_open)
+register_format(
+    Format(
+        "onnx",
+        ".onnx",
+        export_onnx,
+        _stored_weights,
+        _load,
+        passes=(fold_batch_norm,),
+        open=_open,
+        runtime="onnxruntime",
+    )
+)

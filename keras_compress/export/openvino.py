@@ -18,10 +18,11 @@ from keras_compress.export.format import Format, Run, StoredWeight, TensorNames,
 from keras_compress.export.frozen_graph import export_frozen_graph
 from keras_compress.export.openvino_audit import stored_in_openvino
 from keras_compress.export.openvino_binary import rewrite_binary_convolutions
+from keras_compress.export.registry import register_format
 from keras_compress.graph.variables import leaf_layers
 from keras_compress.layers import BinaryActivation
 
-__all__ = ["FORMAT", "export_openvino"]
+__all__ = ["export_openvino"]
 
 
 def export_openvino(
@@ -157,4 +158,8 @@ def _ports(ports: Sequence[Any], names: Sequence[str]) -> list[Any]:
     return [by_name[name] if name in by_name else unnamed.pop(0) for name in names]
 
 
-FORMAT = Format("openvino", ".xml", export_openvino, _stored_weights, _load, open=_open)
+register_format(
+    Format(
+        "openvino", ".xml", export_openvino, _stored_weights, _load, open=_open, beside=(".bin",), runtime="openvino"
+    )
+)

@@ -9,12 +9,12 @@ import numpy as np
 
 from keras_compress._keras import keras
 from keras_compress.graph import ModelGraph, ModelSnapshot, take
+from keras_compress.graph.compressed_entry import CompressedEntry, Operation
 from keras_compress.graph.passes.fix_quantizers import fix_quantizers
 from keras_compress.graph.passes.quantize_outputs import computes_with_integers
-from keras_compress.graph.passes.strip import compressed_arrays
 from keras_compress.graph.passes.to_float32 import to_float32
 from keras_compress.graph.snapshot import entries
-from keras_compress.layers.compressed_layer import REGISTERED_NAME
+from keras_compress.layers import BinaryWeight
 
 __all__ = ["ReferenceWeight", "reference_weights"]
 
@@ -52,25 +52,26 @@ def reference_weights(
     final = dict(entries(inference.config))
     found = []
     for path, entry in entries(trained.config):
-        if entry.get("registered_name") != REGISTERED_NAME:
+        wrapped = CompressedEntry.of(entry, trained.weights.get(path, {}))
+        if wrapped is None:
             continue
-        operations = entry["config"]["operations"]
-        for weight in dict.fromkeys(name for name, _ in operations):
-            last = [op for name, op in operations if name == weight][-1]
-            values, step = _inference_weight(final[path], inference.weights[path], weight)
-            bits = last["config"].get("num_bits", 1 if last["class_name"] == "BinaryWeight" else 32)
-            found.append(ReferenceWeight(path, weight, values, bits, step, path in integer_layers))
+        inside = CompressedEntry.of(final[path], inference.weights[path])
+        for weight in dict.fromkeys(operation.weight for operation in wrapped.operations):
+            last = [operation for operation in wrapped.operations if operation.weight == weight][-1]
+            values = inference.weights[path][weight] if inside is None else inside.mapped_arrays()[weight]
+            step = 0.0 if inside is None else _step(inside, weight)
+            found.append(ReferenceWeight(path, weight, values, _bits(last), step, path in integer_layers))
     return found
 
 
-def _inference_weight(entry: dict, arrays, weight: str) -> tuple[np.ndarray, float]:
-    """Return a weight and the step of its grid, of a layer that is still wrapped or not."""
-    if entry.get("registered_name") != REGISTERED_NAME:
-        return arrays[weight], 0.0
-    values = compressed_arrays(entry["config"], arrays)[weight]
-    for index, (name, op) in enumerate(entry["config"]["operations"]):
-        if name == weight:
-            steps = 2 ** op["config"]["num_bits"] - (2 if op["config"]["narrow_range"] else 1)
-            low, high = (arrays[f"weight_ops.{index}.{end}"] for end in ("low", "high"))
-            return values, float(np.min((high - low) / steps))
-    return values, 0.0
+def _bits(operation: Operation) -> int:
+    return operation.settings.get("num_bits", 1 if issubclass(operation.operation_class, BinaryWeight) else 32)
+
+
+def _step(wrapped: CompressedEntry, weight: str) -> float:
+    """Return the smallest step of the grid of a weight, 0 without a grid."""
+    for operation in wrapped.operations:
+        if operation.weight == weight:
+            steps = 2 ** operation.settings["num_bits"] - (2 if operation.settings["narrow_range"] else 1)
+            return float(np.min((operation.arrays["high"] - operation.arrays["low"]) / steps))
+    return 0.0

@@ -17,8 +17,9 @@ from keras_compress.export.format import Format, Run, StoredWeight, TensorNames
 from keras_compress.export.frozen_graph import inference_function, tensor_names
 from keras_compress.export.graph_def import stored_in_graph
 from keras_compress.export.inference_model import inference_model
+from keras_compress.export.registry import register_format
 
-__all__ = ["FORMAT", "export_saved_model"]
+__all__ = ["export_saved_model"]
 
 
 def export_saved_model(
@@ -108,4 +109,4 @@ def _load(path: Path, names: TensorNames | None, threads: int) -> Run:
     return run
 
 
-FORMAT = Format("saved_model", "", export_saved_model, _stored_weights, _load, integers=False)
+register_format(Format("saved_model", "", export_saved_model, _stored_weights, _load, integers=False))

@@ -20,13 +20,14 @@ from keras_compress.export.frozen_graph import freeze, tensor_names
 from keras_compress.export.graph_function import graph_function
 from keras_compress.export.inference_model import inference_model, with_quantized_outputs
 from keras_compress.export.quantized_constants import FAKE_QUANTIZERS
+from keras_compress.export.registry import register_format
 from keras_compress.export.tflite_audit import dequantized_tensor, open_interpreter, require_litert, stored_in_tflite
 from keras_compress.export.tflite_pooling import repeat_grids_before_pooling
 from keras_compress.export.tflite_weights import arrange_weights
 from keras_compress.graph.passes.dense_to_convolution import dense_to_convolution
 from keras_compress.graph.passes.fold_batch_norm import fold_batch_norm
 
-__all__ = ["FORMAT", "export_tflite"]
+__all__ = ["export_tflite"]
 
 
 def export_tflite(
@@ -145,12 +146,15 @@ def _quantized(tensor: dict, array: np.ndarray) -> np.ndarray:
     return np.clip(np.round(array / scale) + zero_point, limits.min, limits.max).astype(tensor["dtype"])
 
 
-FORMAT = Format(
-    "tflite",
-    ".tflite",
-    export_tflite,
-    stored_in_tflite,
-    _load,
-    passes=(fold_batch_norm, dense_to_convolution),
-    open=open_interpreter,
+register_format(
+    Format(
+        "tflite",
+        ".tflite",
+        export_tflite,
+        stored_in_tflite,
+        _load,
+        passes=(fold_batch_norm, dense_to_convolution),
+        open=open_interpreter,
+        runtime="tflite",
+    )
 )

@@ -42,9 +42,9 @@ def activation_bounds(graph: ModelGraph, tensor: TensorRef) -> tuple[float, floa
     """Return the smallest and the largest value that ``tensor`` can take; infinities where nothing is known."""
     node = graph.producer(tensor)
     name, config = node.class_name, node.config
-    if name == "TFOpLambda":
-        return _FUNCTIONS.get(_OPERATORS.get(str(config.get("function")), ""), _UNKNOWN)
-    if not node.stock:
+    if node.operator is not None:
+        return _FUNCTIONS.get(_OPERATORS.get(node.operator, ""), _UNKNOWN)
+    if not node.builtin:
         return _UNKNOWN
     if name == "ReLU":
         largest = config.get("max_value")

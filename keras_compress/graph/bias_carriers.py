@@ -35,7 +35,7 @@ def linear_kernels(graph: ModelGraph) -> dict[str, str]:
     return {
         path: node.spec.weights[0].path
         for path, node in graph.layers()
-        if node.stock and node.spec.role is LayerRole.COMPUTE and len(node.spec.weights) == 1
+        if node.builtin and node.spec.role is LayerRole.COMPUTE and len(node.spec.weights) == 1
     }
 
 

@@ -11,9 +11,9 @@ from dataclasses import asdict, dataclass
 from typing import Any
 
 from keras_compress.errors import CompressionError
+from keras_compress.graph.compressed_entry import CompressedEntry, Operation
 from keras_compress.graph.snapshot import ModelSnapshot, is_model_entry
 from keras_compress.graph.view import OUTPUT, NodeRef, TensorRef, first_call, replace_tensors
-from keras_compress.layers.compressed_layer import REGISTERED_NAME
 
 __all__ = [
     "Edit",
@@ -100,38 +100,20 @@ def apply_edits(snapshot: ModelSnapshot, edits: Iterable[Edit]) -> ModelSnapshot
     edited = snapshot.edited()
     weights = dict(edited.weights)
     _edit_model(edited.config["config"], "", wraps, inserts, weights)
-    return ModelSnapshot(edited.config, weights, edited.custom_objects)
+    return edited.with_weights(weights)
 
 
 def _edit_model(config: dict, prefix: str, wraps: dict, inserts: dict, weights: dict) -> None:
     for entry in config["layers"]:
         path = prefix + entry["config"]["name"]
         if path in wraps:
-            _wrap(entry, wraps[path])
-            weights[path] = {f"layer.{name}": array for name, array in weights.get(path, {}).items()}
+            operations = [Operation(edit.weight, edit.op) for edit in wraps[path]]
+            weights[path] = CompressedEntry.wrapping(entry, weights.get(path, {}), operations).write_to(entry)
         elif is_model_entry(entry):
             _edit_model(entry["config"], path + "/", wraps, inserts, weights)
     if inserts[prefix]:
         insert = _insert_functional if "input_layers" in config else _insert_sequential
         insert(config, prefix, inserts[prefix])
-
-
-def _wrap(entry: dict, edits: Sequence[WrapWeight]) -> None:
-    """Turn a layer entry into an entry of CompressedLayer around it; its place in the graph stays."""
-    inner = {key: entry[key] for key in ("module", "class_name", "config", "registered_name") if key in entry}
-    name = entry["config"]["name"]
-    config: dict[str, Any] = {
-        "name": name,
-        "trainable": entry["config"].get("trainable", True),
-        "layer": inner,
-        "operations": [[edit.weight, edit.op] for edit in edits],
-    }
-    entry.update(
-        module="keras_compress.layers.compressed_layer",
-        class_name="CompressedLayer",
-        registered_name=REGISTERED_NAME,
-        config=config,
-    )
 
 
 def _insert_functional(config: dict, prefix: str, edits: Sequence[InsertLayer]) -> None:

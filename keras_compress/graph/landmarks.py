@@ -9,11 +9,10 @@ from collections.abc import Iterable, Iterator
 
 from keras_compress.graph.layer_specs import LayerRole
 from keras_compress.graph.view import GraphNode, ModelGraph, TensorRef
-from keras_compress.graph.ways_back import sources_of, walk_back
 
 __all__ = ["first_compute_layers", "last_compute_layers", "shortcut_layers"]
 
-_SUMS = ("Add", "math.add", "__operators__.add")
+_SUMS = ("math.add", "__operators__.add")
 
 
 def first_compute_layers(graph: ModelGraph) -> set[str]:
@@ -42,7 +41,7 @@ def shortcut_layers(graph: ModelGraph) -> set[str]:
     """Return the layers with weights on the shorter way around a residual block, as convolutions that change its size."""
     found: set[str] = set()
     for node in graph.nodes.values():
-        if node.class_name not in _SUMS and node.config.get("function") not in _SUMS:
+        if not node.is_a("Add") and node.operator not in _SUMS:
             continue
         ways = [dict(_way_back(graph, tensor)) for tensor in node.inputs]
         for way in ways:
@@ -61,7 +60,7 @@ def _sees_input(graph: ModelGraph, node: GraphNode) -> bool:
     """Whether there is a way back from a node to an input of the model without a layer with weights on it."""
     return any(
         tensor.layer in graph.model_inputs
-        for tensor in walk_back(graph, node.inputs, lambda producer: not _computes(producer))
+        for tensor in graph.backward(node.inputs, lambda producer: not _computes(producer))
     )
 
 
@@ -69,9 +68,9 @@ def _computing_before(graph: ModelGraph, tensors: Iterable[TensorRef], behind: f
     """Return the first layers with weights on every way back from ``tensors``, classes in ``behind`` not counted."""
 
     def counts(node: GraphNode) -> bool:
-        return _computes(node) and node.class_name not in behind
+        return _computes(node) and not node.is_a(*behind)
 
-    reached = walk_back(graph, tensors, lambda producer: not counts(producer))
+    reached = graph.backward(tensors, lambda producer: not counts(producer))
     return {tensor.layer for tensor in reached if counts(graph.producer(tensor))}
 
 
@@ -83,7 +82,7 @@ def _way_back(graph: ModelGraph, tensor: TensorRef) -> Iterator[tuple[TensorRef,
         node = graph.producer(tensor)
         if _computes(node):
             layers = (*layers, node.ref.layer)
-        sources = sources_of(graph, tensor)
+        sources = graph.predecessors(tensor)
         if len(sources) != 1:
             return
         tensor = sources[0]

@@ -12,6 +12,7 @@ from dataclasses import dataclass
 
 from keras_compress._keras import keras
 from keras_compress.errors import ConfigError
+from keras_compress.graph.identity import is_builtin
 
 __all__ = ["LayerRole", "LayerSpec", "WeightSpec", "operator_role", "register_layer_spec", "spec_of"]
 
@@ -139,15 +140,15 @@ _OTHER = LayerSpec(LayerRole.OTHER)
 _REGISTERED: dict[str, LayerSpec] = {}
 
 
-def spec_of(class_name: str, config: dict | None = None, *, stock: bool = True) -> LayerSpec:
+def spec_of(class_name: str, config: dict | None = None, *, builtin: bool = True) -> LayerSpec:
     """Return the row of a layer.
 
     Args:
         class_name: its class; an unknown one is left in floating point.
         config: its Keras configuration; needed for layers whose row depends on it.
-        stock: whether the class is one of Keras; a class of the user's that happens to have the same name is another one.
+        builtin: whether the class is one of Keras' own; a class of the user's that has the same name is another one.
     """
-    if class_name in _REGISTERED or not stock:
+    if class_name in _REGISTERED or not builtin:
         return _REGISTERED.get(class_name, _OTHER)
     spec = _SPECS.get(class_name)
     if config is None or (spec is not None and class_name not in _DERIVED):
@@ -197,7 +198,7 @@ def _prefixed(spec: LayerSpec, *prefixes: str) -> tuple[WeightSpec, ...]:
 
 
 def _spec_of_description(description: dict) -> LayerSpec:
-    return spec_of(description["class_name"], description["config"])
+    return spec_of(description["class_name"], description["config"], builtin=is_builtin(description))
 
 
 def _time_distributed(config: dict) -> LayerSpec:

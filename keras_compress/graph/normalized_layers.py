@@ -4,11 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 
+from keras_compress.graph.compressed_entry import inner_entry
+from keras_compress.graph.identity import is_builtin, is_operation
 from keras_compress.graph.snapshot import entries
 from keras_compress.graph.view import GraphNode, ModelGraph, TensorRef
-from keras_compress.layers.compressed_layer import REGISTERED_NAME
 
-__all__ = ["inner_entry", "normalized_layers"]
+__all__ = ["normalized_layers"]
 
 #: Rank of the input of each class that a batch normalization can be folded into.
 _RANKS = {f"Conv{rank}D{kind}": rank + 2 for rank in (1, 2, 3) for kind in ("", "Transpose")}
@@ -17,15 +18,7 @@ _RANKS |= {"DepthwiseConv1D": 3, "DepthwiseConv2D": 4}
 _INERT = {"Dropout", "SpatialDropout1D", "SpatialDropout2D", "SpatialDropout3D", "GaussianNoise", "GaussianDropout"}
 #: Layers that make a tensor of rank two, and layers that leave the rank as it is.
 _FLATTENING = {"Flatten", *(f"Global{kind}Pooling{rank}D" for kind in ("Average", "Max") for rank in (1, 2, 3))}
-_KEEPING_RANK = {
-    "Dense",
-    "Activation",
-    "ReLU",
-    "Dropout",
-    "BatchNormalization",
-    "SymmetricFakeQuantize",
-    "FixedFakeQuantize",
-}
+_KEEPING_RANK = {"Dense", "Activation", "ReLU", "Dropout", "BatchNormalization"}
 
 
 def normalized_layers(graph: ModelGraph) -> dict[str, tuple[str, ...]]:
@@ -40,16 +33,11 @@ def normalized_layers(graph: ModelGraph) -> dict[str, tuple[str, ...]]:
         calls.setdefault(node.ref.layer, []).append(node)
     found = {}
     for path, nodes in calls.items():
-        if nodes[0].class_name == "BatchNormalization" and nodes[0].stock:
+        if nodes[0].is_a("BatchNormalization"):
             layers = [_layer_before(graph, node, by_path, calls) for node in nodes]
             if None not in layers and len(set(layers)) == len(layers):
                 found[path] = tuple(filter(None, layers))
     return found
-
-
-def inner_entry(entry: dict) -> dict:
-    """Return the description of a layer, of the one inside if it is wrapped."""
-    return entry["config"]["layer"] if entry.get("registered_name") == REGISTERED_NAME else entry
 
 
 def _layer_before(
@@ -64,7 +52,7 @@ def _layer_before(
         node = graph.producer(tensor)
         if graph.consumers(tensor) != (reader.ref,) or not node.inputs:
             return None
-        if not (node.stock and _is_inert(node)):
+        if not _is_inert(node):
             break
         reader, tensor = node, node.inputs[0]
     inner = inner_entry(by_path[node.ref.layer])
@@ -75,30 +63,29 @@ def _layer_before(
 
 
 def _is_inert(node: GraphNode) -> bool:
-    return node.class_name in _INERT or (node.class_name == "Activation" and node.config["activation"] == "linear")
+    return node.is_a(*_INERT) or (node.is_a("Activation") and node.config["activation"] == "linear")
 
 
 def _is_foldable(inner: dict) -> bool:
-    if not (inner.get("module") or "").startswith(("keras", "tf_keras")) or inner["class_name"] not in {
-        *_RANKS,
-        "Dense",
-    }:
+    if not is_builtin(inner) or inner["class_name"] not in {*_RANKS, "Dense"}:
         return False
     return inner["config"].get("activation") == "linear" and inner["config"].get("data_format") != "channels_first"
 
 
 def _rank_of_output(graph: ModelGraph, tensor: TensorRef) -> int | None:
-    """Return the rank of a tensor, as far as the way back to a layer of known rank is simple; else None."""
+    """Return the rank of a tensor if a layer of known rank is found behind layers that keep it; else None."""
     while True:
         node = graph.producer(tensor)
-        class_name = node.config["layer"]["class_name"] if node.class_name == "CompressedLayer" else node.class_name
-        if class_name in _FLATTENING and not node.config.get("keepdims"):
-            return 2
-        shape = node.config.get("batch_input_shape")
-        if class_name == "InputLayer" and shape is not None:
-            return len(shape)
-        if class_name not in _KEEPING_RANK or len(node.inputs) != 1:
-            return None
+        if not is_operation(node.entry):
+            inner = inner_entry(node.entry)
+            class_name = inner["class_name"] if is_builtin(inner) else None
+            if class_name in _FLATTENING and not node.config.get("keepdims"):
+                return 2
+            shape = node.config.get("batch_input_shape")
+            if class_name == "InputLayer" and shape is not None:
+                return len(shape)
+            if class_name not in _KEEPING_RANK or len(node.inputs) != 1:
+                return None
         tensor = node.inputs[0]
 
 

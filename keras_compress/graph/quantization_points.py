@@ -96,7 +96,7 @@ class _Placement:
         Rounding it to a grid of its own would cost accuracy and time and be undone at once. Only one input can be fused;
         it is the one computed last.
         """
-        if node.class_name != "Add" and node.config.get("function") not in _SUMS:
+        if not node.is_a("Add") and node.operator not in _SUMS:
             return None
         candidates = [tensor for tensor in node.inputs if self._is_unread_product(tensor, node.ref)]
         return max(candidates, key=self._depth_of, default=None)
@@ -104,7 +104,7 @@ class _Placement:
     def _is_unread_product(self, tensor: TensorRef, reader: NodeRef) -> bool:
         producer = self._graph.producer(tensor)
         only_reader = self._graph.consumers(tensor) == (reader,)
-        if only_reader and producer.class_name == "BatchNormalization":
+        if only_reader and producer.is_a("BatchNormalization"):
             return self._is_unread_product(producer.inputs[0], producer.ref)
         linear = producer.config.get("activation") in (None, "linear")
         return only_reader and producer.spec.role is LayerRole.COMPUTE and linear

@@ -5,7 +5,6 @@ from __future__ import annotations
 from keras_compress.graph.compressed_nodes import inner_role, is_compressed, is_quantizer
 from keras_compress.graph.layer_specs import LayerRole
 from keras_compress.graph.view import GraphNode, ModelGraph
-from keras_compress.graph.ways_back import walk_back
 
 __all__ = ["quantizers_before_layers"]
 
@@ -24,7 +23,7 @@ def quantizers_before_layers(graph: ModelGraph) -> dict[str, tuple[str, ...]]:
     for node in graph.nodes.values():
         if is_quantizer(node) or _hands_on(node):
             continue
-        reached = walk_back(graph, node.inputs, _hands_on)
+        reached = graph.backward(node.inputs, _hands_on)
         before = [tensor.layer for tensor in reached if is_quantizer(graph.producer(tensor))]
         if before or is_compressed(node):
             found.setdefault(node.ref.layer, {}).update(dict.fromkeys(before))

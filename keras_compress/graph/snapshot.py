@@ -40,6 +40,10 @@ class ModelSnapshot:
         """Return a copy whose configuration may be changed freely; the arrays are shared."""
         return replace(self, config=copy.deepcopy(self.config), weights=dict(self.weights))
 
+    def with_weights(self, weights: Mapping[str, Mapping[str, np.ndarray]]) -> ModelSnapshot:
+        """Return the same model with other arrays."""
+        return replace(self, weights=weights)
+
 
 def take(model: keras.Model) -> ModelSnapshot:
     """Return ``model`` as a value. The model is only read."""

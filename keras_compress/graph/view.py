@@ -7,10 +7,11 @@ nested, is a graph of its own whose inputs and outputs are the borders that edge
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any, NamedTuple
 
+from keras_compress.graph.identity import is_builtin
 from keras_compress.graph.layer_specs import LayerSpec, operator_role, spec_of
 from keras_compress.graph.snapshot import ModelSnapshot, is_model_entry
 
@@ -40,24 +41,46 @@ OUTPUT = "<output>"
 class GraphNode:
     """One call of a layer: what it is, and the tensors it reads in order.
 
-    ``stock`` tells whether the class is one of Keras. ``scope`` is the path prefix of the model the layer lies in: empty, or as ``"backbone/"``. (It cannot be read off the
-    path, because names of layers may hold slashes themselves.)
+    ``scope`` is the path prefix of the model the layer lies in: empty, or as ``"backbone/"``. (It cannot be read off the
+    path, because names of layers may hold slashes themselves.) ``entry`` is the layer as Keras serializes it.
     """
 
     ref: NodeRef
     scope: str
-    class_name: str
-    config: dict
-    stock: bool
+    entry: dict
     inputs: tuple[TensorRef, ...]
+
+    @property
+    def class_name(self) -> str:
+        """The name of the class; which class it is, :attr:`builtin` and the registered name in the entry tell."""
+        return self.entry["class_name"]
+
+    @property
+    def config(self) -> dict:
+        """The arguments of the layer by name."""
+        return self.entry["config"]
+
+    @property
+    def builtin(self) -> bool:
+        """Whether the class is one of Keras' own."""
+        return is_builtin(self.entry)
+
+    def is_a(self, *class_names: str) -> bool:
+        """Return whether the layer is of one of these classes of Keras."""
+        return self.class_name in class_names and self.builtin
+
+    @property
+    def operator(self) -> str | None:
+        """The name of the TensorFlow function that the layer calls, as ``"math.add"``; None for other layers."""
+        function = self.config.get("function") if self.is_a("TFOpLambda", "SlicingOpLambda") else None
+        return function if isinstance(function, str) else None
 
     @property
     def spec(self) -> LayerSpec:
         """What the table says about this call; of a wrapped TensorFlow function, what its name says."""
-        function = self.config.get("function")
-        if self.class_name in ("TFOpLambda", "SlicingOpLambda") and isinstance(function, str):
-            return LayerSpec(operator_role(function, len(self.inputs)))
-        return spec_of(self.class_name, self.config, stock=self.stock)
+        if self.operator is not None:
+            return LayerSpec(operator_role(self.operator, len(self.inputs)))
+        return spec_of(self.class_name, self.config, builtin=self.builtin)
 
 
 class ModelGraph:
@@ -86,16 +109,7 @@ class ModelGraph:
             calls = entry["inbound_nodes"] or [[]]
             for number, call in enumerate(calls, first_call(entry)):
                 tensors = [TensorRef(prefix + name, node, index) for name, node, index in _tensors(call, names)]
-                self._add(
-                    GraphNode(
-                        NodeRef(path, number),
-                        prefix,
-                        entry["class_name"],
-                        entry["config"],
-                        _is_stock(entry),
-                        tuple(tensors),
-                    )
-                )
+                self._add(GraphNode(NodeRef(path, number), prefix, entry, tuple(tensors)))
             if is_model_entry(entry):
                 self._read(entry["config"], path + "/")
         outputs = [
@@ -111,9 +125,7 @@ class ModelGraph:
         previous: tuple[TensorRef, ...] = ()
         for entry in config["layers"]:
             path = prefix + entry["config"]["name"]
-            self._add(
-                GraphNode(NodeRef(path, 0), prefix, entry["class_name"], entry["config"], _is_stock(entry), previous)
-            )
+            self._add(GraphNode(NodeRef(path, 0), prefix, entry, previous))
             if is_model_entry(entry):
                 self._read(entry["config"], path + "/")
             previous = (TensorRef(path, 0, 0),)
@@ -139,13 +151,8 @@ class ModelGraph:
         """Whether ``tensor`` is an input of the outer model, or of a nested one that is called on such an input."""
         if tensor.layer in self.model_inputs:
             return True
-        producer = self.producer(tensor)
-        inside = self.nested_inputs.get(producer.scope[:-1], ())
-        if tensor.layer not in inside:
-            return False
-        position = inside.index(tensor.layer)
-        calls = (node for node in self.nodes.values() if node.ref.layer == producer.scope[:-1])
-        return any(self.is_model_input(call.inputs[position]) for call in calls if position < len(call.inputs))
+        is_input = tensor.layer in self.nested_inputs.get(self.producer(tensor).scope[:-1], ())
+        return is_input and any(self.is_model_input(source) for source in self.predecessors(tensor))
 
     def consumers(self, tensor: TensorRef) -> tuple[NodeRef, ...]:
         """Return the nodes that read ``tensor``; the outputs of a model appear as a node whose layer ends in OUTPUT."""
@@ -165,6 +172,69 @@ class ModelGraph:
         """Return the node that makes ``tensor``."""
         return self.nodes[NodeRef(tensor.layer, tensor.node)]
 
+    def predecessors(self, tensor: TensorRef) -> list[TensorRef]:
+        """Return the tensors that ``tensor`` is computed from; the borders of nested models are crossed.
+
+        The predecessor of an output of a nested model is the tensor inside; the predecessors of an input of a nested model are
+        what the model is called on, one for each call.
+        """
+        inside = self.made_inside(tensor)
+        if inside is not None:
+            return [inside]
+        node = self.producer(tensor)
+        outer = node.scope[:-1]
+        if node.ref.layer not in self.nested_inputs.get(outer, ()):
+            return list(node.inputs)
+        position = self.nested_inputs[outer].index(node.ref.layer)
+        calls = [call for call in self.nodes.values() if call.ref.layer == outer]
+        return [call.inputs[position] for call in calls if position < len(call.inputs)]
+
+    def successors(self, tensor: TensorRef) -> list[NodeRef]:
+        """Return the nodes that compute with ``tensor``; the borders of nested models are crossed.
+
+        An output of the outer model appears as a node whose layer is OUTPUT.
+        """
+        found: list[NodeRef] = []
+        for reader in self.consumers(tensor):
+            scope = reader.layer.removesuffix(OUTPUT)
+            if reader.layer.endswith(OUTPUT) and scope:
+                outside = [
+                    TensorRef(*node.ref, number)
+                    for node in self.nodes.values()
+                    if node.ref.layer == scope[:-1]
+                    for number, output in enumerate(self._outputs[scope])
+                    if output == tensor
+                ]
+                found += [ref for output in outside for ref in self.successors(output)]
+            elif reader.layer in self.nested_inputs:
+                inside = zip(self.nested_inputs[reader.layer], self.nodes[reader].inputs, strict=False)
+                found += [
+                    ref for path, source in inside if source == tensor for ref in self.successors(TensorRef(path, 0, 0))
+                ]
+            else:
+                found.append(reader)
+        return list(dict.fromkeys(found))
+
+    def outputs_of(self, ref: NodeRef) -> list[TensorRef]:
+        """Return the tensors that a node makes and another node or an output of a model reads."""
+        return [tensor for tensor in self._consumers if (tensor.layer, tensor.node) == tuple(ref)]
+
+    def backward(self, tensors: Iterable[TensorRef], passes: Callable[[GraphNode], bool]) -> list[TensorRef]:
+        """Return ``tensors`` and everything they are computed from, up to the tensors whose producer does not pass.
+
+        Args:
+            tensors: where the search starts.
+            passes: whether the search goes on behind the node that makes a tensor.
+        """
+        reached = list(dict.fromkeys(tensors))
+        seen = set(reached)
+        for tensor in reached:
+            if passes(self.producer(tensor)):
+                fresh = [source for source in self.predecessors(tensor) if source not in seen]
+                seen.update(fresh)
+                reached += fresh
+        return reached
+
     def layers(self) -> Iterator[tuple[str, GraphNode]]:
         """Yield the path and the first call of every layer, nested models and their layers included."""
         seen: set[str] = set()
@@ -177,10 +247,6 @@ class ModelGraph:
         """Return the shape of a weight, or None if the layer has no such weight."""
         array = self.snapshot.weights.get(layer, {}).get(weight)
         return None if array is None else array.shape
-
-
-def _is_stock(entry: dict) -> bool:
-    return (entry.get("module") or "").split(".")[0] in ("keras", "tf_keras", "tensorflow")
 
 
 def _in_order_of_outputs(structure: Any) -> Any:

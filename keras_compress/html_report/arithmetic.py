@@ -9,6 +9,7 @@ from collections.abc import Sequence
 
 from keras_compress._keras import keras
 from keras_compress.graph import GraphNode, LayerRole, ModelGraph, spec_of, take
+from keras_compress.graph.identity import is_operation
 from keras_compress.graph.passes.quantize_outputs import computes_with_integers
 from keras_compress.layers import AsymmetricFakeQuantize, BinaryActivation, BinaryWeight, FakeQuantize, WeightOp
 
@@ -62,4 +63,4 @@ class Arithmetic:
 
     def _reads_bits(self, call: GraphNode) -> bool:
         producers = (self._graph.producer(tensor) for tensor in call.inputs)
-        return all(producer.class_name == BinaryActivation.__name__ and not producer.stock for producer in producers)
+        return all(is_operation(producer.entry, BinaryActivation) for producer in producers)

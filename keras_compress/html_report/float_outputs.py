@@ -7,8 +7,9 @@ from typing import Any
 import numpy as np
 import tensorflow as tf
 
-from keras_compress._keras import forgotten_graphs, keras
-from keras_compress.data import Dataset, input_specs, pack_inputs, tensor_specs
+from keras_compress._keras import keras
+from keras_compress.calibration.traced_model import TracedModel
+from keras_compress.data import Dataset
 from keras_compress.export.file_audit import compare_arrays
 from keras_compress.graph.variables import leaf_layers
 from keras_compress.layers import CompressedLayer, ObservableOp, observing
@@ -33,20 +34,13 @@ def beside_float(model: keras.Model, data: Any) -> Comparison | None:
     operations += [op for layer in wrappers for op in layer.weight_ops if isinstance(op, ObservableOp)]
     if not operations:
         return None
-    specs = input_specs(model)
 
     def outputs(inputs):
-        packed = pack_inputs(model, inputs)
         with observing({}, operations):
-            exact = tf.nest.flatten(model(packed, training=False))
-        return exact, tf.nest.flatten(model(packed, training=False))
+            exact = tf.nest.flatten(model(inputs, training=False))
+        return exact, tf.nest.flatten(model(inputs, training=False))
 
-    with forgotten_graphs():
-        run = tf.function(outputs).get_concrete_function(tensor_specs(specs))
-    found = []
-    for batch in Dataset.of(data).batches(specs, BATCH, SAMPLES):
-        arrays = (array[: batch.samples] for array in batch.inputs)
-        found.append(run(tuple(tf.constant(array, spec.dtype) for array, spec in zip(arrays, specs, strict=True))))
+    found = [result for _, result in TracedModel(model, outputs).over(Dataset.of(data), BATCH, SAMPLES)]
     exact, quantized = (
         [np.concatenate([np.asarray(part) for part in parts]) for parts in zip(*side, strict=True)]
         for side in zip(*found, strict=True)

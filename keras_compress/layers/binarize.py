@@ -5,10 +5,13 @@ Both pass everything through until they are switched on; when that happens is de
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+
 import numpy as np
 import tensorflow as tf
 
 from keras_compress._keras import keras, register
+from keras_compress.layers.fixed_threshold import FixedThreshold
 from keras_compress.layers.observable_op import ObservableOp
 from keras_compress.layers.weight_op import IntegerWeight, Stage, WeightOp
 from keras_compress.numerics import binarize, binary_scale, threshold
@@ -103,6 +106,13 @@ class BinaryActivation(ObservableOp):
     def levels(self) -> tuple[tf.Tensor, tf.Tensor]:
         """Return the scale, a scalar, and the thresholds in units of it, one per channel."""
         return tf.exp(self.log_scale), tf.sigmoid(self.threshold_logits)
+
+    def fixed(self, num_bits: int | None = None) -> tuple[keras.layers.Layer, Mapping[str, np.ndarray]]:
+        """Return thresholds that are no longer trained, and their numbers; nothing at all if it is not active."""
+        if not self.active.numpy():
+            return keras.layers.Activation("linear", name=self.name), {}
+        scale, thresholds = self.levels()
+        return FixedThreshold(name=self.name), {"thresholds": (scale * thresholds).numpy(), "scale": scale.numpy()}
 
     def set_range(self, low: np.ndarray, high: np.ndarray) -> None:
         """Start from a measured scale, ``high``."""

@@ -8,12 +8,13 @@ quantizes an activation. How a range is found from data is not decided here.
 from __future__ import annotations
 
 from abc import abstractmethod
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 import numpy as np
 import tensorflow as tf
 
 from keras_compress._keras import keras, register
+from keras_compress.layers.fixed_fake_quantize import FixedFakeQuantize
 from keras_compress.layers.fused_relu import before_relu
 from keras_compress.layers.observable_op import ObservableOp
 from keras_compress.layers.weight_op import IntegerWeight, Stage
@@ -145,6 +146,30 @@ class FakeQuantize(ObservableOp):
         if self.narrow_range:
             return IntegerWeight((values - zero_point).astype(np.int8), scale, np.zeros_like(zero_point), self.num_bits)
         return IntegerWeight(values.astype(np.uint8), scale, zero_point, self.num_bits)
+
+    def fixed(self, num_bits: int | None = None) -> tuple[keras.layers.Layer, Mapping[str, np.ndarray]]:
+        """Return a quantizer with the step and the zero point of this one that is no longer trained, and its range."""
+        bits = self.num_bits if num_bits is None else num_bits
+        low, high = (value.numpy().reshape(-1) for value in self.range())
+        if bits != self.grid_bits:
+            low, high = self._widened(bits)
+        if not self.per_channel:
+            low, high = low[0], high[0]
+        layer = FixedFakeQuantize(bits, self.narrow_range, self.channel_axes, name=self.name)
+        return layer, {"low": low, "high": high}
+
+    def _widened(self, num_bits: int) -> tuple[np.ndarray, np.ndarray]:
+        """Return the ends of a grid of ``num_bits`` with the zero point of this one and, to the last bit, its step."""
+        scale, zero_point = (value.reshape(-1) for value in self.integer_range())
+        steps = np.float32(2**num_bits - (2 if self.narrow_range else 1))
+        offset = np.full_like(zero_point, 2 ** (num_bits - 1) - 1) if self.narrow_range else zero_point
+        low = (-offset * scale.astype(np.float64)).astype(np.float32)
+        high = ((steps - offset) * scale.astype(np.float64)).astype(np.float32)
+        for _ in range(8):
+            error = (high - low) / steps - scale
+            toward = np.where(error > 0, -np.inf, np.inf).astype(np.float32)
+            high = np.where(error == 0, high, np.nextafter(high, toward))
+        return low, high
 
     def get_config(self) -> dict:
         return {

@@ -7,6 +7,7 @@ Masks, binarizers and quantizers are weight operations. They know nothing about 
 from __future__ import annotations
 
 import enum
+from collections.abc import Mapping
 from dataclasses import dataclass
 
 import numpy as np
@@ -65,6 +66,16 @@ class WeightOp(keras.layers.Layer):
 
     def to_integer(self, weight: np.ndarray) -> IntegerWeight | None:
         """Return the mapped weight as integers, or None when the operation does not put it on an integer grid."""
+        return None
+
+    def fixed(self, num_bits: int | None = None) -> tuple[keras.layers.Layer, Mapping[str, np.ndarray]] | None:
+        """Return what stands for the operation in a model for inference: a layer without trained variables, and its arrays.
+
+        Default None: a weight is mapped once and for all, and an operation on an activation stays as it is.
+
+        Args:
+            num_bits: bits of the container in which the runtime holds the integers of a grid; default: those of the grid.
+        """
         return None
 
     def get_config(self) -> dict:

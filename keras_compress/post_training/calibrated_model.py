@@ -24,6 +24,7 @@ from keras_compress.controller import CompressionController, uninitialized
 from keras_compress.data import Dataset
 from keras_compress.graph import ModelGraph, ModelSnapshot, build, take
 from keras_compress.graph.bias_carriers import BiasCarrier, bias_carriers, linear_kernels
+from keras_compress.graph.compressed_entry import is_operation_variable
 from keras_compress.graph.normalized_layers import normalized_layers
 from keras_compress.graph.passes.equalize_channels import equalize_channels
 from keras_compress.graph.variables import leaf_layers, named_variables
@@ -112,7 +113,7 @@ class CalibratedModel:
                 continue
             numbers = named_variables(known[path])
             for name, variable in named_variables(layer).items():
-                of_range = path not in keep or (ranges and name.startswith("weight_ops."))
+                of_range = path not in keep or (ranges and is_operation_variable(name))
                 if of_range and name in numbers:
                     variable.assign(numbers[name])
         if new and isinstance(algorithm, Quantization):

@@ -9,7 +9,7 @@ from pydantic import Field
 
 from keras_compress.algorithms.scope import matching
 from keras_compress.errors import ConfigError, nearest
-from keras_compress.graph import ModelGraph, NodeRef
+from keras_compress.graph import ModelGraph, TensorRef
 from keras_compress.post_training.user_parameters import UserParameters
 from keras_compress.settings import OneOrMore, validated
 
@@ -94,9 +94,10 @@ def _of_subgraph(subgraph: Subgraph, graph: ModelGraph, paths: list[str], valida
                 f"'ignored_scope.subgraphs' names a layer that the model does not have. Expected: the path of a layer. "
                 f"Received: '{name}'. The nearest are {nearest(name, paths)}. Pass validate=False to allow it."
             )
-    forward = _reached(graph, subgraph.inputs, lambda ref: _readers(graph, ref))
-    backward = _reached(graph, subgraph.outputs, lambda ref: _sources(graph, ref))
-    both = {ref.layer for ref in forward} & {ref.layer for ref in backward}
+    behind = _layers_behind(graph, subgraph.inputs)
+    ends = _tensors_of(graph, subgraph.outputs)
+    before = {tensor.layer for tensor in graph.backward(ends, lambda producer: True)}
+    both = behind & before
     if validate and not both:
         raise ConfigError(
             f"'ignored_scope.subgraphs' is empty: no way leads from {list(subgraph.inputs)} to {list(subgraph.outputs)}. "
@@ -105,19 +106,17 @@ def _of_subgraph(subgraph: Subgraph, graph: ModelGraph, paths: list[str], valida
     return [path for path in paths if path in both]
 
 
-def _reached(graph: ModelGraph, layers: Iterable[str], neighbours) -> set[NodeRef]:
+def _layers_behind(graph: ModelGraph, layers: Iterable[str]) -> set[str]:
+    """Return some layers and all that compute with what they make; the borders of nested models are crossed."""
     waiting = [ref for ref in graph.nodes if ref.layer in set(layers)]
     seen = set(waiting)
     for ref in waiting:
-        fresh = [other for other in neighbours(ref) if other not in seen and other in graph.nodes]
+        readers = [reader for tensor in graph.outputs_of(ref) for reader in graph.successors(tensor)]
+        fresh = [reader for reader in dict.fromkeys(readers) if reader not in seen and reader in graph.nodes]
         seen.update(fresh)
         waiting += fresh
-    return seen
+    return {ref.layer for ref in seen}
 
 
-def _readers(graph: ModelGraph, ref: NodeRef) -> list[NodeRef]:
-    return [other for other, node in graph.nodes.items() if any((t.layer, t.node) == tuple(ref) for t in node.inputs)]
-
-
-def _sources(graph: ModelGraph, ref: NodeRef) -> list[NodeRef]:
-    return [NodeRef(tensor.layer, tensor.node) for tensor in graph.nodes[ref].inputs]
+def _tensors_of(graph: ModelGraph, layers: Iterable[str]) -> list[TensorRef]:
+    return [TensorRef(*ref, 0) for ref in graph.nodes if ref.layer in set(layers)]

@@ -8,8 +8,9 @@ from dataclasses import dataclass
 import numpy as np
 import tensorflow as tf
 
-from keras_compress._keras import forgotten_graphs, keras
-from keras_compress.data import Batch, InputSpec, input_specs, pack_inputs, tensor_specs
+from keras_compress._keras import keras
+from keras_compress.calibration.traced_model import TracedModel
+from keras_compress.data import Batch
 from keras_compress.graph import ModelGraph, take
 from keras_compress.graph.quantized_inputs import quantizers_before_layers
 from keras_compress.graph.variables import leaf_layers
@@ -69,24 +70,19 @@ class SwitchableModel:
     """
 
     def __init__(self, model: keras.Model, layers: Sequence[QuantizedLayer]):
-        self.specs: list[InputSpec] = input_specs(model)
         self._operations = list(dict.fromkeys(op for layer in layers for op in layer.operations))
         self._users = {op: [layer for layer in layers if op in layer.operations] for op in self._operations}
 
         def run(inputs, switches):
             with switched({op: switches[index] for index, op in enumerate(self._operations)}):
-                return tf.nest.flatten(model(pack_inputs(model, inputs), training=False))
+                return tf.nest.flatten(model(inputs, training=False))
 
-        with forgotten_graphs():
-            switches = tf.TensorSpec([len(self._operations)], tf.bool)
-            self._run = tf.function(run).get_concrete_function(tensor_specs(self.specs), switches)
+        #: The traced model; further tensor: for each operation whether it is on.
+        self.traced = TracedModel(model, run, tf.TensorSpec([len(self._operations)], tf.bool))
 
     def outputs(self, batch: Batch, quantized: Collection[QuantizedLayer]) -> list[np.ndarray]:
         """Return the outputs for the samples of a batch, ``quantized`` being the only layers that are."""
-        inputs = tuple(
-            tf.constant(array[: batch.samples], spec.dtype)
-            for array, spec in zip(batch.inputs, self.specs, strict=True)
-        )
+        inputs = [array[: batch.samples] for array in batch.inputs]
         on = {id(op) for layer in quantized for op in layer.operations}
         switches = tf.constant([id(op) in on for op in self._operations], tf.bool)
-        return [np.asarray(output) for output in self._run(inputs, switches)]
+        return [np.asarray(output) for output in self.traced(inputs, switches)]

@@ -12,9 +12,10 @@ import numpy as np
 import tensorflow as tf
 from tqdm import tqdm
 
-from keras_compress._keras import forgotten_graphs, keras
+from keras_compress._keras import keras
 from keras_compress.calibration.linear_part import hooked_calls
-from keras_compress.data import Dataset, input_specs, pack_inputs, tensor_specs
+from keras_compress.calibration.traced_model import TracedModel
+from keras_compress.data import Dataset, input_specs
 from keras_compress.graph.variables import leaf_layers
 from keras_compress.layers import CompressedLayer, observing
 from keras_compress.post_training.quantized_layers import QuantizedLayer, SwitchableModel, quantized_layers
@@ -78,7 +79,7 @@ def output_errors(
     Every output of the model counts the same, whatever its size.
     """
     powers, errors = np.zeros(()), np.zeros((len(quantized), 1))
-    batches = list(data.batches(switchable.specs, ANALYSIS_BATCH, samples))
+    batches = list(switchable.traced.batches(data, ANALYSIS_BATCH, samples))
     with tqdm(total=len(batches) * len(quantized), desc=description, unit="run", leave=False, disable=None) as bar:
         for batch in batches:
             exact = [output.astype(np.float64) for output in switchable.outputs(batch, [])]
@@ -99,7 +100,6 @@ def _layer_sqnr(model: keras.Model, layers: Sequence[QuantizedLayer], data: Data
     hooked = {path: living[path] for path in (layer.path for layer in layers)}
     hooked = {path: layer.layer if isinstance(layer, CompressedLayer) else layer for path, layer in hooked.items()}
     operations = [op for layer in layers for op in layer.operations]
-    specs = input_specs(model)
     made: dict[str, list[tf.Tensor]] = {path: [] for path in hooked}
 
     def note(path, call, *inputs, **arguments):
@@ -108,21 +108,18 @@ def _layer_sqnr(model: keras.Model, layers: Sequence[QuantizedLayer], data: Data
         return outputs
 
     def powers(inputs):
-        packed = pack_inputs(model, inputs)
         with observing({}, operations):
-            model(packed, training=False)
+            model(inputs, training=False)
         exact = {path: tensors.copy() for path, tensors in made.items()}
         for tensors in made.values():
             tensors.clear()
-        model(packed, training=False)
+        model(inputs, training=False)
         return {path: _powers(exact[path], made[path]) for path in made}
 
-    with forgotten_graphs(), hooked_calls({layer: partial(note, path) for path, layer in hooked.items()}):
-        run = tf.function(powers).get_concrete_function(tensor_specs(specs))
+    with hooked_calls({layer: partial(note, path) for path, layer in hooked.items()}):
+        traced = TracedModel(model, powers)
     sums = {path: np.zeros(2) for path in hooked}
-    for batch in data.batches(specs, ANALYSIS_BATCH, samples):
-        arrays = (array[: batch.samples] for array in batch.inputs)
-        found = run(tuple(tf.constant(array, spec.dtype) for array, spec in zip(arrays, specs, strict=True)))
+    for _, found in traced.over(data, ANALYSIS_BATCH, samples):
         for path, (signal, error) in found.items():
             sums[path] += [float(signal), float(error)]
     return {path: decibels(error / signal if signal else 0.0) for path, (signal, error) in sums.items()}

@@ -15,10 +15,12 @@ from keras_compress.data import Dataset
 from keras_compress.errors import CompressionError, ConfigError, shown
 from keras_compress.export import format_options, registered_formats
 
-__all__ = ["RUNTIMES", "Validator"]
+__all__ = ["Validator", "runtimes"]
 
-#: By the name of a runtime the format of the files it runs, None for Keras itself.
-RUNTIMES: dict[str, str | None] = {"keras": None, "openvino": "openvino", "onnxruntime": "onnx", "tflite": "tflite"}
+
+def runtimes() -> dict[str, str | None]:
+    """Return by the name of a runtime the format of the files it runs, None for Keras itself."""
+    return {"keras": None} | {form.runtime: name for name, form in registered_formats().items() if form.runtime}
 
 
 class Validator:
@@ -37,9 +39,10 @@ class Validator:
     """
 
     def __init__(self, validation_fn: Callable, data: Any, runtime: str, calibration_data: Dataset):
-        if not isinstance(runtime, str) or runtime not in RUNTIMES:
+        known = runtimes()
+        if not isinstance(runtime, str) or runtime not in known:
             raise ConfigError(
-                f"Wrong value for 'validate_with'. Expected: one of {list(RUNTIMES)}. Received: {shown(runtime)}."
+                f"Wrong value for 'validate_with'. Expected: one of {list(known)}. Received: {shown(runtime)}."
             )
         if not callable(validation_fn):
             raise ConfigError(
@@ -49,7 +52,7 @@ class Validator:
         self._validation_fn = validation_fn
         # What can be read once only would be empty from the second evaluation on.
         self._data = Dataset(data) if isinstance(data, Iterator) else data
-        self._format = RUNTIMES[runtime]
+        self._format = known[runtime]
         self._calibration_data = calibration_data
 
     def __call__(self, model: keras.Model) -> float:

@@ -11,6 +11,8 @@ from dataclasses import asdict, dataclass
 
 from keras_compress.algorithms import OUTSIDE, SkippedWeight
 from keras_compress.graph import Edit, GraphNode, InsertLayer, LayerRole, ModelGraph, NodeRef, TensorRef, WrapWeight
+from keras_compress.graph.identity import is_operation
+from keras_compress.layers import AsymmetricFakeQuantize
 from keras_compress.reports.table import format_table
 
 __all__ = ["Coverage", "CoverageRow", "coverage_of"]
@@ -100,7 +102,7 @@ def coverage_of(
         (edit.layer, edit.weight)
         for _, part in edits
         for edit in part
-        if isinstance(edit, WrapWeight) and edit.op["class_name"] == "AsymmetricFakeQuantize"
+        if isinstance(edit, WrapWeight) and is_operation(edit.op, AsymmetricFakeQuantize)
     }
     computing_in_float = _layers_computing_in_float(graph, inserts)
     untouchable = set(outside)
@@ -144,7 +146,7 @@ def _layers_computing_in_float(graph: ModelGraph, inserts: Sequence[InsertLayer]
         path = node.ref.layer
         if node.spec.role is not LayerRole.COMPUTE:
             reasons[path] = "its weights are compressed, its arithmetic stays in floating point"
-        elif node.class_name in ("SeparableConv1D", "SeparableConv2D"):
+        elif node.is_a("SeparableConv1D", "SeparableConv2D"):
             reasons[path] = "it cannot be split, and between its two convolutions values are in floating point"
         elif inserts and not all(carries_integers(tensor, node.ref) for tensor in node.inputs):
             reasons[path] = "its input is not quantized, so it computes in floating point"

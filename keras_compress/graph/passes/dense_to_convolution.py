@@ -2,14 +2,18 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 from keras_compress._keras import keras
+from keras_compress.graph.compressed_entry import CompressedEntry
+from keras_compress.graph.identity import is_builtin
 from keras_compress.graph.snapshot import ModelSnapshot, entries
 from keras_compress.layers import PointwiseDense
-from keras_compress.layers.compressed_layer import REGISTERED_NAME
 
 __all__ = ["dense_to_convolution"]
 
 _NAME = keras.saving.get_registered_name(PointwiseDense)
+_SETTINGS = ("name", "trainable", "dtype", "units", "use_bias", "activation")
 
 
 def dense_to_convolution(snapshot: ModelSnapshot) -> ModelSnapshot:
@@ -17,20 +21,16 @@ def dense_to_convolution(snapshot: ModelSnapshot) -> ModelSnapshot:
     edited = snapshot.edited()
     weights = dict(edited.weights)
     for path, entry in entries(edited.config):
-        inner = entry["config"].get("layer")
-        if (
-            entry.get("registered_name") != REGISTERED_NAME
-            or inner["class_name"] != "Dense"
-            or inner["registered_name"]
-        ):
+        wrapped = CompressedEntry.of(entry, weights.get(path, {}))
+        if wrapped is None or wrapped.layer["class_name"] != "Dense" or not is_builtin(wrapped.layer):
             continue
-        kept = ("name", "trainable", "dtype", "units", "use_bias", "activation")
-        inner.update(
-            module=PointwiseDense.__module__,
-            class_name=PointwiseDense.__name__,
-            registered_name=_NAME,
-            config={key: inner["config"][key] for key in kept},
-        )
-        kernel = weights[path]["layer.kernel"]
-        weights[path] = {**weights[path], "layer.kernel": kernel.reshape(1, 1, *kernel.shape)}
-    return ModelSnapshot(edited.config, weights, edited.custom_objects)
+        layer = {
+            "module": PointwiseDense.__module__,
+            "class_name": PointwiseDense.__name__,
+            "registered_name": _NAME,
+            "config": {key: wrapped.layer["config"][key] for key in _SETTINGS},
+        }
+        kernel = wrapped.arrays["kernel"]
+        arrays = {**wrapped.arrays, "kernel": kernel.reshape(1, 1, *kernel.shape)}
+        weights[path] = replace(wrapped, layer=layer, arrays=arrays).write_to(entry)
+    return edited.with_weights(weights)

@@ -54,7 +54,7 @@ def equalize_channels(snapshot: ModelSnapshot) -> ModelSnapshot:
     for _ in range(SWEEPS):
         for pair in pairs:
             _equalize(pair, kinds, weights)
-    return ModelSnapshot(snapshot.config, weights, snapshot.custom_objects)
+    return snapshot.with_weights(weights)
 
 
 def equalized_pairs(graph: ModelGraph) -> list[EqualizedPair]:
@@ -90,7 +90,7 @@ def _is_convolution(node: GraphNode) -> bool:
     config = node.config
     plain = config.get("groups", 1) == 1 and config.get("data_format") == "channels_last"
     once = node.class_name not in _DEPTHWISE or config.get("depth_multiplier", 1) == 1
-    return node.stock and node.class_name in _KERNELS and plain and once
+    return node.is_a(*_KERNELS) and plain and once
 
 
 def _is_scalable(node: GraphNode) -> bool:
@@ -110,7 +110,7 @@ def _reader_behind(graph: ModelGraph, tensor: TensorRef, normalization: str | No
     while True:
         readers = graph.consumers(tensor)
         node = graph.nodes.get(readers[0]) if len(readers) == 1 else None
-        if node is None or not node.stock:
+        if node is None or not node.builtin:
             return None
         passes = node.ref.layer == normalization or _hands_channels_on(node)
         if not passes and not (node.class_name in ("ReLU", "LeakyReLU", "Activation") and _is_scalable(node)):

@@ -6,11 +6,13 @@ The weights stay on their integer grids: a channel's factor goes into its scale,
 from __future__ import annotations
 
 from collections.abc import Mapping
+from dataclasses import replace
 
 import numpy as np
 
+from keras_compress.graph.compressed_entry import CompressedEntry
 from keras_compress.graph.layer_specs import spec_of
-from keras_compress.graph.normalized_layers import inner_entry, normalized_layers
+from keras_compress.graph.normalized_layers import normalized_layers
 from keras_compress.graph.snapshot import ModelSnapshot, entries
 from keras_compress.graph.view import ModelGraph
 
@@ -32,7 +34,7 @@ def fold_batch_norm(snapshot: ModelSnapshot) -> ModelSnapshot:
         for convolution in convolutions:
             weights[convolution] = _fold(by_path[convolution], weights[convolution], factor, shift)
         _become_identity(by_path[path])
-    return ModelSnapshot(edited.config, weights, edited.custom_objects)
+    return edited.with_weights(weights)
 
 
 def _factor_and_shift(config: dict, arrays: Mapping[str, np.ndarray]) -> tuple[np.ndarray, np.ndarray]:
@@ -45,26 +47,25 @@ def _factor_and_shift(config: dict, arrays: Mapping[str, np.ndarray]) -> tuple[n
 def _fold(
     entry: dict, arrays: Mapping[str, np.ndarray], factor: np.ndarray, shift: np.ndarray
 ) -> dict[str, np.ndarray]:
-    """Scale the kernel, bias and quantizers of an entry; return its arrays."""
-    inner = inner_entry(entry)
-    wrapped = inner is not entry
-    prefix = "layer." if wrapped else ""
-    [kernel] = spec_of(inner["class_name"], inner["config"]).weights
-    arrays = dict(arrays)
-    values = arrays[prefix + kernel.path]
+    """Scale the kernel, bias and quantizers of an entry, in place; return its arrays."""
+    wrapped = CompressedEntry.of(entry, arrays) or CompressedEntry.wrapping(entry, arrays, ())
+    [kernel] = spec_of(wrapped.layer["class_name"], wrapped.layer["config"]).weights
+    values = wrapped.arrays[kernel.path]
     axes = sorted(axis % values.ndim for axis in kernel.channel_axes)
     shape = [size if axis in axes else 1 for axis, size in enumerate(values.shape)]
-    arrays[prefix + kernel.path] = (values * factor.reshape(shape)).astype(values.dtype)
-    bias = arrays.get(prefix + "bias", np.float64(0))
-    arrays[prefix + "bias"] = (bias * factor + shift).astype(values.dtype)
-    inner["config"]["use_bias"] = True
-    if wrapped:
-        for index, (_, description) in enumerate(entry["config"]["operations"]):
-            ends = f"weight_ops.{index}.low", f"weight_ops.{index}.high"
-            low, high = _scaled_range(arrays[ends[0]], arrays[ends[1]], factor)
-            arrays.update(zip(ends, (low, high), strict=True))
-            description["config"]["channel_axes"] = [axis - values.ndim for axis in axes]
-    return arrays
+    bias = wrapped.arrays.get("bias", np.float64(0))
+    folded = {
+        kernel.path: (values * factor.reshape(shape)).astype(values.dtype),
+        "bias": (bias * factor + shift).astype(values.dtype),
+    }
+    operations = []
+    for operation in wrapped.operations:
+        low, high = _scaled_range(operation.arrays["low"], operation.arrays["high"], factor)
+        settings = {**operation.settings, "channel_axes": [axis - values.ndim for axis in axes]}
+        description = {**operation.description, "config": settings}
+        operations.append(replace(operation, description=description, arrays={"low": low, "high": high}))
+    layer = {**wrapped.layer, "config": {**wrapped.layer["config"], "use_bias": True}}
+    return CompressedEntry(layer, {**wrapped.arrays, **folded}, tuple(operations)).write_to(entry)
 
 
 def _scaled_range(low: np.ndarray, high: np.ndarray, factor: np.ndarray) -> tuple[np.ndarray, np.ndarray]:

@@ -9,11 +9,12 @@ from __future__ import annotations
 from collections import defaultdict
 
 from keras_compress._keras import keras, serialize
-from keras_compress.graph.compressed_nodes import QUANTIZERS, inner_layer, inner_role, is_compressed, is_quantizer
+from keras_compress.graph.compressed_entry import inner_entry
+from keras_compress.graph.compressed_nodes import has_quantized_weights, inner_layer, inner_role, is_quantizer
 from keras_compress.graph.edits import InsertLayer, apply_edits, reroute_edges, unused_name
 from keras_compress.graph.layer_specs import LayerRole
 from keras_compress.graph.snapshot import ModelSnapshot, entries
-from keras_compress.graph.view import OUTPUT, GraphNode, ModelGraph, NodeRef, TensorRef
+from keras_compress.graph.view import GraphNode, ModelGraph, NodeRef, TensorRef
 from keras_compress.layers import AsymmetricFakeQuantize
 
 __all__ = ["computes_with_integers", "quantize_outputs"]
@@ -51,7 +52,7 @@ def quantize_outputs(
         seen.add(tensor)
         quantizers = [reader for reader in graph.consumers(tensor) if _quantizes(graph, reader)]
         others = [reader for reader in graph.consumers(tensor) if reader not in quantizers]
-        if not quantizers and any(_quantizes(graph, reader) for reader in _readers_across(graph, tensor)):
+        if not quantizers and any(_quantizes(graph, reader) for reader in graph.successors(tensor)):
             continue
         if quantizers:
             rerouted[node.scope].update({(reader, tensor): TensorRef(*quantizers[0], 0) for reader in others})
@@ -107,16 +108,14 @@ def _with_activations_apart(snapshot: ModelSnapshot) -> ModelSnapshot:
         sources = tuple(TensorRef(*node.ref, 0) for node in nodes)
         readers = tuple(dict.fromkeys(reader for source in sources for reader in graph.consumers(source)))
         inserts.append(InsertLayer(scope, layer, sources, readers))
-        by_path[path]["config"]["layer"]["config"]["activation"] = "linear"
+        inner_entry(by_path[path])["config"]["activation"] = "linear"
     return apply_edits(edited, inserts)
 
 
 def computes_with_integers(graph: ModelGraph, node: GraphNode) -> bool:
     """Whether a node is a convolution or matrix product whose weights and input are quantized."""
-    if not is_compressed(node) or inner_role(node) is not LayerRole.COMPUTE:
-        return False
-    quantized = any(op["class_name"] in QUANTIZERS for _, op in node.config["operations"])
-    return quantized and all(_carries_integers(graph, tensor) for tensor in node.inputs)
+    computes = has_quantized_weights(node) and inner_role(node) is LayerRole.COMPUTE
+    return computes and all(_carries_integers(graph, tensor) for tensor in node.inputs)
 
 
 def _carries_integers(graph: ModelGraph, tensor: TensorRef) -> bool:
@@ -131,30 +130,13 @@ def _quantizes(graph: ModelGraph, reader: NodeRef) -> bool:
     return reader in graph.nodes and is_quantizer(graph.nodes[reader])
 
 
-def _readers_across(graph: ModelGraph, tensor: TensorRef) -> list[NodeRef]:
-    """Return who reads a tensor, looked for behind the borders of nested models too."""
-    found: list[NodeRef] = []
-    for reader in graph.consumers(tensor):
-        scope = reader.layer.removesuffix(OUTPUT)
-        if reader.layer.endswith(OUTPUT) and scope and graph.outputs(scope) == [tensor]:
-            calls = [node.ref for node in graph.nodes.values() if node.ref.layer == scope[:-1]]
-            found += [behind for call in calls for behind in _readers_across(graph, TensorRef(*call, 0))]
-        elif reader.layer in graph.nested_inputs:
-            position = graph.nodes[reader].inputs.index(tensor)
-            inside = TensorRef(graph.nested_inputs[reader.layer][position], 0, 0)
-            found += _readers_across(graph, inside)
-        else:
-            found.append(reader)
-    return found
-
-
 def _end_of_operation(graph: ModelGraph, tensor: TensorRef) -> TensorRef:
     """Return the tensor behind what a runtime carries out together with the operation that makes ``tensor``."""
     linear = inner_layer(graph.producer(tensor))[1].get("activation", "linear") == "linear"
     while True:
         readers = graph.consumers(tensor)
         node = graph.nodes.get(readers[0]) if len(readers) == 1 else None
-        if node is None or not _is_fused(node) or (node.class_name == "BatchNormalization" and not linear):
+        if node is None or not _is_fused(node) or (node.is_a("BatchNormalization") and not linear):
             return tensor
         linear = linear and node.class_name not in ("ReLU", "Activation", "TFOpLambda")
         tensor = TensorRef(*node.ref, 0)
@@ -162,12 +144,12 @@ def _end_of_operation(graph: ModelGraph, tensor: TensorRef) -> TensorRef:
 
 def _is_fused(node: GraphNode) -> bool:
     config = node.config
-    if node.class_name == "TFOpLambda":
-        return config.get("function") in _FUSED_OPERATORS
-    if node.class_name == "Activation":
+    if node.operator is not None:
+        return node.operator in _FUSED_OPERATORS
+    if node.is_a("Activation"):
         return config["activation"] in _FUSED
-    if node.class_name == "ReLU":
+    if node.is_a("ReLU"):
         return (
             config.get("max_value") in (None, 6.0) and not config.get("negative_slope") and not config.get("threshold")
         )
-    return node.class_name in ("BatchNormalization", "Dropout", "SpatialDropout1D", "SpatialDropout2D")
+    return node.is_a("BatchNormalization", "Dropout", "SpatialDropout1D", "SpatialDropout2D")

@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections.abc import Callable
 
 from keras_compress.graph.edits import unused_name
+from keras_compress.graph.identity import is_builtin
 from keras_compress.graph.snapshot import ModelSnapshot, is_model_entry
 from keras_compress.graph.view import first_call
 
@@ -33,7 +34,7 @@ def split_separable(snapshot: ModelSnapshot, allowed: Callable[[str], bool]) -> 
     edited = snapshot.edited()
     weights = dict(edited.weights)
     _split_model(edited.config["config"], "", allowed, weights)
-    return ModelSnapshot(edited.config, weights, edited.custom_objects)
+    return edited.with_weights(weights)
 
 
 def _split_model(config: dict, prefix: str, allowed: Callable[[str], bool], weights: dict) -> None:
@@ -57,7 +58,8 @@ def _split_model(config: dict, prefix: str, allowed: Callable[[str], bool], weig
 
 def _is_splittable(entry: dict) -> bool:
     """Causal padding exists for the whole only, not for its two parts."""
-    return entry["class_name"] in ("SeparableConv1D", "SeparableConv2D") and entry["config"].get("padding") != "causal"
+    separable = is_builtin(entry) and entry["class_name"] in ("SeparableConv1D", "SeparableConv2D")
+    return separable and entry["config"].get("padding") != "causal"
 
 
 def _split(entry: dict, depthwise_name: str) -> tuple[dict, dict]:

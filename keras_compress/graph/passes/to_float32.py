@@ -21,7 +21,7 @@ def to_float32(snapshot: ModelSnapshot) -> ModelSnapshot:
     weights = {
         path: {name: _float32(array) for name, array in arrays.items()} for path, arrays in edited.weights.items()
     }
-    return ModelSnapshot(edited.config, weights, edited.custom_objects)
+    return edited.with_weights(weights)
 
 
 def _with_float32(structure: Any) -> Any:

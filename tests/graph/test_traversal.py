@@ -2,7 +2,6 @@
 
 from keras_compress._keras import keras
 from keras_compress.graph import ModelGraph, TensorRef, take
-from keras_compress.graph.ways_back import sources_of, walk_back
 from tests import zoo
 
 layers = keras.layers
@@ -17,11 +16,11 @@ def output_of(view, path):
 
 
 def sources(view, path):
-    return [tensor.layer for tensor in sources_of(view, output_of(view, path))]
+    return [tensor.layer for tensor in view.predecessors(output_of(view, path))]
 
 
 def reached(view, path, stops=()):
-    tensors = walk_back(view, [output_of(view, path)], lambda node: node.ref.layer not in stops)
+    tensors = view.backward([output_of(view, path)], lambda node: node.ref.layer not in stops)
     return [tensor.layer for tensor in tensors]
 
 
@@ -74,8 +73,8 @@ def test_outputs_of_a_nested_model_are_told_apart():
     near, far = backbone()(x)
     view = graph(keras.Model(x, [layers.Dense(2, name="of_near")(near), layers.Dense(2, name="of_far")(far)]))
     for reader, made_by in (("of_near", "backbone/near"), ("of_far", "backbone/far")):
-        [read] = sources_of(view, output_of(view, reader))
-        assert [tensor.layer for tensor in sources_of(view, read)] == [made_by]
+        [read] = view.predecessors(output_of(view, reader))
+        assert [tensor.layer for tensor in view.predecessors(read)] == [made_by]
 
 
 def test_the_order_of_outputs_counts_and_one_tensor_may_be_two_of_them():
@@ -86,7 +85,7 @@ def test_the_order_of_outputs_counts_and_one_tensor_may_be_two_of_them():
     x = keras.Input((4,), name="x")
     outputs = [layers.ReLU(name=f"reader_{i}")(tensor) for i, tensor in enumerate(inside(x))]
     view = graph(keras.Model(x, outputs))
-    found = [sources_of(view, sources_of(view, output_of(view, f"reader_{i}"))[0]) for i in range(3)]
+    found = [view.predecessors(view.predecessors(output_of(view, f"reader_{i}"))[0]) for i in range(3)]
     assert [[tensor.layer for tensor in tensors] for tensors in found] == [
         ["inside/late"],
         ["inside/early"],
@@ -102,8 +101,8 @@ def test_outputs_by_name_are_told_apart():
     made = inside(x)
     view = graph(keras.Model(x, [layers.ReLU(name="of_b")(made["b"]), layers.ReLU(name="of_a")(made["a"])]))
     for reader, made_by in (("of_b", "inside/one"), ("of_a", "inside/other")):
-        [read] = sources_of(view, output_of(view, reader))
-        assert [tensor.layer for tensor in sources_of(view, read)] == [made_by]
+        [read] = view.predecessors(output_of(view, reader))
+        assert [tensor.layer for tensor in view.predecessors(read)] == [made_by]
 
 
 def test_a_walk_ends_where_it_is_told_and_names_every_tensor_once():
@@ -115,4 +114,4 @@ def test_a_walk_ends_where_it_is_told_and_names_every_tensor_once():
 
 
 def test_a_walk_from_nowhere_reaches_nothing():
-    assert walk_back(graph(zoo.dense()), [], lambda node: True) == []
+    assert graph(zoo.dense()).backward([], lambda node: True) == []

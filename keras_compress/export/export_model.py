@@ -1,0 +1,140 @@
+"""export_model, audit and benchmark: write a file and read it back, read a file that is there, run files in turn."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from keras_compress._keras import keras
+from keras_compress.errors import ExportAuditError, ExportError
+from keras_compress.export.file_audit import audit_file
+from keras_compress.export.frozen_graph import tensor_names
+from keras_compress.export.latency import LatencyReport, measure_latency
+from keras_compress.export.registry import format_of, format_options
+from keras_compress.reports import ExportReport
+
+__all__ = ["audit", "benchmark", "export_model"]
+
+
+def export_model(
+    model: keras.Model,
+    path: str | Path,
+    save_format: str | None = None,
+    *,
+    strict: bool = True,
+    data: Any = None,
+    **options: Any,
+) -> ExportReport:
+    """Write a compressed model for inference, read the file back and report what it holds.
+
+    Args:
+        model: the compressed model; it is only read. It may have been loaded from a file, without its controller.
+        path: the file or folder to write. Missing folders are made; what exists is replaced only by a complete new one.
+        save_format: ``"frozen_graph"``, ``"saved_model"``, ``"keras"``, ``"h5"``, ``"onnx"``, ``"openvino"`` or ``"tflite"``; by
+            default the format of the suffix: ``.pb``, none, ``.keras``, ``.h5``, ``.onnx``, ``.xml``, ``.tflite``.
+        strict: raise if the audit finds a weight that should be compressed and is not. Default True.
+        data: samples, as for ``kc.Dataset``, on which the outputs of the file are compared with the model's. Default: none.
+        options: of the format, as ``input_names``, ``output_names``, ``batch_size``; see its function in this package.
+            ONNX Runtime and TensorFlow Lite need ranges that training does not: they are measured on ``calibration_data``, by
+            default on ``data``.
+
+    Returns:
+        The report; it can stand wherever ``os.PathLike`` is accepted, and has the ``path``.
+
+    Raises:
+        ExportError: the format is unknown, an option is wrong, a package is missing, or writing failed.
+        ExportAuditError: the file was written, and holds a weight otherwise than it should.
+
+    Example:
+        >>> import tempfile
+        >>> from keras_compress.controller import create_compressed_model
+        >>> model = keras.Sequential([keras.Input((4,)), keras.layers.Dense(2, name="dense")])
+        >>> config = {"compression": {"algorithm": "magnitude_sparsity", "sparsity_init": 0.5}}
+        >>> _, compressed = create_compressed_model(model, config)
+        >>> with tempfile.TemporaryDirectory() as folder:
+        ...     report = export_model(compressed, Path(folder) / "model.pb")
+        >>> report.weights[0].zeros
+        0.5
+    """
+    path = Path(path)
+    form = format_of(path, save_format)
+    allowed = format_options(path, save_format)
+    unknown = [key for key in options if key not in allowed]
+    if unknown:
+        raise ExportError(f"The format '{form.name}' has no option '{unknown[0]}'. Expected: one of {allowed}.")
+    if "calibration_data" in allowed:
+        options.setdefault("calibration_data", data)
+    form.write(model, path, **options)
+    names = tensor_names(model, options.get("input_names"), options.get("output_names"))
+    report = audit_file(model, path, form, names, data)
+    if strict and report.problems:
+        listed = "\n".join(f"    {row.layer}: {row.weight}: {row.problem}" for row in report.problems)
+        unmeasured = "calibration_data" in allowed and options["calibration_data"] is None
+        hint = " Pass samples as calibration_data=…, to measure the ranges that are missing." if unmeasured else ""
+        raise ExportAuditError(
+            f"'{path}' was written, but {len(report.problems)} weights in it are not as they should be:\n{listed}\n"
+            f"strict=False returns the report instead.{hint}"
+        )
+    return report
+
+
+def audit(
+    model: keras.Model,
+    path: str | Path,
+    save_format: str | None = None,
+    *,
+    input_names: Any = None,
+    output_names: Any = None,
+    data: Any = None,
+) -> ExportReport:
+    """Read an exported file back and report what it holds, without raising for what is wrong with it.
+
+    Args:
+        model: the compressed model the file was made from.
+        path: the file.
+        save_format: as for :func:`export_model`.
+        input_names, output_names: the names it was exported with, if any.
+        data: samples to compare its outputs on.
+    """
+    names = tensor_names(model, input_names, output_names)
+    return audit_file(model, Path(path), format_of(Path(path), save_format), names, data)
+
+
+def benchmark(
+    paths: Mapping[str, Any] | Sequence[Any],
+    data: Any,
+    *,
+    float_model: keras.Model | None = None,
+    rounds: int = 50,
+    threads: int = 0,
+) -> LatencyReport:
+    """Measure how long exported files take in their runtimes, in turn in one run.
+
+    Args:
+        paths: files of any of the formats, or the reports of their exports; a dict gives them names.
+        data: the samples of one run: an array, or a list or dict of arrays for several inputs in the order of the model.
+        float_model: the Keras model before compression; it is exported to each format and measured beside. Default: none.
+        rounds: how often each file runs. Default 50; a tenth more, before, are not counted.
+        threads: for each runtime. Default 0: as many as it likes.
+
+    Returns:
+        A report with medians, spreads and ratios to the float model in the same format.
+
+    Raises:
+        ExportError: a file does not exist, is of no known format, or its runtime is missing.
+    """
+    if isinstance(paths, Mapping):
+        named = dict(paths)
+    else:
+        names = [Path(path).name for path in paths]
+        named = {
+            name if names.count(name) == 1 else str(Path(path)): path for name, path in zip(names, paths, strict=True)
+        }
+    files = {
+        name: (Path(path), format_of(Path(path), getattr(path, "save_format", None))) for name, path in named.items()
+    }
+    arrays = list(data.values()) if isinstance(data, Mapping) else data if isinstance(data, (list, tuple)) else [data]
+    return measure_latency(files, [np.asarray(array) for array in arrays], float_model, rounds, threads)

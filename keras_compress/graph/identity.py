@@ -1,0 +1,43 @@
+"""What the class of a serialized layer is: one of Keras' own, or an operation of compression.
+
+A class is known by its module and its registered name together. A class of the user's that has the name of a Keras layer is
+another class, and so is one in a package whose name begins with ``keras``.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+from keras_compress._keras import keras
+from keras_compress.layers import WeightOp
+
+__all__ = ["is_builtin", "is_operation", "operation_class"]
+
+_PACKAGES = ("keras", "tf_keras", "tensorflow")
+
+
+def is_builtin(entry: dict[str, Any]) -> bool:
+    """Return whether a serialized layer is of a class that Keras itself defines.
+
+    Args:
+        entry: a layer as Keras serializes it, with ``module``, ``class_name`` and ``registered_name``.
+    """
+    package = (entry.get("module") or "").partition(".")[0]
+    return package in _PACKAGES and entry.get("registered_name") in (None, entry["class_name"])
+
+
+def operation_class(entry: dict[str, Any]) -> type[WeightOp] | None:
+    """Return the class of a serialized operation of compression, also of one that another package registered, else None.
+
+    Args:
+        entry: a layer as Keras serializes it.
+    """
+    name = entry.get("registered_name")
+    found = keras.saving.get_registered_object(name) if isinstance(name, str) else None
+    return found if isinstance(found, type) and issubclass(found, WeightOp) else None
+
+
+def is_operation(entry: dict[str, Any], *classes: type) -> bool:
+    """Return whether a serialized layer is an operation of compression of one of the classes given, or of a subclass."""
+    found = operation_class(entry)
+    return found is not None and issubclass(found, classes or (WeightOp,))
