@@ -4,6 +4,7 @@ Whoever decides by the name what a layer is takes them for the class of Keras.
 """
 
 import functools
+import inspect
 
 from keras_compress._keras import keras
 
@@ -20,6 +21,7 @@ def impostor_of(layer_class, module="keras_extras"):
     def call(self, *args, **kwargs):
         return 2.0 * layer_class.call(self, *args, **kwargs) - 0.5
 
+    call.__signature__ = inspect.signature(layer_class.call)  # Keras looks whether it takes masks and training
     return type(layer_class.__name__, (layer_class,), {"call": call, "__module__": module})
 
 

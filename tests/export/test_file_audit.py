@@ -15,10 +15,9 @@ from ai_edge_litert.interpreter import Interpreter
 from onnx import numpy_helper
 
 import keras_compress as kc
-from keras_compress import export
 from keras_compress._keras import keras
 from keras_compress.errors import ExportAuditError
-from keras_compress.export import registered_formats
+from keras_compress.export import registered_formats, registry
 from keras_compress.export.file_audit import audit_file, compare_outputs
 from keras_compress.export.format import TensorNames
 from tests import binary, zoo
@@ -614,7 +613,7 @@ def test_a_report_can_be_had_instead_of_the_error(exported, tmp_path):
 def test_an_error_does_not_ask_for_data_that_were_given(exported, tmp_path, monkeypatch):
     form = registered_formats()["tflite"]
     broken = dataclasses.replace(form, stored_weights=lambda path: [])
-    monkeypatch.setitem(export._FORMATS, "tflite", broken)
+    monkeypatch.setitem(registry._FORMATS, "tflite", broken)
     with pytest.raises(ExportAuditError, match="3 weights") as caught:
         kc.export_model(exported.model, tmp_path / "model.tflite", data=exported.samples)
     assert "calibration_data" not in str(caught.value)

@@ -28,9 +28,7 @@ def wrapped_entries(model):
     """Return ``(path, entry, arrays)`` of every wrapped layer."""
     snapshot = take(model)
     return [
-        (path, entry, snapshot.weights[path])
-        for path, entry in entries(snapshot.config)
-        if is_compressed_entry(entry)
+        (path, entry, snapshot.weights[path]) for path, entry in entries(snapshot.config) if is_compressed_entry(entry)
     ]
 
 

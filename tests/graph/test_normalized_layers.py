@@ -4,7 +4,8 @@ import pytest
 
 from keras_compress._keras import keras
 from keras_compress.graph import ModelGraph, take
-from keras_compress.graph.normalized_layers import inner_entry, normalized_layers
+from keras_compress.graph.compressed_entry import inner_entry
+from keras_compress.graph.normalized_layers import normalized_layers
 from keras_compress.graph.snapshot import entries
 from tests import zoo
 from tests.graph.chains import chain, conv
