@@ -15,7 +15,7 @@ from keras_compress.errors import (
     StateError,
     UnsupportedModelError,
 )
-from keras_compress.export import audit, benchmark, export_model
+from keras_compress.export import audit, benchmark, export_model, register_format
 from keras_compress.graph import register_layer_spec
 from keras_compress.html_report import report
 from keras_compress.plots import plot_accuracy_against_size, plot_latency, plot_schedule, plot_weight_histograms
@@ -84,6 +84,7 @@ __all__ = [
     "quantize",
     "quantize_with_accuracy_control",
     "register_default_init_args",
+    "register_format",
     "register_layer_spec",
     "report",
     "restore",

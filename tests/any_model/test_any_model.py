@@ -19,6 +19,7 @@ from tests.levels import levels
 from .awkward_models import AWKWARD_MODELS
 from .domain_models import DOMAIN_MODELS
 from .one_layer_models import BRANCH_MODELS, INPUTS, ONE_LAYER_MODELS, branches_of
+from .running import draw_inputs, outputs_of
 from .what_broke import assert_same_outputs, first_layer, first_layer_in_graph, mean_error
 
 WHOLE = {**BRANCH_MODELS, **AWKWARD_MODELS, **DOMAIN_MODELS}
@@ -36,26 +37,6 @@ LEFT_IN_FLOAT = {
     "branches of images": {"PReLU/p_re_lu"},
     "layer_without_config": {"without_config"},
 }
-
-
-def draw_inputs(model, samples=8):
-    """Return one array per input of the model; open sizes become 8, integers stay below 7."""
-    generator = np.random.RandomState(0)
-    arrays = []
-    for tensor in model.inputs:
-        shape = (samples, *(size or 8 for size in tensor.shape[1:]))
-        if tensor.dtype == tf.bool:
-            arrays.append(np.ones(shape, bool))
-        elif tensor.dtype.is_integer:
-            arrays.append(generator.randint(0, 7, shape).astype(np.int32))
-        else:
-            arrays.append(generator.normal(size=shape).astype(np.float32))
-    return arrays
-
-
-def outputs_of(model, arrays):
-    packed = pack_inputs(model, [tf.constant(array) for array in arrays])
-    return [tensor.numpy() for tensor in tf.nest.flatten(model(packed, training=False))]
 
 
 def compress(model, arrays):

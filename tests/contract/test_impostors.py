@@ -13,7 +13,7 @@ from keras_compress.graph.passes.fold_batch_norm import fold_batch_norm
 from keras_compress.graph.passes.split_separable import split_separable
 from tests import zoo
 from tests.any_model.one_layer_models import ONE_LAYER_MODELS
-from tests.any_model.test_any_model import draw_inputs, outputs_of
+from tests.any_model.running import draw_inputs, outputs_of
 from tests.contract.impostors import impostor_of, with_impostors
 
 #: A model for every class that passes and exporters know by its name.
