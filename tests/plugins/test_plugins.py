@@ -7,7 +7,7 @@ import keras_compress as kc
 from keras_compress.algorithms import CompressionAlgorithm
 from keras_compress.errors import ExportError
 from keras_compress.export import registered_formats, registry
-from keras_compress.graph import ModelGraph, take
+from keras_compress.graph import ModelGraph, layer_specs, take
 from keras_compress.graph.variables import leaf_layers
 from keras_compress.layers import FixedFakeQuantize
 from tests import zoo
@@ -19,7 +19,7 @@ FILES = ["model.pb", "model.onnx", "model.xml", "model.tflite", "model"]
 @pytest.fixture(scope="module", autouse=True)
 def plugins():
     """Import the modules of the other package; what they register is forgotten afterwards."""
-    algorithms = dict(CompressionAlgorithm._registry)
+    algorithms, layer_rows = dict(CompressionAlgorithm._registry), dict(layer_specs._REGISTERED)
     from tests.plugins.plain_format import PLAIN
     from tests.plugins.rounding import Rounding
 
@@ -30,6 +30,8 @@ def plugins():
     CompressionAlgorithm._registry.clear()
     CompressionAlgorithm._registry.update(algorithms)
     registry._FORMATS.pop("plain")
+    layer_specs._REGISTERED.clear()
+    layer_specs._REGISTERED.update(layer_rows)
 
 
 @pytest.mark.parametrize("test", outside.TESTS)
