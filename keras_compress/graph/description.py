@@ -164,7 +164,7 @@ def _describe_layer(layer: keras.layers.Layer, custom_objects: dict[str, Any]) -
         return _describe_living(layer, custom_objects)
     described = serialize(layer)
     described["config"] |= _adapted_state(layer)
-    if not _is_known(cls):
+    if not _is_known(cls) and keras.saving.get_registered_object(described["registered_name"]) is not cls:
         described["registered_name"] = f"{cls.__module__}.{cls.__qualname__}"
         custom_objects[described["registered_name"]] = cls
     return described

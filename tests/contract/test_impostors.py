@@ -72,6 +72,7 @@ def test_no_pass_takes_an_impostor_for_a_layer_of_keras(name):
                 np.testing.assert_allclose(other, one, atol=1e-4 * np.abs(one).max(), err_msg=f"{kind}")
 
 
+@pytest.mark.filterwarnings("ignore:TensorFlow Lite runs loops over time only for a fixed number")
 @pytest.mark.parametrize("name", MODELS)
 def test_an_impostor_is_compressed_stripped_and_exported_as_what_it_computes(name, tmp_path):
     model = impostor_model(name)

@@ -10,7 +10,7 @@ from keras_compress._keras import keras
 from keras_compress.data import pack_inputs
 from keras_compress.export import Format, StoredWeight
 from keras_compress.graph import build, take
-from keras_compress.graph.passes import strip
+from keras_compress.graph.passes.strip import strip
 
 
 def write(model, path, *, compressed=True):

@@ -119,5 +119,5 @@ def test_a_layer_of_another_package_is_compressed():
     _, compressed = zoo.compress(model)
     [weight] = kc.quantization_parameters(compressed)
     assert weight == "scaled/factors"
-    error = np.abs(zoo.predict(compressed, inputs)[0] - zoo.predict(model, inputs)[0]).max()
-    assert 0 < error < 0.1
+    error = np.abs(zoo.predict(compressed, inputs)[0] - zoo.predict(model, inputs)[0]).mean()
+    assert 0 < error < 0.05
