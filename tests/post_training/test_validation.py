@@ -143,7 +143,9 @@ def test_data_that_can_be_read_once_are_there_in_every_evaluation():
 
 @pytest.mark.parametrize("runtime", ["onnx", None, ["keras"]])
 def test_an_unknown_runtime_is_refused(runtime):
-    with pytest.raises(kc.ConfigError, match=r"'validate_with'\. Expected: one of \['keras', .*'openvino', .*Received: "):
+    with pytest.raises(
+        kc.ConfigError, match=r"'validate_with'\. Expected: one of \['keras', .*'openvino', .*Received: "
+    ):
         validator(lambda model, data: 1.0, runtime=runtime)
 
 
