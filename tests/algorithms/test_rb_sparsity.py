@@ -214,6 +214,7 @@ def test_evaluating_and_predicting_change_nothing():
         np.testing.assert_array_equal(now, then)
 
 
+@pytest.mark.extended
 def test_training_is_the_same_with_and_without_validation():
     model = zoo.dense()
     x, y = zoo.samples(model), np.ones((8, 3), np.float32)

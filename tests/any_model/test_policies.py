@@ -56,6 +56,7 @@ def test_a_policy_is_kept_and_quantizers_compute_in_float32(policy, tmp_path):
     np.testing.assert_allclose(received, expected, atol=0.05 * np.abs(expected).max())
 
 
+@pytest.mark.extended
 @pytest.mark.parametrize("options", [{"jit_compile": True}, {"run_eagerly": True}, {"steps_per_execution": 2}])
 def test_every_way_to_run_trains_to_the_same_numbers(options):
     results = []

@@ -101,6 +101,7 @@ def test_one_end_of_an_asymmetric_grid_may_be_cut_off_alone(estimator):
     assert high > 2.0
 
 
+@pytest.mark.extended
 @pytest.mark.parametrize("estimator", ESTIMATORS)
 def test_ends_that_shrank_too_far_together_move_apart_again(estimator):
     values = random_values("normal", 1_000_000)

@@ -245,6 +245,7 @@ def test_an_overridable_schedule_survives_its_configuration(override):
         assert float(schedule(step)) == float(again(step)) == pytest.approx(expected)
 
 
+@pytest.mark.extended
 @pytest.mark.parametrize(
     ("optimizer", "rate"), [("SGD", "cosine"), ("AdamW", "piecewise"), ("legacy Adam", "cosine"), ("Adam", "constant")]
 )

@@ -63,6 +63,7 @@ def test_the_best_can_be_the_largest(tmp_path):
     assert saved(tmp_path) == [3, 4]
 
 
+@pytest.mark.extended
 @pytest.mark.parametrize("place", [0, 1, 2])
 def test_it_works_at_any_place_in_the_list(place, tmp_path):
     controller, model = compress()

@@ -129,6 +129,7 @@ def smallest_count(values):
     )
 
 
+@pytest.mark.extended
 @pytest.mark.parametrize("name", FILES)
 def test_levels_and_zeros_are_those_that_numpy_counts(name, tmp_path):
     _, model = zoo.compress(network(), weights={"bits": 3})
@@ -879,6 +880,7 @@ def test_names_given_to_the_export_are_given_to_the_audit(exported, tmp_path):
     assert report.comparison.sqnr > 100
 
 
+@pytest.mark.extended
 @pytest.mark.parametrize("name", WITH_QUANTIZERS)
 def test_a_file_of_a_fixed_batch_is_compared_in_its_batches(exported, name, tmp_path):
     found = kc.export_model(exported.model, tmp_path / FILES[name], data=exported.samples, batch_size=2).comparison

@@ -333,6 +333,7 @@ def test_a_binary_model_gets_batches_of_one_with_a_warning(tmp_path):
     assert executed(path) == [("BinaryConvolution", "u1")]
 
 
+@pytest.mark.extended
 @pytest.mark.parametrize(("batch_size", "expected"), [(None, -1), (1, 1), (3, 3)])
 def test_other_models_have_the_batch_asked_for(batch_size, expected, tmp_path):
     controllers = [zoo.compress(zoo.dense())[0], binary.compress(binary.one_convolution(), at_once=False)[0]]

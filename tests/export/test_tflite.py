@@ -269,6 +269,7 @@ def test_inputs_and_outputs_can_be_integers(make, io_type, tmp_path):
     assert near(path, model, calibration(model)) >= 25
 
 
+@pytest.mark.extended
 @pytest.mark.parametrize("io_type", ["int8", "uint8"])
 def test_the_comparison_of_the_report_knows_integers(io_type, tmp_path):
     controller, model = zoo.compress(zoo.convolution())

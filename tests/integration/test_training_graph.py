@@ -6,6 +6,7 @@ import tensorflow as tf
 
 import keras_compress as kc
 from keras_compress._keras import keras
+from tests.levels import levels
 
 layers = keras.layers
 
@@ -75,7 +76,7 @@ def test_epochs_levels_and_stages_trace_no_step_anew(name):
     assert traces == traces[:1] * 4
 
 
-@pytest.mark.parametrize("name", ["quantization", "magnitude", "RB"])
+@pytest.mark.parametrize("name", levels(["quantization", "magnitude", "RB"], first=["quantization"]))
 def test_a_step_has_no_condition_no_loop_no_transposition_and_no_python(name):
     compressed, _ = trained(CONFIGS[name], epochs=4)
     found = set(operations(compressed))

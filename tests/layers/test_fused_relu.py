@@ -102,6 +102,7 @@ def test_a_tensor_that_is_observed_is_the_one_behind_the_activation():
     assert found.numpy().tolist() == [0.0, 1.0]
 
 
+@pytest.mark.extended
 @pytest.mark.parametrize("policy", ["float32", "mixed_bfloat16"])
 @pytest.mark.parametrize("jit", [False, True])
 def test_a_model_trains_as_it_does_eagerly(jit, policy):

@@ -281,6 +281,7 @@ def test_each_correction_changes_what_it_corrects_and_nothing_else():
     assert changed(disable_bias_correction=True, batch_norm_adaptation=16) == statistics
 
 
+@pytest.mark.extended
 def test_corrections_bring_the_means_of_the_outputs_nearer():
     model = models.chain(length=4)
     inputs = zoo.samples(model, 200)
