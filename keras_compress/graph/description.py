@@ -24,6 +24,7 @@ from keras_compress._keras import (
     keras,
     serialize,
 )
+from keras_compress.graph.identity import STAND_IN
 from keras_compress.graph.variables import sublayers
 from keras_compress.layers import CompressedLayer
 from keras_compress.layers.compressed_layer import REGISTERED_NAME
@@ -64,7 +65,7 @@ class _SharedMaker:
 
 
 def _describe_shared(layer: keras.layers.Layer, described: dict, uses: int, custom_objects: dict[str, Any]) -> dict:
-    key = f"shared {layer.name} {id(layer)}"
+    key = f"{STAND_IN}shared {layer.name} {id(layer)}"
     custom_objects.setdefault(key, _SharedMaker(described, uses))
     return {**described, "registered_name": key}
 
@@ -198,7 +199,7 @@ def _can_be_made_again(layer: keras.layers.Layer) -> bool:
 
 def _describe_living(layer: keras.layers.Layer, custom_objects: dict[str, Any]) -> dict:
     """Describe a layer that only its living object knows: it will be copied."""
-    key = f"layer {layer.name} {id(layer)}"
+    key = f"{STAND_IN}{layer.name} {id(layer)}"
     custom_objects[key] = _Maker(lambda config: _copy_of_living(layer))
     cls = type(layer)
     config = {"name": layer.name, "trainable": layer.trainable, "dtype": layer.dtype_policy.name}

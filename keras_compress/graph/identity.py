@@ -11,9 +11,12 @@ from typing import Any
 from keras_compress._keras import keras
 from keras_compress.layers import WeightOp
 
-__all__ = ["is_builtin", "is_operation", "operation_class"]
+__all__ = ["STAND_IN", "is_builtin", "is_operation", "operation_class"]
 
 _PACKAGES = ("keras", "tf_keras", "tensorflow")
+#: What the registered name begins with where a snapshot makes a layer in a way of its own, as by a copy. The class is that of the
+#: layer, and the module tells whose it is.
+STAND_IN = "stand-in for "
 
 
 def is_builtin(entry: dict[str, Any]) -> bool:
@@ -23,7 +26,9 @@ def is_builtin(entry: dict[str, Any]) -> bool:
         entry: a layer as Keras serializes it, with ``module``, ``class_name`` and ``registered_name``.
     """
     package = (entry.get("module") or "").partition(".")[0]
-    return package in _PACKAGES and entry.get("registered_name") in (None, entry["class_name"])
+    name = entry.get("registered_name")
+    own = name in (None, entry["class_name"]) or (isinstance(name, str) and name.startswith(STAND_IN))
+    return package in _PACKAGES and own
 
 
 def operation_class(entry: dict[str, Any]) -> type[WeightOp] | None:

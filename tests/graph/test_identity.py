@@ -42,6 +42,22 @@ def test_an_impostor_in_a_model_is_not():
     assert not node.is_a("Dense")
 
 
+def test_a_layer_that_is_copied_is_of_its_class():
+    stack = [keras.Input((4,)), keras.layers.Dense(3, activation=lambda x: x * 2.0, name="dense")]
+    graph = ModelGraph(take(keras.Sequential(stack)))
+    [node] = [node for path, node in graph.layers() if path == "dense"]
+    assert node.is_a("Dense")
+
+
+def test_a_layer_that_two_models_share_is_of_its_class():
+    shared, inputs = keras.layers.Dense(4, name="shared"), keras.Input((4,))
+    inner = keras.Model(inputs, shared(inputs), name="inner")
+    outer = keras.Input((4,))
+    graph = ModelGraph(take(keras.Model(outer, shared(inner(outer)))))
+    found = {path: node.is_a("Dense") for path, node in graph.layers() if path.endswith("shared")}
+    assert found == {"shared": True, "inner/shared": True}
+
+
 def test_operations_are_known_by_what_is_registered():
     assert operation_class(serialize(SymmetricFakeQuantize(8))) is SymmetricFakeQuantize
     assert operation_class(serialize(OwnQuantizer(8))) is OwnQuantizer
