@@ -63,7 +63,8 @@ def build(snapshot: ModelSnapshot) -> keras.Model:
     A layer without arrays in the snapshot, as a new quantizer, keeps its initial values.
     """
     with trusted(), deep_graphs(sum(1 for _ in entries(snapshot.config))):
-        model = deserialize(snapshot.config, dict(snapshot.custom_objects))
+        config = copy.deepcopy(snapshot.config)  # some layers take their configuration apart while they are made
+        model = deserialize(config, dict(snapshot.custom_objects))
     for path, layer in leaf_layers(model):
         arrays = snapshot.weights.get(path)
         if arrays:

@@ -201,3 +201,13 @@ def test_a_layer_that_loses_a_variable_is_an_error_that_names_it():
     model = keras.Sequential([keras.Input((4,)), Forgetful(2, name="forgetful")])
     with pytest.raises(UnsupportedModelError, match=r"'forgetful'.*'factor'.*get_config"):
         build(take(model))
+
+
+def test_a_layer_that_takes_its_configuration_apart_can_be_built_again():
+    class OwnAttention(keras.layers.MultiHeadAttention):
+        pass
+
+    inputs = keras.Input((5, 4), name="x")
+    snapshot = take(keras.Model(inputs, OwnAttention(2, 3, name="attention")(inputs, inputs)))
+    first, second = build(snapshot), build(snapshot.edited())
+    zoo.assert_same_predictions(first, second, zoo.samples(first))
