@@ -91,8 +91,9 @@ def call(capfd, *arguments):
 
 
 def environment():
-    """The environment of another process that is to find the packages."""
-    return {**os.environ, "PYTHONPATH": str(ROOT)}
+    """The environment of another process that is to find the packages; how loud TensorFlow is, the command line decides."""
+    variables = {name: value for name, value in os.environ.items() if name != "TF_CPP_MIN_LOG_LEVEL"}
+    return {**variables, "PYTHONPATH": str(ROOT)}
 
 
 def call_in_process(*arguments, module="keras_compress_cli", cwd=None):
