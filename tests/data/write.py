@@ -169,8 +169,7 @@ def write(case, folder):
     if case == next(iter(CASES)):
         for name in EXPORTS:
             report = controller.export_model(folder / name, data=inputs)
-            report.save(folder / f"{name}.report.json")
-        controller.report(folder / "report.html")
+            _write_json(folder / f"{name}.report.json", {**report.to_dict(), "path": name})
 
 
 def _write_json(path, values):
