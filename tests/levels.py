@@ -22,7 +22,10 @@ def levels(cases, first):
     cases, first = list(cases), set(first)
     if not first <= set(cases):
         raise ValueError(f"Not among the cases {cases}: {sorted(first - set(cases))}.")
-    return [pytest.param(case, marks=() if case in first else extended, id=str(case)) for case in cases]
+    return [
+        pytest.param(case, marks=() if case in first else extended, id=getattr(case, "__name__", str(case)))
+        for case in cases
+    ]
 
 
 def extend_all_but_a_few(items):

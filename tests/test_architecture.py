@@ -53,6 +53,7 @@ def fresh_import():
     return json.loads(done.stdout.splitlines()[-1])
 
 
+@pytest.mark.extended
 def test_importing_changes_no_environment_variable(fresh_import):
     assert fresh_import["environment"]
 

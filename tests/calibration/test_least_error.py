@@ -11,6 +11,7 @@ from keras_compress.calibration import RangeInitializer, calibrate_weight
 from keras_compress.calibration.least_error import LeastError, LeastErrorOfWeights
 from keras_compress.layers import SymmetricFakeQuantize
 from tests.calibration.grids import QUANTIZERS, VALUES, found, random_values, squared_error
+from tests.levels import levels
 
 ESTIMATORS = [LeastError, LeastErrorOfWeights]
 SIZE = 20_000
@@ -54,19 +55,19 @@ def test_no_range_of_a_symmetric_grid_is_better(estimator, kind):
     assert over_the_bound(estimator, kind, cases, lambda *case: 1.02 * least(kind, *case)) == {}
 
 
-@pytest.mark.parametrize("estimator", ESTIMATORS)
+@pytest.mark.parametrize("estimator", levels(ESTIMATORS, first=[LeastErrorOfWeights]))
 def test_no_range_of_an_asymmetric_grid_is_better(estimator):
     cases = itertools.product([2, 4, 8], VALUES, [2_000])
     assert over_the_bound(estimator, "asymmetric", cases, lambda *case: 1.03 * least("asymmetric", *case)) == {}
 
 
-@pytest.mark.parametrize("kind", QUANTIZERS)
+@pytest.mark.parametrize("kind", levels(QUANTIZERS, first=["symmetric"]))
 def test_the_extremes_of_weights_are_never_better(kind):
     cases = itertools.product([2, 3, 5, 8], VALUES, [1, 2, 9, 100, SIZE])
     assert over_the_bound(LeastErrorOfWeights, kind, cases, lambda *case: of_extremes(kind, *case) * (1 + 1e-5)) == {}
 
 
-@pytest.mark.parametrize("kind", QUANTIZERS)
+@pytest.mark.parametrize("kind", levels(QUANTIZERS, first=["symmetric"]))
 def test_the_extremes_of_activations_are_not_better_as_far_as_a_histogram_can_tell(kind):
     cases = itertools.product([2, 3, 5, 8], VALUES, [SIZE])
     assert over_the_bound(LeastError, kind, cases, lambda *case: 1.01 * of_extremes(kind, *case)) == {}

@@ -112,6 +112,7 @@ def test_another_process_shows_no_traceback_and_no_noise(folder):
     assert "Traceback" not in bad.err
 
 
+@pytest.mark.extended
 def test_the_package_can_be_run_too(folder):
     called = call_in_process("config", "check", "int8.json", module="keras_compress", cwd=folder)
     assert (called.code, called.out) == (0, "'int8.json' is a valid configuration of quantization\n")

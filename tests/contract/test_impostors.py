@@ -15,6 +15,7 @@ from tests import zoo
 from tests.any_model.one_layer_models import ONE_LAYER_MODELS
 from tests.any_model.running import draw_inputs, outputs_of
 from tests.contract.impostors import impostor_of, with_impostors
+from tests.levels import levels
 
 #: A model for every class that passes and exporters know by its name.
 MODELS = {
@@ -73,7 +74,7 @@ def test_no_pass_takes_an_impostor_for_a_layer_of_keras(name):
 
 
 @pytest.mark.filterwarnings("ignore:TensorFlow Lite runs loops over time only for a fixed number")
-@pytest.mark.parametrize("name", MODELS)
+@pytest.mark.parametrize("name", levels(MODELS, first=["Conv2D", "SeparableConv2D"]))
 def test_an_impostor_is_compressed_stripped_and_exported_as_what_it_computes(name, tmp_path):
     model = impostor_model(name)
     inputs = zoo.samples(model, 16)

@@ -65,6 +65,7 @@ def test_a_model_with_nothing_to_quantize_meets_every_target():
         controlled(model, validate, max_drop=-1, ignored_scope=["{re}.*"])
 
 
+@pytest.mark.extended
 def test_layers_that_returned_without_need_are_quantized_again():
     """The metric falls for two layers only, that which the ranking holds for the worst, and that for the best."""
     model, likeness, _ = planted(bad=["d3", "d1"], length=4)
@@ -145,6 +146,7 @@ def test_no_evaluation_begins_after_the_time(monkeypatch):
     assert "accuracy_report" not in vars(model)
 
 
+@pytest.mark.extended
 def test_a_relative_drop_is_a_share_of_the_original_metric():
     model, _, _ = planted(bad=[], length=2)
 
@@ -215,6 +217,7 @@ def interrupting(validate, after):
     return interrupted, calls
 
 
+@pytest.mark.extended
 def test_an_interrupted_run_goes_on_without_repeating_an_evaluation(tmp_path):
     model, validate, seen = planted(bad=["d1", "d3"], length=4)
     record = tmp_path / "new" / "record.json"

@@ -264,6 +264,7 @@ def test_ranges_are_found_as_asked_for():
     assert scale(**ends) == pytest.approx(max(inputs.max(axis=1).mean(), -inputs.min(axis=1).mean()), rel=1e-5)
 
 
+@pytest.mark.extended
 def test_each_correction_changes_what_it_corrects_and_nothing_else():
     model = zoo.residual()
     weights = {"weights_quantization_params": {"num_bits": 3}}

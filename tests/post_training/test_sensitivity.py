@@ -86,6 +86,7 @@ def test_a_plain_model_is_analyzed_as_it_is_quantized_without_correction_of_bias
     assert {row.bits for row in plain.rows} == {4}
 
 
+@pytest.mark.extended
 def test_the_model_is_only_read():
     model = zoo.residual()
     inputs = zoo.samples(model, 16)

@@ -28,6 +28,7 @@ def test_training_exports_and_reports(folder, capfd):
     assert call(capfd, "inspect", "c.keras", "--json").values["compressed"] is True
 
 
+@pytest.mark.extended
 def test_the_same_command_goes_on_from_its_checkpoints(folder, capfd):
     arguments = [*TRAIN, "--checkpoints", "checkpoints", "--log-dir", "logs", "--keep", "1"]
     assert call(capfd, *arguments, "one.pb", "--epochs", "1").code == 0
@@ -108,6 +109,7 @@ def interrupted(process):
     raise AssertionError("The process goes on although it was interrupted six times.")
 
 
+@pytest.mark.extended
 def test_an_interrupted_training_can_go_on(folder, capfd):
     command = [sys.executable, "-c", INTERRUPTIBLE, *TRAIN, "m.pb", "--epochs", "100000", "--checkpoints", "saved"]
     with subprocess.Popen(

@@ -14,6 +14,7 @@ def weights_of(path):
     return [weight for layer in keras.models.load_model(path, compile=False).layers for weight in layer.get_weights()]
 
 
+@pytest.mark.extended
 def test_several_formats_at_once(folder, capfd):
     outputs = ["m.xml", "m.onnx", "m.tflite", "m.pb", "m.keras"]
     called = call(capfd, "quantize", "model.keras", *outputs, "--data", "samples.npy", "--compare", "--json")
