@@ -19,7 +19,7 @@ from fine_tuning import BATCH, compile_for, trained_float_model, variant
 
 import keras_compress as kc
 from keras_compress.export.openvino_audit import executed_layers
-from keras_compress.reports.table import format_table
+from keras_compress.reports.formatting import format_table
 
 FOUR_BITS = {"bits": 4, "mode": "asymmetric"}
 VARIANTS = {

@@ -19,7 +19,7 @@ from resnet18 import build_resnet18
 import keras_compress as kc
 from keras_compress.calibration import adapt_batch_norm
 from keras_compress.export.openvino_audit import executed_layers
-from keras_compress.reports.table import format_table
+from keras_compress.reports.formatting import format_table
 
 STAGES = {"activations_quant_start_epoch": 0, "weights_quant_start_epoch": 0}
 ADAPT = {"batchnorm_adaptation": {"num_bn_adaptation_samples": 128}}

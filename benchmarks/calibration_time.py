@@ -13,7 +13,7 @@ import subprocess
 import sys
 import time
 
-from keras_compress.reports.table import format_table
+from keras_compress.reports.formatting import format_table
 
 SIZE = 224
 

@@ -15,7 +15,7 @@ import sys
 
 from peers import TOOLS, ask
 
-from keras_compress.reports.table import format_table
+from keras_compress.reports.formatting import format_table
 
 MODELS = [
     "MobileNetV2",

@@ -14,7 +14,7 @@ import numpy as np
 import tf_keras as keras
 
 import keras_compress as kc
-from keras_compress.reports.table import format_table
+from keras_compress.reports.formatting import format_table
 
 FILES = ("model.pb", "model", "model.keras", "model.onnx", "model.xml", "model.tflite")
 

@@ -2,7 +2,8 @@
 
     python benchmarks/exports.py [ResNet50 MobileNetV2 ...] [--size 32] [--cifar10 path/to/cifar10.zip]
 
-ResNet-8 is trained on CIFAR-10, if its images are given, and compared on 1,000 of its test images. The other networks are trained on scikit-learn's handwritten digits: images enlarged to ``--size``, for the recurrent network and
+ResNet-8 is trained on CIFAR-10, if its images are given, and compared on 1,000 of its test images. The other networks
+are trained on scikit-learn's handwritten digits: images enlarged to ``--size``, for the recurrent network and
 the transformer the rows of an image as a sequence, for U-Net the pixels that belong to the digit. Then they are compressed to
 INT8, exported to every format, audited and compared with Keras on 1,000 digits.
 """
@@ -22,7 +23,7 @@ from sklearn.datasets import load_digits
 from u_net import build_u_net
 
 import keras_compress as kc
-from keras_compress.reports.table import format_table
+from keras_compress.reports.formatting import format_table
 
 layers = keras.layers
 FILES = ("model.pb", "model", "model.keras", "model.h5", "model.onnx", "model.xml", "model.tflite")

@@ -20,7 +20,7 @@ from u_net import build_u_net
 import keras_compress as kc
 from keras_compress.calibration import adapt_batch_norm
 from keras_compress.export.openvino_audit import executed_layers
-from keras_compress.reports.table import format_table
+from keras_compress.reports.formatting import format_table
 
 SUFFIXES = (".pb", ".onnx", ".xml", ".tflite")
 HEADER = [

@@ -17,7 +17,7 @@ import tensorflow as tf
 from post_training_tasks import tasks
 
 import keras_compress as kc
-from keras_compress.reports.table import format_table
+from keras_compress.reports.formatting import format_table
 
 FOUR_BITS = {"weights_quantization_params": {"num_bits": 4}}
 #: Keyword arguments of quantize by the name of the row.

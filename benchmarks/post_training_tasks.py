@@ -22,7 +22,7 @@ from mobilenet import build_mobilenet
 from spoken_words import generate_spoken_words
 from u_net import build_u_net
 
-from keras_compress.reports.table import format_table
+from keras_compress.reports.formatting import format_table
 
 CALIBRATION = 300
 

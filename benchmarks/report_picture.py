@@ -2,7 +2,8 @@
 
     python benchmarks/report_picture.py [--report report.html] [--picture docs/report.png]
 
-Training takes a minute on two cores. The picture shows two screens of the report in a wide window, and beside them the first on a phone at night.
+Training takes a minute on two cores. The picture shows two screens of the report in a wide window, and beside them
+the first on a phone at night.
 """
 
 import argparse

@@ -9,7 +9,7 @@ import statistics
 import subprocess
 import sys
 
-from keras_compress.reports.table import format_table
+from keras_compress.reports.formatting import format_table
 
 HEADER = ["what", "seconds of processor time", "limit"]
 IMPORTING = """

@@ -18,7 +18,7 @@ from fine_tuning import BATCH, compile_for, trained_float_model, variant
 from zeros_in_files import zeros_everywhere
 
 import keras_compress as kc
-from keras_compress.reports.table import format_table
+from keras_compress.reports.formatting import format_table
 
 INT8 = {"algorithm": "quantization"}
 PLACES = ("Keras", "reloaded", "stripped", "frozen graph", "OpenVINO")

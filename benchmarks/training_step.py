@@ -13,7 +13,7 @@ from contextlib import ExitStack
 
 from peers import TOOLS, Worker, ask
 
-from keras_compress.reports.table import format_table
+from keras_compress.reports.formatting import format_table
 
 NETWORKS = {
     "resnet8": "ResNet-8, 32 x 32",

@@ -24,7 +24,7 @@ import keras_compress as kc
 from keras_compress.calibration import adapt_batch_norm
 from keras_compress.export.frozen_graph import export_frozen_graph, run_frozen_graph
 from keras_compress.export.openvino_audit import executed_layers
-from keras_compress.reports.table import format_table
+from keras_compress.reports.formatting import format_table
 
 #: The smallest member of each family.
 FAMILIES = (

@@ -22,7 +22,7 @@ from sklearn.datasets import load_digits
 
 import keras_compress as kc
 from keras_compress.export.openvino_audit import executed_layers
-from keras_compress.reports.table import format_table
+from keras_compress.reports.formatting import format_table
 
 CONFIG = {"compression": {"algorithm": "quantization"}}  # INT8 with default settings
 

@@ -1,9 +1,15 @@
-"""Make Keras models small and fast: quantization-aware training inside ordinary ``fit``, exported to files that really are compressed."""
+"""Make Keras models small and fast: train them quantized, binary or sparse in ordinary ``fit``, export files that are small.
 
+Other packages register algorithms (:func:`register_algorithm`), file formats (:func:`register_format`) and layers
+(:func:`register_layer_spec`).
+"""
+
+from keras_compress.algorithms import register_algorithm
 from keras_compress.calibration import AdaptiveRounding
 from keras_compress.callbacks import CheckpointManagerCallback, SaveBestCompressed, create_compression_callbacks
-from keras_compress.config import CompressionConfig, json_schema, register_default_init_args
-from keras_compress.controller import CompressionController, coverage, create_compressed_model
+from keras_compress.config import CompressionConfig, json_schema, keep_in_float, register_default_init_args
+from keras_compress.controller import CompressionController
+from keras_compress.create import coverage, create_compressed_model
 from keras_compress.data import Dataset
 from keras_compress.errors import (
     AccuracyTargetNotMet,
@@ -33,7 +39,6 @@ from keras_compress.post_training import (
     quantize,
     quantize_with_accuracy_control,
 )
-from keras_compress.proposals import keep_in_float
 from keras_compress.reports import ExportReport, quantization_parameters
 from keras_compress.restore import restore
 from keras_compress.state import TFCompressionState, TFCompressionStateLoader
@@ -83,6 +88,7 @@ __all__ = [
     "quantization_parameters",
     "quantize",
     "quantize_with_accuracy_control",
+    "register_algorithm",
     "register_default_init_args",
     "register_format",
     "register_layer_spec",

@@ -31,18 +31,27 @@ __all__ = [
     "OPERATOR_LAYERS",
     "Functional",
     "PreprocessingLayer",
-    "converted",
-    "deep_graphs",
+    "accepts",
+    "autograph_converted",
+    "calls_of",
+    "compute_type_attribute",
     "deserialize",
-    "forgotten_graphs",
+    "flat_layers",
     "fresh_optimizer",
     "functional_config",
     "inferring_shapes",
+    "innermost_optimizer",
+    "input_names",
     "is_graph_model",
     "keras",
+    "learning_rate_schedule",
+    "number_of_calls",
+    "raised_recursion_limit",
     "register",
+    "released_graphs",
+    "retrace",
     "serialize",
-    "trusted",
+    "unsafe_deserialization",
 ]
 
 #: Layers that Keras makes by itself from TensorFlow calls on symbolic tensors (``x + y``, ``tf.concat``, ``x[:, 1:]``).
@@ -54,7 +63,8 @@ register = keras.saving.register_keras_serializable(package="keras_compress")
 def serialize(thing: Any) -> dict:
     """Return the JSON-able description of a Keras object (layer, model, optimizer).
 
-    Keras warns about initializers of TensorFlow, which some of its own applications use; the user can do nothing about it.
+    Keras warns about initializers of TensorFlow, which some of its own applications use; the user can do nothing about
+    it.
     """
     with warnings.catch_warnings():
         warnings.filterwarnings("ignore", message=r"The `keras\.initializers\.serialize\(\)` API", category=UserWarning)
@@ -75,8 +85,8 @@ def deserialize(description: dict, custom_objects: dict | None = None) -> Any:
 def fresh_optimizer(optimizer: Any) -> Any:
     """Return an optimizer of the same settings that has not taken a step.
 
-    Names of variables without weight decay are not in the configuration of an optimizer. (Variables excluded as objects are
-    those of another model: they cannot be kept.)
+    Names of variables without weight decay are not in the configuration of an optimizer. (Variables excluded as objects
+    are those of another model: they cannot be kept.)
     """
     fresh = type(optimizer).from_config(optimizer.get_config())
     names = getattr(optimizer, "_exclude_from_weight_decay_names", None)
@@ -91,13 +101,13 @@ def fresh_optimizer(optimizer: Any) -> Any:
     return fresh
 
 
-def trusted():
-    """Context in which Python lambdas may be deserialized: only for descriptions of objects alive in this process."""
+def unsafe_deserialization():
+    """Context in which Python lambdas may be deserialized: only for descriptions of live objects of this process."""
     return serialization_lib.SafeModeScope(safe_mode=False)
 
 
 @contextmanager
-def deep_graphs(layers: int) -> Iterator[None]:
+def raised_recursion_limit(layers: int) -> Iterator[None]:
     """Allow Python as many nested calls as Keras makes when it walks a graph of so many layers in a row."""
     before = sys.getrecursionlimit()
     sys.setrecursionlimit(max(before, 1000 + 4 * layers))
@@ -108,11 +118,11 @@ def deep_graphs(layers: int) -> Iterator[None]:
 
 
 @contextmanager
-def forgotten_graphs() -> Iterator[None]:
-    """Let go of the graphs that are traced inside, once nobody else holds them.
+def released_graphs() -> Iterator[None]:
+    """Release the graphs that are traced inside, once they are referenced nowhere else.
 
-    TensorFlow keeps the gradient of every call of a ``tf.custom_gradient`` in a traced graph forever, and with it the graph.
-    So inside, functions may be traced that nobody differentiates.
+    TensorFlow keeps the gradient of every call of a ``tf.custom_gradient`` in a traced graph forever, and with it the
+    graph. Functions traced inside must not be differentiated afterwards.
     """
     known = set(gradient_registry._registry)
     try:
@@ -123,7 +133,7 @@ def forgotten_graphs() -> Iterator[None]:
                 del gradient_registry._registry[name]
 
 
-def converted(call: Callable) -> Callable:
+def autograph_converted(call: Callable) -> Callable:
     """Return ``call`` as Keras calls it in a traced function: Python's ``if`` and ``for`` on tensors become operations."""
     return tf.__internal__.autograph.tf_convert(call, ControlStatusCtx(Status.ENABLED))
 
@@ -146,3 +156,57 @@ def inferring_shapes() -> bool:
 def is_graph_model(layer: Any) -> bool:
     """True for a model that knows its own graph of layers: Functional, Sequential and classes built on them."""
     return isinstance(layer, (Functional, keras.Sequential))
+
+
+def accepts(layer: Any, argument: str) -> bool:
+    """True if the ``call`` of a layer takes ``"training"`` or ``"mask"``."""
+    return getattr(layer._call_spec, f"expects_{argument}_arg")
+
+
+#: The attribute of a layer that holds the type it computes in.
+compute_type_attribute = "_compute_dtype_object"
+
+
+def input_names(model: Any) -> list[str]:
+    """Return the names of the inputs of a model, in order."""
+    return list(model.input_names)
+
+
+def calls_of(model: Any, layer: Any) -> list[tuple[tuple[int | None, ...], tuple[int | None, ...]]]:
+    """Return the shapes of the first input and output of every call of a layer in a model; open sizes are None."""
+    calls = (node for level in model._nodes_by_depth.values() for node in level if node.layer is layer)
+    return [(_first_shape(call.input_tensors), _first_shape(call.outputs)) for call in calls]
+
+
+def _first_shape(tensors: Any) -> tuple[int | None, ...]:
+    return keras.backend.int_shape(tf.nest.flatten(tensors)[0])
+
+
+def number_of_calls(model: Any, layer: Any) -> int:
+    """Return how often a model calls a layer."""
+    return sum(node.layer is layer for level in model._nodes_by_depth.values() for node in level)
+
+
+def flat_layers(model: Any) -> list[Any]:
+    """Return all layers inside a model, however deep and in whatever containers."""
+    return list(model._flatten_layers(include_self=False))
+
+
+def innermost_optimizer(optimizer: Any) -> Any:
+    """Return the optimizer that others, as one that scales the loss, are wrapped around."""
+    while hasattr(optimizer, "inner_optimizer"):
+        optimizer = optimizer.inner_optimizer
+    return optimizer
+
+
+def learning_rate_schedule(optimizer: Any) -> Any:
+    """Return the learning-rate schedule of an optimizer, None where the learning rate is a number."""
+    found = getattr(optimizer, "_learning_rate", None)
+    if found is None and isinstance(optimizer, keras.optimizers.legacy.Optimizer):
+        found = optimizer._get_hyper("learning_rate")
+    return found if isinstance(found, keras.optimizers.schedules.LearningRateSchedule) else None
+
+
+def retrace(model: Any) -> None:
+    """Trace the training step again before the next batch, because a Python number in it has changed."""
+    model.make_train_function(force=True)

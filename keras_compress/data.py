@@ -14,7 +14,7 @@ from typing import Any
 import numpy as np
 import tensorflow as tf
 
-from keras_compress._keras import keras
+from keras_compress._keras import input_names, keras
 from keras_compress.errors import DataError
 
 __all__ = ["Batch", "Dataset", "InputSpec", "input_specs", "pack_inputs", "tensor_specs"]
@@ -39,7 +39,7 @@ class Batch:
 
 def input_specs(model: keras.Model) -> list[InputSpec]:
     """Return the inputs of a model in its own order."""
-    names = model.input_names
+    names = input_names(model)
     return [
         InputSpec(name, tuple(tensor.shape.as_list()[1:]), tensor.dtype.name)
         for name, tensor in zip(names, model.inputs, strict=True)
@@ -56,9 +56,9 @@ class Dataset:
 
     Args:
         source: a ``tf.data.Dataset``, a ``keras.utils.Sequence``, an array, a tuple or dict of arrays, a function that
-            returns an iterator, or any iterable of elements such as a list of batches or a data loader. An element is the
-            model's input, or a tuple ``(input, target, …)`` of which the first is taken; several inputs come as a tuple or
-            as a dict by input name. Elements may be batches of any size or single samples.
+            returns an iterator, or any iterable of elements such as a list of batches or a data loader. An element is
+            the model's input, or a tuple ``(input, target, …)`` of which the first is taken; several inputs come as a
+            tuple or as a dict by input name. Elements may be batches of any size or single samples.
         transform_func: applied to each element first, for data in a form of their own.
 
     Example:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import difflib
 import reprlib
 from collections.abc import Iterable
+from dataclasses import dataclass
 from typing import Any
 
 __all__ = [
@@ -14,10 +15,11 @@ __all__ = [
     "DataError",
     "ExportAuditError",
     "ExportError",
+    "Mistake",
     "StateError",
     "UnsupportedModelError",
-    "nearest",
-    "shown",
+    "close_matches",
+    "short_repr",
 ]
 
 
@@ -29,8 +31,34 @@ class UnsupportedModelError(CompressionError, TypeError):
     """The model is of a kind that cannot be rewritten; the message says which kind can."""
 
 
+@dataclass(frozen=True)
+class Mistake:
+    """One mistake in a configuration. ``str`` gives the whole sentence.
+
+    Attributes:
+        path: of the key, as ``"compression[0].params.schedule"``.
+        problem: what is wrong, with the path.
+        details: what was expected and received.
+    """
+
+    path: str
+    problem: str
+    details: str
+
+    def __str__(self) -> str:
+        return f"{self.problem} {self.details}"
+
+
 class ConfigError(CompressionError, ValueError):
-    """A configuration holds a wrong key, type, value or scope."""
+    """A configuration holds a wrong key, type, value or scope.
+
+    Attributes:
+        mistakes: each mistake with the path of its key, where the message lists several; else empty.
+    """
+
+    def __init__(self, message: str, mistakes: Iterable[Mistake] = ()):
+        super().__init__(message)
+        self.mistakes = tuple(mistakes)
 
 
 class DataError(CompressionError, ValueError):
@@ -63,7 +91,7 @@ class AccuracyTargetNotMet(CompressionError, RuntimeError):  # noqa: N818  what 
         self.report = report
 
 
-def nearest(name: str, candidates: Iterable[str], count: int = 3) -> list[str]:
+def close_matches(name: str, candidates: Iterable[str], count: int = 3) -> list[str]:
     """Return up to ``count`` candidates that look most like ``name``, best first."""
     candidates = list(dict.fromkeys(candidates))
     close = difflib.get_close_matches(name, candidates, n=count, cutoff=0.4)
@@ -72,7 +100,7 @@ def nearest(name: str, candidates: Iterable[str], count: int = 3) -> list[str]:
     return (close + partial)[:count]
 
 
-def shown(value: object) -> str:
+def short_repr(value: object) -> str:
     """Return a value as a message shows it: as ``repr`` does, but short and not too deep, whatever it is."""
     return _REPRESENTATION.repr(value)
 

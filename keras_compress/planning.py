@@ -12,11 +12,11 @@ from keras_compress.graph import Edit, ModelGraph, ModelSnapshot, WrapWeight
 from keras_compress.layers.weight_op import Stage, op_stage
 from keras_compress.reports import Coverage, coverage_of
 
-__all__ = ["cover", "plan", "prepare"]
+__all__ = ["check_coverage", "plan", "prepare"]
 
 
 def prepare(snapshot: ModelSnapshot, config: CompressionConfig) -> ModelSnapshot:
-    """Return the model in the form that all algorithms plan on."""
+    """Return the model in the form that all algorithms plan on. What is prepared already stays as it is."""
     for algorithm in config.compression:
         snapshot = algorithm.prepare(snapshot, config.plan_context())
     return snapshot
@@ -29,7 +29,7 @@ def plan(snapshot: ModelSnapshot, config: CompressionConfig) -> tuple[Sequence[S
     quantized as well.
 
     Raises:
-        ConfigError: two algorithms want the same weight or edge, or a scope names no layer.
+        ConfigError: two algorithms plan on the same weight or edge, or a scope names no layer.
     """
     graph = ModelGraph(snapshot)
     context = config.plan_context()
@@ -48,7 +48,7 @@ def plan(snapshot: ModelSnapshot, config: CompressionConfig) -> tuple[Sequence[S
 
 
 def _refuse_conflicts(config: CompressionConfig, edits: Sequence[Sequence[Edit]]) -> None:
-    """Raise a ConfigError if two algorithms want to do the same kind of thing to the same weight or edge."""
+    """Raise a ConfigError if two algorithms plan the same kind of operation on the same weight or edge."""
     owners: dict[tuple, str] = {}
     masked: dict[tuple[str, str], str] = {}
     for algorithm, part in zip(config.compression, edits, strict=True):
@@ -75,7 +75,7 @@ def _refuse_conflicts(config: CompressionConfig, edits: Sequence[Sequence[Edit]]
                 owners[place] = algorithm.name
 
 
-def cover(
+def check_coverage(
     snapshot: ModelSnapshot,
     config: CompressionConfig,
     edits: Sequence[Sequence[Edit]],

@@ -9,9 +9,9 @@ from typing import Any
 import numpy as np
 
 from keras_compress._keras import keras
-from keras_compress.algorithms import LeveledAlgorithm
+from keras_compress.algorithms import ScheduledAlgorithm
 from keras_compress.config import CompressionConfig
-from keras_compress.errors import CompressionError, ConfigError, nearest
+from keras_compress.errors import CompressionError, ConfigError, close_matches
 from keras_compress.export.latency import LatencyReport
 from keras_compress.graph.variables import leaf_layers
 from keras_compress.layers import CompressedLayer, weight_owner
@@ -48,9 +48,8 @@ def plot_schedule(
         ConfigError: no algorithm of the configuration has a level.
         CompressionError: matplotlib is missing.
     """
-    if not isinstance(config, CompressionConfig):
-        config = CompressionConfig.from_dict(config)
-    scheduled = [algorithm for algorithm in config.compression if isinstance(algorithm, LeveledAlgorithm)]
+    config = CompressionConfig.of(config)
+    scheduled = [algorithm for algorithm in config.compression if isinstance(algorithm, ScheduledAlgorithm)]
     if not scheduled:
         names = [algorithm.name for algorithm in config.compression]
         raise ConfigError(
@@ -108,8 +107,8 @@ def plot_latency(report: LatencyReport, axes: Any = None) -> Any:
     """Draw a bar for each file of a benchmark, as long as its median, the first on top.
 
     Args:
-        report: from ``kc.benchmark``. A thin line goes from a tenth to nine tenths of the runs; where the float model was
-            measured too, the bar says how many times faster the file is.
+        report: from ``kc.benchmark``. A thin line goes from a tenth to nine tenths of the runs; where the float model
+            was measured too, the bar says how many times faster the file is.
         axes: matplotlib axes to draw on. Default: new ones.
 
     Returns:
@@ -173,7 +172,8 @@ def plot_weight_histograms(
 
     Args:
         compressed: the compressed model; its weights are those that the forward pass computes with.
-        before: the model before compression. Default: the float weights behind the compressed ones, which training moves.
+        before: the model before compression. Default: the float weights behind the compressed ones, which training
+            moves.
         layers: paths of the layers to draw. Default: all that have compressed weights.
         bins: of each histogram. Default 81; an odd number puts zero into the middle of one.
 
@@ -227,7 +227,9 @@ def _of_layers(weights: Mapping[tuple[str, str], Any], layers: Sequence[str] | N
     known = list(dict.fromkeys(layer for layer, _ in weights))
     unknown = [layer for layer in layers or () if layer not in known]
     if not known or unknown:
-        expected = f"one of {nearest(unknown[0], known) or known[:3]}" if known and unknown else "a compressed model"
+        expected = (
+            f"one of {close_matches(unknown[0], known) or known[:3]}" if known and unknown else "a compressed model"
+        )
         raise ConfigError(
             f"There are no compressed weights to draw. Expected: {expected}. Received: "
             f"{f'layers={unknown}' if known else 'a model without compressed weights'}."

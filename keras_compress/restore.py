@@ -9,7 +9,8 @@ import tensorflow as tf
 
 from keras_compress._keras import keras
 from keras_compress.config import CompressionConfig
-from keras_compress.controller import CompressionController, create_compressed_model
+from keras_compress.controller import CompressionController
+from keras_compress.create import create_compressed_model
 from keras_compress.errors import StateError
 from keras_compress.state import TFCompressionState, TFCompressionStateLoader
 
@@ -24,10 +25,12 @@ def restore(
 ) -> tuple[CompressionController, keras.Model]:
     """Return the controller and the compressed model of the newest checkpoint in a directory.
 
-    The checkpoint is one of ``tf.train.Checkpoint(model=compressed, compression_state=TFCompressionState(controller))``,
-    as ``CheckpointManagerCallback`` writes it. Nothing is planned or measured again. If the uncompressed model is compiled,
-    the compressed one is too, and the numbers of its optimizer come from the checkpoint; if it is compiled later, they come
-    then. To go on training where it stopped, pass ``initial_epoch=controller.scheduler.current_epoch + 1`` to ``fit``.
+    The checkpoint is one of
+    ``tf.train.Checkpoint(model=compressed, compression_state=TFCompressionState(controller))``, as
+    ``CheckpointManagerCallback`` writes it. Nothing is planned or measured again. If the uncompressed model is
+    compiled, the compressed one is too, and the numbers of its optimizer come from the checkpoint; if it is compiled
+    later, they come then. To go on training where it stopped, pass
+    ``initial_epoch=controller.scheduler.current_epoch + 1`` to ``fit``.
 
     Args:
         model: the uncompressed model, or a function that makes it.

@@ -1,4 +1,4 @@
-"""CompressionScheduler: the position in the training, and the one who tells the algorithms when it changes."""
+"""CompressionScheduler: the position in the training. It knows no schedule; those are in :mod:`keras_compress.schedules`."""
 
 from __future__ import annotations
 
@@ -43,8 +43,8 @@ class CompressionScheduler:
     def epoch_step(self, next_epoch: int | None = None) -> None:
         """Go to the next epoch, or to epoch ``next_epoch``; call it before each epoch.
 
-        Going to the present epoch starts it again. Epochs that are left out count with all their steps, where it is known
-        how many those are.
+        Going to the present epoch starts it again. Epochs that are left out count with all their steps, where it is
+        known how many those are.
         """
         epoch = self.current_epoch + 1 if next_epoch is None else next_epoch
         if epoch == self.current_epoch:

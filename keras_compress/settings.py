@@ -1,24 +1,26 @@
 """Settings: the base of every configuration section, and errors that name the key.
 
 A section is a frozen pydantic model, so a configuration is a value. A wrong key, type or range becomes a
-:class:`~keras_compress.errors.ConfigError` with the path to it, what was received, what is allowed and the nearest name.
-The JSON Schema of a section describes its keys in the words of its docstring.
+:class:`~keras_compress.errors.ConfigError` with the path to it, what was received, what is allowed and the nearest
+name. The JSON Schema of a section describes its keys in the words of their docstrings.
 """
 
 from __future__ import annotations
 
+import inspect
+import re
 import types
 import typing
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from typing import Any, ClassVar, TypeVar
 
 import pydantic
 from pydantic_core import core_schema
 
-from keras_compress.docstrings import attributes_of, summary_of
-from keras_compress.errors import ConfigError, nearest, shown
+from keras_compress.errors import ConfigError, Mistake, close_matches, short_repr
 
-__all__ = ["OneOrMore", "Settings", "validated"]
+__all__ = ["OneOrMore", "Settings", "reported_mistakes", "validated"]
 
 SettingsType = TypeVar("SettingsType", bound="Settings")
 
@@ -26,15 +28,17 @@ SettingsType = TypeVar("SettingsType", bound="Settings")
 class Settings(pydantic.BaseModel):
     """A frozen section of the configuration that refuses unknown keys."""
 
-    model_config = pydantic.ConfigDict(frozen=True, extra="forbid", populate_by_name=True, allow_inf_nan=False)
+    model_config = pydantic.ConfigDict(
+        frozen=True, extra="forbid", populate_by_name=True, allow_inf_nan=False, use_attribute_docstrings=True
+    )
 
     #: Why a key is accepted and does nothing here, by its pattern: its path, with ``*`` for the name of a scope.
-    without_effect: ClassVar[Mapping[str, str]] = {}
+    ignored_keys: ClassVar[Mapping[str, str]] = {}
 
-    def idle_keys(self) -> dict[str, str]:
-        """Return the reason for every pattern of :attr:`without_effect` that a key was written down for."""
+    def used_ignored_keys(self) -> dict[str, str]:
+        """Return the reason for every pattern of :attr:`ignored_keys` that a key was written down for."""
         values = self.to_dict()
-        return {pattern: reason for pattern, reason in self.without_effect.items() if _holds(values, pattern)}
+        return {pattern: reason for pattern, reason in self.ignored_keys.items() if _holds(values, pattern)}
 
     def to_dict(self) -> dict:
         """Return the JSON-able form, without the keys that have their default value."""
@@ -43,12 +47,22 @@ class Settings(pydantic.BaseModel):
     @classmethod
     def __get_pydantic_json_schema__(cls, schema: Any, handler: pydantic.GetJsonSchemaHandler) -> dict:
         described = handler.resolve_ref_schema(reference := handler(schema))
-        described["description"] = summary_of(cls)
-        texts = attributes_of(cls)
-        for name, key in described.get("properties", {}).items():
-            if name in texts:
-                key["description"] = texts[name]
+        described["description"] = _plain(_SECTION.split(inspect.cleandoc(cls.__doc__ or ""), maxsplit=1)[0])
+        for key in described.get("properties", {}).values():
+            if "description" in key:
+                key["description"] = _plain(key["description"])
         return reference
+
+
+#: Where the summary of a docstring ends.
+_SECTION = re.compile(r"^(Example|Examples|Raises|Source):", re.MULTILINE)
+_ROLE = re.compile(r":\w+:`~?([^`]*)`")
+
+
+def _plain(text: str) -> str:
+    """Return a piece of a docstring in one line, with code between single backticks."""
+    text = _ROLE.sub(lambda role: f"`{role.group(1).rpartition('.')[2]}`", text)
+    return " ".join(text.replace("``", "`").split())
 
 
 def _holds(values: Any, pattern: str) -> bool:
@@ -85,27 +99,37 @@ def validated(section: type[SettingsType], values: Any, path: str = "") -> Setti
         values: what the user wrote: a dict, or an object of the class.
         path: where the section stands in the whole configuration, as ``"compression[0]"``.
     """
-    try:
+    with reported_mistakes(section, path):
         return section.model_validate(values)
+
+
+@contextmanager
+def reported_mistakes(section: type[Settings], path: str) -> Iterator[None]:
+    """Raise a ConfigError in place of pydantic's error about a section at ``path``."""
+    try:
+        yield
     except pydantic.ValidationError as error:
-        messages = [_message(section, problem, path) for problem in error.errors()]
-        raise ConfigError("\n".join(messages)) from None
+        mistakes = [_mistake(section, problem, path) for problem in error.errors()]
+        raise ConfigError("\n".join(map(str, mistakes)), mistakes) from None
 
 
-def _message(section: type[Settings], problem: Any, path: str) -> str:
+def _mistake(section: type[Settings], problem: Any, path: str) -> Mistake:
     location, received = problem["loc"], problem["input"]
     where = _join(path, location)
     if problem["type"] == "extra_forbidden":
         allowed = _keys_at(section, location[:-1])
-        close = nearest(str(location[-1]), allowed, 1)
-        hint = f" Did you mean '{close[0]}'?" if close else ""
-        return f"Unknown key '{where}'.{hint} Allowed: {', '.join(sorted(allowed))}. Received: {location[-1]}={shown(received)}."
+        close = close_matches(str(location[-1]), allowed, 1)
+        hint = f"Did you mean '{close[0]}'? " if close else ""
+        details = f"{hint}Allowed: {', '.join(sorted(allowed))}. Received: {location[-1]}={short_repr(received)}."
+        return Mistake(where, f"Unknown key '{where}'.", details)
     if problem["type"] == "missing":
-        return f"Missing key '{where}'. Expected: a value for '{location[-1]}' beside {shown(received)}."
+        return Mistake(
+            where, f"Missing key '{where}'.", f"Expected: a value for '{location[-1]}' in {short_repr(received)}."
+        )
     if problem["type"] == "value_error":
-        return f"Wrong value at '{where}': {problem['ctx']['error']}"
+        return Mistake(where, f"Wrong value at '{where}':", str(problem["ctx"]["error"]))
     expected = problem["msg"].removeprefix("Input should be ")
-    return f"Wrong value at '{where}'. Expected: {expected}. Received: {shown(received)}."
+    return Mistake(where, f"Wrong value at '{where}'.", f"Expected: {expected}. Received: {short_repr(received)}.")
 
 
 def _join(path: str, location: tuple) -> str:

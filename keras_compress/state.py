@@ -1,4 +1,4 @@
-"""The state of a compression in a checkpoint: decisions and position as JSON, beside the numbers in the model.
+"""The state of a compression in a checkpoint: decisions and position as JSON; the numbers are variables of the model.
 
 ``TFCompressionState`` writes it into a ``tf.train.Checkpoint``; ``TFCompressionStateLoader`` reads it before the model
 is rebuilt.
@@ -14,7 +14,7 @@ from typing import Any, Protocol
 import tensorflow as tf
 
 from keras_compress.algorithms import SkippedWeight
-from keras_compress.errors import CompressionError, StateError, shown
+from keras_compress.errors import CompressionError, StateError, short_repr
 from keras_compress.graph import Edit, ModelGraph, WrapWeight, edit_from_dict, edit_to_dict
 from keras_compress.graph.identity import operation_class
 from keras_compress.graph.snapshot import ModelSnapshot
@@ -62,7 +62,7 @@ class CompressionState:
         if version != VERSION:
             raise StateError(
                 f"This is not a compression state of version {VERSION}. Expected: what controller.get_compression_state() "
-                f"or TFCompressionStateLoader().state gives. Received: version={shown(version)}."
+                f"or TFCompressionStateLoader().state gives. Received: version={short_repr(version)}."
             )
         try:
             state = cls(
@@ -75,7 +75,9 @@ class CompressionState:
                 for edit in part:
                     _check_operation(edit)
         except (KeyError, TypeError, ValueError, AttributeError, RecursionError, CompressionError) as error:
-            raise StateError(f"The compression state is damaged: {shown(error)}. Use another checkpoint.") from None
+            raise StateError(
+                f"The compression state is damaged: {short_repr(error)}. Use another checkpoint."
+            ) from None
         return state
 
     def check_model(self, snapshot: ModelSnapshot) -> None:
@@ -104,7 +106,7 @@ class CompressionState:
         if difference or len(self.edits) != len(mine.get("compression", [])):
             raise StateError(
                 f"The compression state belongs to another configuration{difference}. Its decisions cannot be changed. Use "
-                "the configuration of the checkpoint, or leave the state out to compress anew."
+                "the configuration of the checkpoint, or leave the state out to compress from the start."
             )
 
     def check_edits(self, edits: Sequence[Sequence[Edit]]) -> None:
@@ -114,7 +116,7 @@ class CompressionState:
         for index, (loaded, present) in enumerate(zip(json.loads(json.dumps(mine)), others, strict=False)):
             if loaded != present:
                 raise StateError(
-                    f"The state has another decision number {index}. Expected: {shown(present)}. Received: {shown(loaded)}."
+                    f"The state has another decision number {index}. Expected: {short_repr(present)}. Received: {short_repr(loaded)}."
                 )
         if len(mine) != len(others):
             raise StateError(f"The state has {len(mine)} decisions. Expected: {len(others)}.")
@@ -131,17 +133,17 @@ def _first_difference(mine: Any, other: Any, path: str) -> str:
     if isinstance(mine, list) and isinstance(other, list) and len(mine) == len(other):
         pairs = enumerate(zip(mine, other, strict=True))
         return next(filter(None, (_first_difference(a, b, f"{path}[{i}]") for i, (a, b) in pairs)), "")
-    return "" if mine == other else f" at '{path}'. Expected: {shown(mine)}. Received: {shown(other)}"
+    return "" if mine == other else f" at '{path}'. Expected: {short_repr(mine)}. Received: {short_repr(other)}"
 
 
 def _position(values: dict) -> dict[str, Any]:
     """Return the position of the scheduler; raise an error unless it consists of whole numbers."""
     for key in ("current_epoch", "current_step"):
         if type(values[key]) is not int:
-            raise TypeError(f"{key} is {shown(values[key])}, not a whole number")
+            raise TypeError(f"{key} is {short_repr(values[key])}, not a whole number")
     for key in ("first_step", "steps_per_epoch"):
         if not isinstance(values.get(key), (int, type(None))):
-            raise TypeError(f"{key} is {shown(values[key])}, not a whole number")
+            raise TypeError(f"{key} is {short_repr(values[key])}, not a whole number")
     return dict(values)
 
 
@@ -153,7 +155,7 @@ def _check_operation(edit: Edit) -> None:
     description = edit.op if isinstance(edit, WrapWeight) else edit.layer
     found = operation_class(description)
     if found is None:
-        raise TypeError(f"{shown(description['registered_name'])} is no registered operation")
+        raise TypeError(f"{short_repr(description['registered_name'])} is no registered operation")
     found.from_config(dict(description["config"]))
 
 

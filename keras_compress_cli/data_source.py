@@ -52,7 +52,8 @@ def read_data(
     Args:
         source: a ``.npy`` or ``.npz`` file, a folder of images, or ``module:function``.
         specs: the inputs of the model.
-        arguments: with ``scale``, ``preprocess`` and ``image_size``, see :func:`~keras_compress_cli.arguments.add_data`.
+        arguments: with ``scale``, ``preprocess`` and ``image_size``, see
+            :func:`~keras_compress_cli.arguments.add_data`.
         samples: how many are needed; of a file of arrays so many are taken at equal distances. Default: all.
         labelled: labels are needed too. Default False.
 

@@ -10,7 +10,7 @@ from tqdm import tqdm
 
 from keras_compress import ExportReport, export_model
 from keras_compress._keras import keras
-from keras_compress.errors import CompressionError, ExportError, nearest
+from keras_compress.errors import CompressionError, ExportError, close_matches
 from keras_compress.export import format_options
 from keras_compress_cli.command import UsageError
 
@@ -18,7 +18,7 @@ __all__ = ["exported", "require_formats", "save_compressed"]
 
 
 def require_formats(arguments: argparse.Namespace) -> None:
-    """Refuse endings that stand for no format, and options that none of the formats has.
+    """Refuse endings of no known format, and options that none of the formats has.
 
     Raises:
         UsageError: there is such an ending or option.
@@ -29,7 +29,7 @@ def require_formats(arguments: argparse.Namespace) -> None:
         raise UsageError(str(error)) from None
     for name, _ in arguments.options:
         if name not in allowed:
-            close = "".join(f" Did you mean '{other}'?" for other in nearest(name, allowed, 1))
+            close = "".join(f" Did you mean '{other}'?" for other in close_matches(name, allowed, 1))
             raise UsageError(
                 f"--option {name}: no format of {[str(path) for path in arguments.outputs]} has it.{close}"
             )

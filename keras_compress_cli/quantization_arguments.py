@@ -7,8 +7,8 @@ import inspect
 from typing import Any
 
 from keras_compress import ConfigError, quantize
-from keras_compress.errors import nearest, shown
-from keras_compress.json_file import read_json
+from keras_compress.config.json_file import read_json
+from keras_compress.errors import close_matches, short_repr
 
 __all__ = ["calibration_samples", "quantization_arguments"]
 
@@ -30,14 +30,14 @@ def quantization_arguments(arguments: argparse.Namespace) -> dict[str, Any]:
     if not isinstance(found, dict) or "compression" in found:
         raise ConfigError(
             f"'{arguments.config}' does not hold the arguments of kc.quantize. Expected: an object with any of {allowed}. "
-            f"Received: {shown(found)}. A configuration with 'compression' is for 'keras-compress compress'."
+            f"Received: {short_repr(found)}. A configuration with 'compression' is for 'keras-compress compress'."
         )
     for name in found:
         if name not in allowed:
-            close = "".join(f" Did you mean '{other}'?" for other in nearest(name, allowed, 1))
+            close = "".join(f" Did you mean '{other}'?" for other in close_matches(name, allowed, 1))
             raise ConfigError(
                 f"Unknown key '{name}' in '{arguments.config}'.{close} Allowed: {', '.join(allowed)}. "
-                f"Received: {name}={shown(found[name])}."
+                f"Received: {name}={short_repr(found[name])}."
             )
     for name in ("preset", "target_device", "model_type", "subset_size"):
         if getattr(arguments, name) is not None:

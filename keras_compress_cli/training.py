@@ -20,7 +20,7 @@ from keras_compress import (
     restore,
 )
 from keras_compress._keras import keras
-from keras_compress.errors import CompressionError, shown
+from keras_compress.errors import CompressionError, short_repr
 from keras_compress_cli.command import UsageError
 from keras_compress_cli.entry_point import import_function
 from keras_compress_cli.terminal import note
@@ -58,7 +58,7 @@ def read_training(source: str) -> Training:
     if not isinstance(result, tuple) or len(result) not in (2, 3) or not isinstance(result[0], keras.Model):
         raise CompressionError(
             f"'{source}' returned something else. Expected: a tuple (model, training_data) or (model, training_data, "
-            f"validation_data), or a dict with these names, whose model is one of tf_keras. Received: {shown(result)}."
+            f"validation_data), or a dict with these names, whose model is one of tf_keras. Received: {short_repr(result)}."
         )
     return Training(*result)
 

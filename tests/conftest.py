@@ -7,7 +7,7 @@ import gc
 
 import pytest
 
-from keras_compress._keras import forgotten_graphs, keras
+from keras_compress._keras import keras, released_graphs
 from tests import durations, levels
 
 
@@ -34,7 +34,7 @@ def pytest_collection_finish():
 @pytest.fixture(scope="module", autouse=True)
 def _graphs_of_one_module():
     """Let go of what a module traced: TensorFlow keeps traced gradients, and with them their graphs, for the whole process."""
-    with forgotten_graphs():
+    with released_graphs():
         yield
     keras.backend.clear_session()
     gc.collect()

@@ -27,7 +27,7 @@ from queue import SimpleQueue
 import coverage
 
 ROOT = Path(__file__).parents[1]
-PLACES = ("algorithms", "calibration", "graph", "layers", "export", "numerics.py")
+PLACES = ("algorithms", "calibration", "graph", "layers", "export", "numerics")
 #: The levels of the suite, in the order in which they are tried: what pytest is told to select, by name.
 LEVELS = {"make test": "not extended", "make test-all": "extended"}
 

@@ -2,6 +2,7 @@
 
 import ast
 import json
+import re
 import subprocess
 import sys
 from pathlib import Path
@@ -148,3 +149,41 @@ def test_every_folder_of_the_packages_has_its_folder_of_tests():
         if not list(tests.joinpath(*below).glob("test_*.py")):
             without.append(folder)
     assert without == []
+
+
+def test_every_module_of_tests_is_called_after_a_module():
+    """As ``test_view.py`` or, for one aspect, ``test_view_traversal.py``."""
+    wrong = []
+    for folder in {path.parent.relative_to(ROOT) for path in MODULES if ROOT in path.parents and path.parent != ROOT}:
+        modules = {path.stem for path in (ROOT / folder).glob("*.py")}
+        for test in (Path(__file__).parent / folder).glob("test_*.py"):
+            words = test.stem.removeprefix("test_").split("_")
+            if not any("_".join(words[: number + 1]) in modules for number in range(len(words))):
+                wrong.append(str(test))
+    assert wrong == []
+
+
+def test_modules_are_of_a_readable_size():
+    lines = {path: len(path.read_text(encoding="utf-8").splitlines()) for path in MODULES}
+    assert {path: count for path, count in lines.items() if count > 350} == {}
+
+
+def test_the_controller_depends_on_few_modules(trees):
+    nodes = [node for node in trees[Path("keras_compress/controller.py")].body if isinstance(node, ast.ImportFrom)]
+    own = {node.module for node in nodes if node.module.startswith("keras_compress")}
+    assert len(own) <= 12, sorted(own)
+
+
+#: Words that a reader of technical English stumbles over.
+RIDDLES = r"\b(whoever|nobody|somebody|lest|anew|makes? of|comes to the same|stands? for|as far as|ways? back)\b"
+
+
+def test_docstrings_are_plain_technical_english(trees):
+    found = {}
+    for path, tree in trees.items():
+        for node in ast.walk(tree):
+            if isinstance(node, (ast.Module, ast.ClassDef, ast.FunctionDef)):
+                text = ast.get_docstring(node) or ""
+                if match := re.search(RIDDLES, text):
+                    found[f"{path}:{getattr(node, 'name', '')}"] = match.group()
+    assert found == {}

@@ -6,7 +6,7 @@ import pydantic
 import pytest
 from pydantic import Field
 
-from keras_compress.errors import ConfigError, nearest
+from keras_compress.errors import ConfigError, close_matches
 from keras_compress.settings import OneOrMore, Settings, validated
 
 
@@ -85,4 +85,4 @@ def test_one_item_may_stand_for_a_list(value, expected):
     ("name", "expected"), [("conv_1", ["conv1"]), ("CONV1", ["conv1"]), ("dens", ["dense"]), ("zzzz", [])]
 )
 def test_the_nearest_name_comes_first(name, expected):
-    assert nearest(name, ["dense", "conv1", "pool"], 1) == expected
+    assert close_matches(name, ["dense", "conv1", "pool"], 1) == expected

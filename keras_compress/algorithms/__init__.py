@@ -3,20 +3,23 @@
 import importlib
 import pkgutil
 
+from keras_compress.algorithms.activation_planning import plan_activations
 from keras_compress.algorithms.base import (
     OUTSIDE,
     BoundOp,
     CompressionAlgorithm,
     CompressionStage,
-    LeveledAlgorithm,
+    OptimizerGuide,
     Plan,
     PlanContext,
     Position,
+    RegularizedAlgorithm,
+    ScheduledAlgorithm,
     Scope,
     SkippedWeight,
-    algorithm_class,
-    registered_algorithms,
 )
+from keras_compress.algorithms.registry import algorithm_class, register_algorithm, registered_algorithms
+from keras_compress.algorithms.weight_planning import CompressibleWeight, plan_weights
 
 for _module in pkgutil.iter_modules(__path__):
     importlib.import_module(f"{__name__}.{_module.name}")
@@ -24,14 +27,20 @@ for _module in pkgutil.iter_modules(__path__):
 __all__ = [
     "OUTSIDE",
     "BoundOp",
+    "CompressibleWeight",
     "CompressionAlgorithm",
     "CompressionStage",
-    "LeveledAlgorithm",
+    "OptimizerGuide",
     "Plan",
     "PlanContext",
     "Position",
+    "RegularizedAlgorithm",
+    "ScheduledAlgorithm",
     "Scope",
     "SkippedWeight",
     "algorithm_class",
+    "plan_activations",
+    "plan_weights",
+    "register_algorithm",
     "registered_algorithms",
 ]

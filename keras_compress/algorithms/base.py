@@ -1,4 +1,4 @@
-"""What a compression algorithm is: settings without state, and five pure or nearly pure methods.
+"""What a compression algorithm is: settings without state, and methods that say what to do with a model and when.
 
 An algorithm is a frozen pydantic model whose fields are its keys in the JSON configuration. It plans edits on a graph,
 initializes the operations those edits made, and says what they should be at a position of the training. All numbers
@@ -14,13 +14,15 @@ from dataclasses import dataclass, field
 from typing import Annotated, Any, ClassVar
 
 import numpy as np
+import pydantic
 import tensorflow as tf
+from pydantic import model_validator
 
 from keras_compress._keras import keras
 from keras_compress.algorithms.scope import Scope
-from keras_compress.calibration import BatchNormAdaptation
+from keras_compress.calibration import BatchNormAdaptation, StatisticsCollector
 from keras_compress.data import Dataset
-from keras_compress.errors import ConfigError, nearest, shown
+from keras_compress.errors import short_repr
 from keras_compress.graph import Edit, ModelGraph, ModelSnapshot
 from keras_compress.layers import Stage, WeightOp
 from keras_compress.settings import OneOrMore, Settings
@@ -30,14 +32,14 @@ __all__ = [
     "BoundOp",
     "CompressionAlgorithm",
     "CompressionStage",
-    "LeveledAlgorithm",
+    "OptimizerGuide",
     "Plan",
     "PlanContext",
     "Position",
+    "RegularizedAlgorithm",
+    "ScheduledAlgorithm",
     "Scope",
     "SkippedWeight",
-    "algorithm_class",
-    "registered_algorithms",
 ]
 
 
@@ -60,7 +62,7 @@ class Position:
     Attributes:
         epoch, step: numbers of the epoch and of the optimizer step, -1 before the start.
         step_in_epoch: number of the step in its epoch, -1 between the start of an epoch and its first step.
-        steps_per_epoch: how many there are, None where nobody knows.
+        steps_per_epoch: how many there are, None if unknown.
     """
 
     epoch: int = -1
@@ -86,7 +88,12 @@ class PlanContext:
 
 @dataclass(frozen=True)
 class SkippedWeight:
-    """A weight that stays as it is, and why."""
+    """A weight that stays as it is.
+
+    Attributes:
+        layer, weight: path of the layer and dotted path of the weight.
+        reason: why, as a sentence without a full stop.
+    """
 
     layer: str
     weight: str
@@ -95,7 +102,12 @@ class SkippedWeight:
 
 @dataclass(frozen=True)
 class Plan:
-    """What an algorithm wants to do to a graph, and what it leaves alone."""
+    """The edits of an algorithm for a graph, and the weights it leaves alone.
+
+    Attributes:
+        edits: what to do to the model, as values.
+        skipped: the weights that it could compress and does not, with the reasons.
+    """
 
     edits: tuple[Edit, ...] = ()
     skipped: tuple[SkippedWeight, ...] = ()
@@ -103,7 +115,7 @@ class Plan:
 
 @dataclass(frozen=True)
 class BoundOp:
-    """An operation in a living model, made by one edit.
+    """An operation in a live model, made by one edit.
 
     Attributes:
         op: the layer that owns the variables.
@@ -130,34 +142,52 @@ ScopeList = Annotated[tuple[str, ...], OneOrMore()]
 
 
 class CompressionAlgorithm(Settings):
-    """Base of every algorithm. A subclass with a ``name`` is registered for the key ``"algorithm"`` of a configuration.
+    """Base of every algorithm. :func:`register_algorithm` makes a subclass known to configurations by its ``name``.
 
-    Attributes:
-        algorithm: which algorithm this is.
-        ignored_scopes: layers left alone; a name, a list, or patterns with ``{re}``. Default: none.
-        target_scopes: the only layers touched. Default: all.
-        validate_scopes: whether a pattern that names no layer is an error. Default True.
-        compression_lr_multiplier: accepted for other frameworks, without effect.
-        weight_stage: the stage of the operations it puts on weights; algorithms plan and initialize in this order.
-        without_effect: the keys it takes from other frameworks' configurations for nothing, with the reasons.
+    A subclass returns edits from :meth:`plan`; the other methods have defaults. It keeps no state.
     """
 
     name: ClassVar[str] = ""
+    """The name in a configuration, as ``"quantization"``."""
     weight_stage: ClassVar[Stage] = Stage.QUANTIZE
-    without_effect: ClassVar[Mapping[str, str]] = {
+    """The stage of the operations it puts on weights; algorithms plan and initialize in this order."""
+    ignored_keys: ClassVar[Mapping[str, str]] = {
         "compression_lr_multiplier": "all variables are trained at the pace of the optimizer",
     }
-    _registry: ClassVar[dict[str, type[CompressionAlgorithm]]] = {}
+    """The keys of other frameworks' configurations that it accepts and ignores, with the reasons."""
 
     ignored_scopes: ScopeList = ()
+    """Layers left alone; a name, a list, or patterns with ``{re}``. Default: none."""
     target_scopes: ScopeList | None = None
+    """The only layers touched. Default: all."""
     validate_scopes: bool = True
+    """Whether a pattern that names no layer is an error. Default True."""
     compression_lr_multiplier: float | None = None
+    """Accepted for other frameworks, without effect."""
 
-    def __init_subclass__(cls, **kwargs: Any) -> None:
-        super().__init_subclass__(**kwargs)
-        if cls.name:
-            CompressionAlgorithm._registry[cls.name] = cls
+    @property
+    def algorithm(self) -> str:
+        """The name in a configuration."""
+        return self.name
+
+    @model_validator(mode="before")
+    @classmethod
+    def _is_this_algorithm(cls, values: Any) -> Any:
+        if not isinstance(values, dict) or "algorithm" not in values:
+            return values
+        values = dict(values)
+        name = values.pop("algorithm")
+        if name != cls.name:
+            raise ValueError(f"Expected: algorithm={cls.name!r}. Received: algorithm={short_repr(name)}.")
+        return values
+
+    @classmethod
+    def __get_pydantic_json_schema__(cls, schema: Any, handler: pydantic.GetJsonSchemaHandler) -> dict:
+        reference = super().__get_pydantic_json_schema__(schema, handler)
+        described = handler.resolve_ref_schema(reference)
+        key = {"const": cls.name, "default": cls.name, "type": "string", "description": "Which algorithm this is."}
+        described["properties"] = {"algorithm": key, **described.get("properties", {})}
+        return reference
 
     def scope(self, context: PlanContext) -> Scope:
         """Return the layers this algorithm may touch, root keys of the configuration included."""
@@ -165,7 +195,7 @@ class CompressionAlgorithm(Settings):
         return Scope((*context.ignored_scopes, *self.ignored_scopes), target, self.validate_scopes)
 
     def prepare(self, snapshot: ModelSnapshot, context: PlanContext) -> ModelSnapshot:
-        """Return the model in the form this algorithm wants to plan on. Pure, and the function stays the same."""
+        """Return the model in the form that this algorithm plans on. Pure and idempotent; the outputs of the model stay the same."""
         return snapshot
 
     @abstractmethod
@@ -179,6 +209,10 @@ class CompressionAlgorithm(Settings):
             Whether the model computes something else now, so that batch normalization is worth adapting.
         """
         return False
+
+    def collectors(self, ops: Sequence[BoundOp]) -> Sequence[StatisticsCollector]:
+        """Return what is to be measured for the operations in the pass over data that all algorithms share."""
+        return []
 
     @property
     def batch_norm_adaptation(self) -> BatchNormAdaptation:
@@ -197,21 +231,9 @@ class CompressionAlgorithm(Settings):
         """Return the epoch from whose start on compression is complete, -1 for before training; None if unknown."""
         return -1
 
-    def loss(self, ops: Sequence[BoundOp]) -> tf.Tensor | None:
-        """Return the term this algorithm adds to the loss, a float32 scalar, or None; called once per training step."""
-        return None
-
     def stage(self, ops: Sequence[BoundOp], position: Position) -> CompressionStage:
         """Return how far this algorithm has come at ``position``."""
         return CompressionStage.FULLY_COMPRESSED
-
-    def learning_rate(self, epoch: float) -> float | None:
-        """Return the learning rate the optimizer should have, or None to leave it."""
-        return None
-
-    def weight_decay(self, epoch: float) -> float | None:
-        """Return the decoupled weight decay the optimizer should have, or None to leave it."""
-        return None
 
     def compression_rate(self, ops: Sequence[BoundOp]) -> float | None:
         """Return the share that was removed, in [0, 1], for algorithms that have one."""
@@ -221,16 +243,16 @@ class CompressionAlgorithm(Settings):
         """Return numbers worth logging, by name."""
         return {}
 
-    def remarks(self) -> list[str]:
-        """Return sentences about the settings: here, about every key that is accepted and has no effect."""
-        return [f"'{self.name}.{key}' has no effect: {reason}." for key, reason in self.idle_keys().items()]
+    def configuration_warnings(self) -> list[str]:
+        """Return what to warn about in the settings. Default: every key that is accepted and ignored."""
+        return [f"'{self.name}.{key}' has no effect: {reason}." for key, reason in self.used_ignored_keys().items()]
 
     def to_dict(self) -> dict:
         return {"algorithm": self.name, **super().to_dict()}
 
 
-class LeveledAlgorithm(CompressionAlgorithm):
-    """Base of the algorithms that go to a level in [0, 1), which can also be set and frozen by hand."""
+class ScheduledAlgorithm(CompressionAlgorithm):
+    """Base of the algorithms that follow a level in [0, 1) over the epochs; the level can also be set and frozen by hand."""
 
     @abstractmethod
     def planned_level(self, epoch: float) -> float:
@@ -245,22 +267,21 @@ class LeveledAlgorithm(CompressionAlgorithm):
         """Fix what the operations do, or let it change again."""
 
 
-def registered_algorithms() -> dict[str, type[CompressionAlgorithm]]:
-    """Return every algorithm class by its name in a configuration."""
-    return dict(CompressionAlgorithm._registry)
+class RegularizedAlgorithm(CompressionAlgorithm):
+    """Base of the algorithms that add a term to the loss."""
+
+    @abstractmethod
+    def loss(self, ops: Sequence[BoundOp]) -> tf.Tensor | None:
+        """Return the term, a float32 scalar, or None. A pure function of the variables, called once per training step."""
 
 
-def algorithm_class(name: Any, path: str) -> type[CompressionAlgorithm]:
-    """Return the class of the algorithm called ``name``.
+class OptimizerGuide(CompressionAlgorithm):
+    """Base of the algorithms that set the learning rate or the weight decay of the optimizer."""
 
-    Raises:
-        ConfigError: there is no such algorithm; ``path`` says where it was asked for.
-    """
-    known = CompressionAlgorithm._registry
-    if isinstance(name, str) and name in known:
-        return known[name]
-    close = nearest(shown(name), known, 1)
-    hint = f" Did you mean '{close[0]}'?" if close else ""
-    raise ConfigError(
-        f"Unknown algorithm at '{path}'.{hint} Allowed: {', '.join(sorted(known))}. Received: {shown(name)}."
-    )
+    def learning_rate(self, epoch: float) -> float | None:
+        """Return the learning rate that the optimizer should have, None to leave it."""
+        return None
+
+    def weight_decay(self, epoch: float) -> float | None:
+        """Return the decoupled weight decay that the optimizer should have, None to leave it."""
+        return None

@@ -13,15 +13,18 @@ from typing import Annotated, ClassVar, Literal
 
 from pydantic import Field
 
-from keras_compress._keras import keras, serialize
+from keras_compress._keras import keras
+from keras_compress.algorithms.activation_planning import plan_activations
 from keras_compress.algorithms.base import (
     BoundOp,
     CompressionAlgorithm,
     CompressionStage,
+    OptimizerGuide,
     Plan,
     PlanContext,
     Position,
 )
+from keras_compress.algorithms.registry import register_algorithm
 from keras_compress.algorithms.weight_planning import CompressibleWeight, plan_weights
 from keras_compress.calibration import (
     BatchNormAdaptation,
@@ -31,7 +34,8 @@ from keras_compress.calibration import (
     observable,
 )
 from keras_compress.data import Dataset
-from keras_compress.graph import InsertLayer, ModelGraph, NodeRef, TensorRef, WrapWeight, unused_name
+from keras_compress.graph import ModelGraph, NodeRef, TensorRef, WrapWeight
+from keras_compress.graph.quantization_points import QuantizationPoint
 from keras_compress.layers import BinaryActivation, BinaryWeight, Stage
 from keras_compress.settings import OneOrMore, Settings
 
@@ -41,77 +45,75 @@ LayerType = Literal["Conv1D", "Conv2D", "DepthwiseConv2D", "Dense"]
 
 
 class StagedParams(Settings):
-    """The stages: floating point, binary activations, binary weights too, falling learning rate without weight decay.
-
-    Attributes:
-        activations_quant_start_epoch: epoch, counted from 0, from whose start on activations are binary; 0 for from before
-            training on. Default 1.
-        weights_quant_start_epoch: the same for weights. Default 1.
-        lr_poly_drop_start_epoch: from here on the learning rate falls to zero, over ``lr_poly_drop_duration_epochs``.
-            Default: it does not fall.
-        lr_poly_drop_duration_epochs: how many epochs that fall takes. Default 30.
-        base_lr: the learning rate at which the fall starts. Default 1e-3.
-        base_wd: weight decay until ``disable_wd_start_epoch``. Default: that of the optimizer.
-        disable_wd_start_epoch: from here on weight decay is 0. Default: it stays.
-        batch_multiplier: accepted for other frameworks, without effect.
-    """
+    """The stages: floating point, binary activations, binary weights too, falling learning rate without weight decay."""
 
     activations_quant_start_epoch: int = Field(1, ge=0)
+    """Epoch, counted from 0, from whose start on activations are binary; 0 for from before training on. Default 1."""
     weights_quant_start_epoch: int = Field(1, ge=0)
+    """The same for weights. Default 1."""
     lr_poly_drop_start_epoch: int | None = Field(None, ge=0)
+    """From here on the learning rate falls to zero, over ``lr_poly_drop_duration_epochs``. Default: it does not fall.
+    """
     lr_poly_drop_duration_epochs: int = Field(30, ge=1)
+    """How many epochs that fall takes. Default 30."""
     base_lr: float = Field(1e-3, gt=0)
+    """The learning rate at which the fall starts. Default 1e-3."""
     base_wd: float | None = Field(None, ge=0)
+    """Weight decay until ``disable_wd_start_epoch``. Default: that of the optimizer."""
     disable_wd_start_epoch: int | None = Field(None, ge=0)
+    """From here on weight decay is 0. Default: it stays."""
     batch_multiplier: int | None = None
+    """Accepted for other frameworks, without effect."""
 
 
 class BinarizationInit(Settings):
-    """How the scales of activations are first set, and batch normalization is adapted.
-
-    Attributes:
-        range: how many samples the scale is measured on: the smallest of the top 0.1 % of values.
-        batchnorm_adaptation: used where weights or activations are binary from before training on.
-    """
+    """How the scales of activations are first set, and batch normalization is adapted."""
 
     range: RangeInitializer = RangeInitializer()
+    """How many samples the scale is measured on: the smallest of the top 0.1 % of values."""
     batchnorm_adaptation: BatchNormAdaptation = BatchNormAdaptation()
+    """Used where weights or activations are binary from before training on."""
 
 
-class Binarization(CompressionAlgorithm):
+@register_algorithm
+class Binarization(OptimizerGuide):
     """One bit for weights and activations of convolutions.
 
-    The first convolution, the classifier and the convolutions of shortcuts usually stay in floating point, or go to
-    INT8: list them under ``ignored_scopes``, or let :func:`keras_compress.keep_in_float` do it.
-
-    Attributes:
-        mode: ``xnor`` (default): weights have one scale per output channel; ``dorefa``: one per weight tensor.
-        layer_types: classes of layers to binarize, of ``Conv1D``, ``Conv2D``, ``DepthwiseConv2D`` and ``Dense``. Default:
-            ``Conv2D``.
-        params: the stages, see :class:`StagedParams`.
-        initializer: samples for the scales of activations.
+    Weights become ``mean(|w|) * sign(w)``, activations ``scale * 1[x > scale * threshold]``, each from an epoch on; see
+    :class:`~keras_compress.layers.BinaryWeight` and :class:`~keras_compress.layers.BinaryActivation`. The first
+    convolution, the classifier and the convolutions of shortcuts usually stay in floating point, or go to INT8: list
+        them under ``ignored_scopes``, or let
+    :func:`keras_compress.keep_in_float` do it.
 
     Example:
         >>> Binarization(mode="dorefa", params={"weights_quant_start_epoch": 3}).params.activations_quant_start_epoch
         1
+
+    Source: Kozlov et al. 2020, arXiv:2002.08679, section 4.2; Rastegari et al. 2016, arXiv:1603.05279; Zhou et al.
+    2016, arXiv:1606.06160.
     """
 
     name: ClassVar[str] = "binarization"
     weight_stage: ClassVar[Stage] = Stage.BINARIZE
-    without_effect: ClassVar[Mapping[str, str]] = {
-        **CompressionAlgorithm.without_effect,
+    ignored_keys: ClassVar[Mapping[str, str]] = {
+        **CompressionAlgorithm.ignored_keys,
         "params.batch_multiplier": "the size of a batch is that of your data",
     }
 
-    algorithm: Literal["binarization"] = "binarization"
     mode: Literal["xnor", "dorefa"] = "xnor"
+    """``xnor`` (default): weights have one scale per output channel; ``dorefa``: one per weight tensor."""
     layer_types: Annotated[tuple[LayerType, ...], OneOrMore()] = ("Conv2D",)
+    """Classes of layers to binarize, of ``Conv1D``, ``Conv2D``, ``DepthwiseConv2D`` and ``Dense``. Default: ``Conv2D``.
+    """
     params: StagedParams = StagedParams()
+    """The stages, see :class:`StagedParams`."""
     initializer: BinarizationInit = BinarizationInit()
+    """Samples for the scales of activations."""
 
     def plan(self, graph: ModelGraph, context: PlanContext) -> Plan:
         weights = plan_weights(self, graph, context, self._binarizer)
-        activations = _plan_activations(graph, {edit.layer for edit in weights.edits if isinstance(edit, WrapWeight)})
+        points = _points(graph, {edit.layer for edit in weights.edits if isinstance(edit, WrapWeight)})
+        activations = plan_activations(graph, points, lambda _, name: BinaryActivation(name=name), "binarizer")
         return dataclasses.replace(weights, edits=(*weights.edits, *activations))
 
     def _binarizer(self, weight: CompressibleWeight) -> BinaryWeight | str:
@@ -188,18 +190,11 @@ class Binarization(CompressionAlgorithm):
         }
 
 
-def _plan_activations(graph: ModelGraph, layers: set[str]) -> list[InsertLayer]:
-    """Return one binarizer for every tensor that the layers read, shared by those that read the same one."""
+def _points(graph: ModelGraph, layers: set[str]) -> list[QuantizationPoint]:
+    """Return every tensor that the layers read, with all of them that read it."""
     readers: dict[TensorRef, list[NodeRef]] = {}
     for node in graph.nodes.values():
         if node.ref.layer in layers:
             for tensor in node.inputs:
                 readers.setdefault(tensor, []).append(node.ref)
-    taken = {path for path, _ in graph.layers()}
-    edits = []
-    for tensor, consumers in readers.items():
-        path = unused_name(tensor.layer + "_binarizer", taken)
-        scope = graph.producer(tensor).scope
-        op = BinaryActivation(name=path[len(scope) :])
-        edits.append(InsertLayer(scope, serialize(op), (tensor,), tuple(consumers)))
-    return edits
+    return [QuantizationPoint((tensor,), tuple(consumers)) for tensor, consumers in readers.items()]

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import ClassVar, Literal
+from typing import ClassVar
 
 from keras_compress._keras import keras
 from keras_compress.algorithms.base import BoundOp, CompressionAlgorithm, Plan, PlanContext
-from keras_compress.algorithms.sparsity import ask_level, share_of_zeros
+from keras_compress.algorithms.registry import register_algorithm
+from keras_compress.algorithms.sparsity import set_target_level, sparsity_of
 from keras_compress.algorithms.weight_planning import plan_weights
 from keras_compress.data import Dataset
 from keras_compress.graph import ModelGraph
@@ -16,8 +17,9 @@ from keras_compress.layers import BinaryMask, Stage
 __all__ = ["ConstSparsity"]
 
 
+@register_algorithm
 class ConstSparsity(CompressionAlgorithm):
-    """Masks every weight that is zero at the start.
+    """Masks every weight that is zero at the start: ``mask = w != 0``, fixed for the whole training.
 
     Example:
         >>> ConstSparsity(ignored_scopes="classifier").ignored_scopes
@@ -27,8 +29,6 @@ class ConstSparsity(CompressionAlgorithm):
     name: ClassVar[str] = "const_sparsity"
     weight_stage: ClassVar[Stage] = Stage.MASK
 
-    algorithm: Literal["const_sparsity"] = "const_sparsity"
-
     def plan(self, graph: ModelGraph, context: PlanContext) -> Plan:
         return plan_weights(self, graph, context, lambda weight: BinaryMask(name=weight.op_name("mask")))
 
@@ -37,11 +37,11 @@ class ConstSparsity(CompressionAlgorithm):
             bound.op.mask.assign(bound.weight_array() != 0)
             bound.op.frozen.assign(True)
         if ops:
-            ask_level(ops, share_of_zeros(ops))
+            set_target_level(ops, sparsity_of(ops))
         return False
 
     def compression_rate(self, ops: Sequence[BoundOp]) -> float | None:
-        return share_of_zeros(ops) if ops else None
+        return sparsity_of(ops) if ops else None
 
     def statistics(self, ops: Sequence[BoundOp]) -> dict[str, float]:
-        return {"sparsity_level": share_of_zeros(ops)} if ops else {}
+        return {"sparsity_level": sparsity_of(ops)} if ops else {}

@@ -1,7 +1,7 @@
 """Magnitude sparsity: the weights of least magnitude become zero.
 
-The masks are made anew whenever the schedule changes the level, from the float weights, so a weight that was masked and
-has grown since comes back.
+The masks are computed again whenever the schedule changes the level, from the float weights, so a weight that was
+masked and has grown since comes back.
 
 Source: Kozlov et al. 2020, arXiv:2002.08679, section 4.3; Zhu and Gupta 2017, arXiv:1710.01878.
 """
@@ -17,7 +17,8 @@ from pydantic import Field, model_validator
 
 from keras_compress._keras import keras
 from keras_compress.algorithms.base import BoundOp, Plan, PlanContext
-from keras_compress.algorithms.sparsity import SparsityAlgorithm, SparsityParams, ask_level, importance
+from keras_compress.algorithms.registry import register_algorithm
+from keras_compress.algorithms.sparsity import SparsityAlgorithm, SparsityParams, importance, set_target_level
 from keras_compress.algorithms.weight_planning import CompressibleWeight, plan_weights
 from keras_compress.data import Dataset
 from keras_compress.errors import ConfigError
@@ -28,16 +29,14 @@ __all__ = ["MagnitudeParams", "MagnitudeSparsity", "keep_largest", "outside_patt
 
 
 class MagnitudeParams(SparsityParams):
-    """The schedule, and what makes a weight important.
-
-    Attributes:
-        weight_importance: ``normed_abs`` (default): magnitude over the L2 norm of its weight tensor; ``abs``: magnitude.
-        pattern: ``"N:M"``, as ``"2:4"``: of every M weights in a row along the input dimension N are kept, as some
-            hardware demands; the target is then ``1 - N / M``. Default: None, zeros anywhere.
-    """
+    """The schedule, and what makes a weight important."""
 
     weight_importance: Literal["abs", "normed_abs"] = "normed_abs"
+    """``normed_abs`` (default): magnitude over the L2 norm of its weight tensor; ``abs``: magnitude."""
     pattern: str | None = Field(None, pattern=r"^\d+:\d+$")
+    """``"N:M"``, as ``"2:4"``: of every M weights in a row along the input dimension N are kept, as some hardware
+    demands; the target is then ``1 - N / M``. Default: None, zeros anywhere.
+    """
 
     @model_validator(mode="before")
     @classmethod
@@ -58,22 +57,27 @@ class MagnitudeParams(SparsityParams):
         return {**values, "sparsity_target": level}
 
 
+@register_algorithm
 class MagnitudeSparsity(SparsityAlgorithm):
     """Sets the weights of least importance to zero, exactly as many as the level says.
 
-    Attributes:
-        params: schedule, importance and pattern; see :class:`MagnitudeParams` and
-            :class:`~keras_compress.algorithms.sparsity.SparsityParams`.
+    ``mask = importance > t``, where ``t`` is the quantile ``level`` of the importance over all weights (``global``) or
+    over each tensor (``local``). The masks are computed from the float weights whenever the level changes. Gradient:
+    straight through, so that masked weights are trained too and can return.
 
     Example:
         >>> MagnitudeSparsity(params={"sparsity_target": 0.6, "sparsity_target_epoch": 5}).params.sparsity_target
         0.6
+
+    Source: Zhu and Gupta 2017, arXiv:1710.01878; Kozlov et al. 2020, arXiv:2002.08679, section 4.3.
     """
 
     name: ClassVar[str] = "magnitude_sparsity"
 
-    algorithm: Literal["magnitude_sparsity"] = "magnitude_sparsity"
     params: MagnitudeParams = MagnitudeParams()
+    """Schedule, importance and pattern; see :class:`MagnitudeParams` and
+    :class:`~keras_compress.algorithms.sparsity.SparsityParams`.
+    """
 
     def plan(self, graph: ModelGraph, context: PlanContext) -> Plan:
         return plan_weights(self, graph, context, self._mask)
@@ -83,7 +87,7 @@ class MagnitudeSparsity(SparsityAlgorithm):
         name = weight.op_name("mask")
         if self._pattern is None:
             return BinaryMask(name=name)
-        axis = input_axis(weight.spec.channel_axes, len(weight.shape))
+        axis = grouping_axis(weight.spec.channel_axes, len(weight.shape))
         if weight.shape[axis] % self._pattern[1]:
             return f"its input dimension of {weight.shape[axis]} does not divide into groups of {self._pattern[1]}"
         return BinaryMask(input_axis=axis, name=name)
@@ -96,8 +100,8 @@ class MagnitudeSparsity(SparsityAlgorithm):
         return int(kept), int(group)
 
     def initialize(self, ops: Sequence[BoundOp], model: keras.Model, data: Dataset | None) -> bool:
-        self.set_level(ops, self.initial_level)
-        return self.initial_level > 0
+        self.set_level(ops, self.schedule.initial)
+        return self.schedule.initial > 0
 
     def set_level(self, ops: Sequence[BoundOp], level: float) -> None:
         if self._pattern is not None and level > self.params.sparsity_target + 1e-6:
@@ -109,7 +113,7 @@ class MagnitudeSparsity(SparsityAlgorithm):
             importances = [self._importance(bound) for bound in group]
             for bound, mask in zip(group, keep_largest(importances, level), strict=True):
                 bound.op.mask.assign(mask)
-        ask_level(ops, level)
+        set_target_level(ops, level)
 
     def _importance(self, bound: BoundOp) -> np.ndarray:
         values = importance(bound.weight_array(), normed=self.params.weight_importance == "normed_abs")
@@ -155,7 +159,12 @@ def outside_pattern(values: np.ndarray, kept: int, group: int, axis: int) -> np.
     return np.moveaxis(outside.reshape(moved.shape), -1, axis)
 
 
-def input_axis(channel_axes: Sequence[int], rank: int) -> int:
-    """Return the axis of a weight along which its inputs lie: the last one that indexes no output channels."""
+def grouping_axis(channel_axes: Sequence[int], rank: int) -> int:
+    """Return the axis along which an N:M pattern groups a weight: the last one that indexes no output channels.
+
+    Example:
+        >>> grouping_axis((-1,), rank=4), grouping_axis((-2, -1), rank=4)
+        (2, 1)
+    """
     channels = {axis % rank for axis in channel_axes}
     return max((axis for axis in range(rank) if axis not in channels), default=rank - 1)

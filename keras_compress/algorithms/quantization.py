@@ -1,7 +1,8 @@
 """Quantization: fake quantizers on weights and activations with trainable ranges.
 
 The algorithm decides which weights and which edges get a quantizer and with what settings. Where an edge can carry
-integers is :mod:`keras_compress.graph.quantization_points`; how a range is measured is :mod:`keras_compress.calibration`.
+integers is :mod:`keras_compress.graph.quantization_points`; how a range is measured is
+:mod:`keras_compress.calibration`.
 
 Source: Kozlov et al. 2020, arXiv:2002.08679; Jacob et al. 2018, arXiv:1712.05877.
 """
@@ -16,7 +17,8 @@ from typing import Any, ClassVar, Literal
 
 from pydantic import Field
 
-from keras_compress._keras import keras, serialize
+from keras_compress._keras import keras
+from keras_compress.algorithms.activation_planning import plan_activations
 from keras_compress.algorithms.base import (
     OUTSIDE,
     BoundOp,
@@ -26,6 +28,7 @@ from keras_compress.algorithms.base import (
     Scope,
 )
 from keras_compress.algorithms.quantizer_settings import GroupSettings, QuantizerInit, QuantizerSettings, ScopeOverrides
+from keras_compress.algorithms.registry import register_algorithm
 from keras_compress.algorithms.scope import matches, matching
 from keras_compress.algorithms.weight_planning import CompressibleWeight, plan_weights
 from keras_compress.calibration import (
@@ -33,8 +36,8 @@ from keras_compress.calibration import (
     BatchNormAdaptation,
     Measurement,
     RangeInitializer,
+    StatisticsCollector,
     calibrate_weight,
-    observe,
 )
 from keras_compress.data import Dataset
 from keras_compress.errors import ConfigError
@@ -45,12 +48,10 @@ from keras_compress.graph import (
     ModelGraph,
     ModelSnapshot,
     TensorRef,
-    unused_name,
 )
-from keras_compress.graph.activation_bounds import activation_bounds
-from keras_compress.graph.landmarks import first_compute_layers
 from keras_compress.graph.passes.split_separable import split_separable
 from keras_compress.graph.quantization_points import QuantizationPoint, quantization_points
+from keras_compress.graph.topology import first_compute_layers
 from keras_compress.layers import AsymmetricFakeQuantize, FakeQuantize, SymmetricFakeQuantize
 
 __all__ = ["Quantization"]
@@ -68,47 +69,51 @@ _SEARCH = [
 ]
 
 
+@register_algorithm
 class Quantization(CompressionAlgorithm):
     """Quantization-aware training with fake quantizers.
 
-    Attributes:
-        preset: ``performance`` (default): symmetric weights and activations; ``mixed``: asymmetric activations.
-        quantize_inputs: quantize the inputs of the model. Default True.
-        quantize_outputs: quantize the outputs of the model. Default False.
-        overflow_fix: ``disable`` (default), ``enable`` or ``first_layer_only``: weights use half of their 8-bit range,
-            which only helps CPUs that have AVX2 or AVX-512 but no VNNI.
-        weights: settings of the quantizers of weights.
-        activations: settings of the quantizers of activations.
-        scope_overrides: settings by layer.
-        initializer: ranges, batch-norm adaptation, bits by layer.
-        params: the staged schedule of other frameworks; accepted, without effect.
-        export_to_onnx_standard_ops: accepted for other frameworks, without effect.
+    Every weight ``w`` becomes ``Q(w)`` and every activation that feeds an integer operation ``Q(x)``, with
+    ``Q(x) = s * (clip(round(x / s) + z, 0, 2**bits - 1) - z)``; the ranges, and with them ``s``, are trained.
 
     Example:
         >>> Quantization(preset="mixed", weights={"bits": 4}).weights.bits
         4
+
+    Source: Kozlov et al. 2020, arXiv:2002.08679, section 4.1; Jacob et al. 2018, arXiv:1712.05877.
     """
 
     name: ClassVar[str] = "quantization"
-    without_effect: ClassVar[Mapping[str, str]] = {
-        **CompressionAlgorithm.without_effect,
+    ignored_keys: ClassVar[Mapping[str, str]] = {
+        **CompressionAlgorithm.ignored_keys,
         "params": "there is no staged schedule, quantizers are active from the start",
-        "export_to_onnx_standard_ops": "it is deprecated; ONNX files are made of standard operations",
+        "export_to_onnx_standard_ops": "it is deprecated; ONNX files consist of standard operations",
         **dict.fromkeys(_LOGARITHM_SCALE, "the scale itself is trained"),
         **dict.fromkeys(_SEARCH, "it steers the automatic search of bit widths, which is not available"),
     }
 
-    algorithm: Literal["quantization"] = "quantization"
     preset: Literal["performance", "mixed"] = "performance"
+    """``performance`` (default): symmetric weights and activations; ``mixed``: asymmetric activations."""
     quantize_inputs: bool = True
+    """Quantize the inputs of the model. Default True."""
     quantize_outputs: bool = False
+    """Quantize the outputs of the model. Default False."""
     overflow_fix: Literal["enable", "disable", "first_layer_only"] = "disable"
+    """``disable`` (default), ``enable`` or ``first_layer_only``: weights use half of their 8-bit range, which only
+    helps CPUs that have AVX2 or AVX-512 but no VNNI.
+    """
     weights: GroupSettings = GroupSettings()
+    """Settings of the quantizers of weights."""
     activations: GroupSettings = GroupSettings()
+    """Settings of the quantizers of activations."""
     scope_overrides: ScopeOverrides = ScopeOverrides()
+    """Settings by layer."""
     initializer: QuantizerInit = QuantizerInit()
+    """Ranges, batch-norm adaptation, bits by layer."""
     params: dict[str, Any] = Field(default_factory=dict)
+    """The staged schedule of other frameworks; accepted, without effect."""
     export_to_onnx_standard_ops: bool | None = None
+    """Accepted for other frameworks, without effect."""
 
     def prepare(self, snapshot: ModelSnapshot, context: PlanContext) -> ModelSnapshot:
         scope = self.scope(context)
@@ -171,27 +176,27 @@ class Quantization(CompressionAlgorithm):
     def _plan_activations(self, graph: ModelGraph, scope: Scope, context: PlanContext) -> list[InsertLayer]:
         group = Scope(self.activations.ignored_scopes, self.activations.target_scopes)
 
-        def wants(node: GraphNode) -> bool:
+        def in_integers(node: GraphNode) -> bool:
             runs_in_integers = node.spec.role in (LayerRole.COMPUTE, LayerRole.MERGE)
             path = node.ref.layer
             return runs_in_integers and path in scope and path in group and path not in context.binary_layers
 
-        points = quantization_points(graph, wants, outputs=self.quantize_outputs)
+        points = quantization_points(graph, in_integers, outputs=self.quantize_outputs)
         points = [point for source in [self._allowed(graph, point) for point in points] for point in source]
-        names = {path for path, _ in graph.layers()}
-        edits = []
-        for point in _unified(points, self.activations.unified_scale_ops):
-            settings = self._settings("activations", point.sources[0].layer)
-            scope_prefix = graph.producer(point.sources[0]).scope
-            path = unused_name(_quantizer_path(point.sources[0]), names)
-            channel_axes = (-1,) if settings.per_channel else None
-            # The range of 8 bits over data is that of the data: to train it would take a backward pass through the first layer.
-            fixed = settings.bits == 8 and all(_is_data(graph, source) for source in point.sources)
-            bounds = [activation_bounds(graph, source) for source in point.sources]
-            options = {"channel_axes": channel_axes, "trainable": not fixed}
-            op = _quantizer(path[len(scope_prefix) :], settings, bounds, **options)
-            edits.append(InsertLayer(scope_prefix, serialize(op), point.sources, point.consumers))
-        return edits
+        points = _unified(points, self.activations.unified_scale_ops)
+        return plan_activations(
+            graph, points, lambda point, name: self._activation_quantizer(graph, point, name), "quantizer"
+        )
+
+    def _activation_quantizer(self, graph: ModelGraph, point: QuantizationPoint, name: str) -> FakeQuantize:
+        settings = self._settings("activations", point.sources[0].layer)
+        # The range of 8 bits over data is that of the data: to train it would take a backward pass through the first
+        # layer.
+        fixed = settings.bits == 8 and all(_is_data(graph, source) for source in point.sources)
+        bounds = [graph.producer(source).spec.activation.bounds for source in point.sources]
+        return _quantizer(
+            name, settings, bounds, channel_axes=(-1,) if settings.per_channel else None, trainable=not fixed
+        )
 
     def _allowed(self, graph: ModelGraph, point: QuantizationPoint) -> list[QuantizationPoint]:
         """Leave out what cannot be quantized: integer inputs, and the inputs of the model if so configured."""
@@ -233,13 +238,12 @@ class Quantization(CompressionAlgorithm):
         return RangeInitializer()
 
     def initialize(self, ops: Sequence[BoundOp], model: keras.Model, data: Dataset | None) -> bool:
-        self.calibrate_weights(ops)
-        ranges, unmeasured = self.activation_ranges(ops)
-        if data is None:
-            unmeasured = sum(1 for bound in ops if bound.variable is None)
-        elif ranges.samples:
-            observe(model, [ranges], data, "calibration")
-            ranges.assign()
+        unmeasured = 0
+        for bound in ops:
+            if bound.variable is not None:
+                calibrate_weight(bound.op, bound.variable.numpy(), self._range_initializer("weights", bound.layer))
+            elif data is None or not self._activation_initializer(bound).num_init_samples:
+                unmeasured += 1
         if unmeasured:
             warnings.warn(
                 f"{unmeasured} activation quantizers have no measured range, because no data were given. Pass some: "
@@ -248,23 +252,17 @@ class Quantization(CompressionAlgorithm):
             )
         return True
 
-    def calibrate_weights(self, ops: Sequence[BoundOp]) -> None:
-        """Set the ranges of all weight quantizers from the weights."""
-        for bound in ops:
-            if bound.variable is not None:
-                calibrate_weight(bound.op, bound.variable.numpy(), self._range_initializer("weights", bound.layer))
-
-    def activation_ranges(self, ops: Sequence[BoundOp]) -> tuple[ActivationRanges, int]:
-        """Return what measures the ranges of activation quantizers in a pass over data, and how many are not to be measured."""
-        initializers = {
-            bound.op: (self._range_initializer("activations", bound.sources[0]), len(bound.sources))
-            for bound in ops
-            if bound.variable is None
-        }
+    def collectors(self, ops: Sequence[BoundOp]) -> list[StatisticsCollector]:
+        initializers = {bound: self._activation_initializer(bound) for bound in ops if bound.variable is None}
         measured = {
-            op: Measurement(how, tensors) for op, (how, tensors) in initializers.items() if how.num_init_samples
+            bound.op: Measurement(how, len(bound.sources))
+            for bound, how in initializers.items()
+            if how.num_init_samples
         }
-        return ActivationRanges(measured, [bound.op for bound in ops]), len(initializers) - len(measured)
+        return [ActivationRanges(measured, [bound.op for bound in ops])] if measured else []
+
+    def _activation_initializer(self, bound: BoundOp) -> RangeInitializer:
+        return self._range_initializer("activations", bound.sources[0])
 
     @property
     def batch_norm_adaptation(self) -> BatchNormAdaptation:
@@ -278,7 +276,7 @@ class Quantization(CompressionAlgorithm):
 def _quantizer(
     name: str, settings: QuantizerSettings, bounds: Sequence[tuple[float, float]] = (), **options: Any
 ) -> FakeQuantize:
-    """Return the quantizer of tensors whose values are known to lie in ``bounds``, one pair for each."""
+    """Return the quantizer of tensors whose values are within ``bounds``, one pair for each."""
     bits = settings.bits or 8
     if settings.mode == "asymmetric":
         return AsymmetricFakeQuantize(bits, name=name, **options)
@@ -297,14 +295,8 @@ def _is_data(graph: ModelGraph, tensor: TensorRef) -> bool:
     return all(_is_data(graph, source) for source in producer.inputs) if scaled else graph.is_model_input(tensor)
 
 
-def _quantizer_path(source: TensorRef) -> str:
-    """Return the layer path wanted for the quantizer of ``source``."""
-    call = f"_{source.node}_{source.output}" if source.node or source.output else ""
-    return f"{source.layer}_quantizer{call}"
-
-
 def _unified(points: list[QuantizationPoint], groups: tuple[tuple[str, ...], ...]) -> list[QuantizationPoint]:
-    """Join the points whose sources the configuration wants under one range."""
+    """Join the points whose sources share one range by configuration."""
     for group in groups:
         joined = [p for p in points if any(matches(name, source.layer) for name in group for source in p.sources)]
         if len(joined) > 1:

@@ -26,98 +26,77 @@ Mode = Literal["symmetric", "asymmetric"]
 
 
 class QuantizerSettings(Settings):
-    """Settings of quantizers; a key that is absent leaves the choice to what surrounds it.
-
-    Attributes:
-        mode: ``symmetric`` or ``asymmetric``; by default what the preset says.
-        bits: 2 to 8. Default 8.
-        signed: forces signed or unsigned symmetric quantizers; by default the data decide.
-        per_channel: one range per channel. Default: true for weights (false on target device TRIAL), false for activations.
-        logarithm_scale: accepted, without effect: the scale itself is trained.
-    """
+    """Settings of quantizers; a key that is absent leaves the choice to what surrounds it."""
 
     mode: Mode | None = None
+    """``symmetric`` or ``asymmetric``; by default what the preset says."""
     bits: int | None = Field(None, ge=2, le=8)
+    """2 to 8. Default 8."""
     signed: bool | None = None
+    """Forces signed or unsigned symmetric quantizers; by default the data decide."""
     per_channel: bool | None = None
+    """One range per channel. Default: true for weights (false on target device TRIAL), false for activations."""
     logarithm_scale: bool | None = None
+    """Accepted, without effect: the scale itself is trained."""
 
 
 class GroupSettings(QuantizerSettings):
-    """Settings of all weight quantizers or all activation quantizers, and the layers they apply to.
-
-    Attributes:
-        ignored_scopes: layers whose quantizers of this group are left out. Default: none.
-        target_scopes: the only layers that get quantizers of this group. Default: all.
-        unified_scale_ops: for activations: lists of layers whose outputs share one range. Default: none.
-    """
+    """Settings of all weight quantizers or all activation quantizers, and the layers they apply to."""
 
     ignored_scopes: ScopeList = ()
+    """Layers whose quantizers of this group are left out. Default: none."""
     target_scopes: ScopeList | None = None
+    """The only layers that get quantizers of this group. Default: all."""
     unified_scale_ops: tuple[tuple[str, ...], ...] = ()
+    """For activations: lists of layers whose outputs share one range. Default: none."""
 
 
 class ScopedRangeInitializer(RangeInitializer):
-    """A range initializer for some layers, and for weights or activations only.
-
-    Attributes:
-        ignored_scopes: layers it is not for. Default: none.
-        target_scopes: the only layers it is for. Default: all.
-        target_quantizer_group: ``activations`` or ``weights``. Default: both.
-    """
+    """A range initializer for some layers, and for weights or activations only."""
 
     ignored_scopes: ScopeList = ()
+    """Layers it is not for. Default: none."""
     target_scopes: ScopeList | None = None
+    """The only layers it is for. Default: all."""
     target_quantizer_group: Literal["activations", "weights"] | None = None
+    """``activations`` or ``weights``. Default: both."""
 
 
 RangeList = Annotated[tuple[ScopedRangeInitializer, ...], OneOrMore()]
 
 
 class OverrideInit(Settings):
-    """Initialization of the quantizers of one scope.
-
-    Attributes:
-        range: how their ranges are first set. Default: as everywhere.
-    """
+    """Initialization of the quantizers of one scope."""
 
     range: RangeInitializer | None = None
+    """How their ranges are first set. Default: as everywhere."""
 
 
 class OverrideSettings(QuantizerSettings):
-    """Settings for the layers of one scope.
-
-    Attributes:
-        initializer: how their quantizers get their first numbers.
-    """
+    """Settings for the layers of one scope."""
 
     initializer: OverrideInit = OverrideInit()
+    """How their quantizers get their first numbers."""
 
 
 class ScopeOverrides(Settings):
-    """Settings by scope.
-
-    Attributes:
-        weights: settings of the weight quantizers of each scope.
-        activations: settings of the activation quantizers of each scope, by the layer behind which the quantizer stands.
-    """
+    """Settings by scope."""
 
     weights: dict[str, OverrideSettings] = Field(default_factory=dict)
+    """Settings of the weight quantizers of each scope."""
     activations: dict[str, OverrideSettings] = Field(default_factory=dict)
+    """Settings of the activation quantizers of each scope, by the layer whose output is quantized."""
 
 
 class PrecisionInitializer(Settings):
-    """Bits by scope: ``{"type": "manual", "bitwidth_per_scope": [[4, "conv1"], …]}``; keys of a search are ignored.
-
-    Attributes:
-        type: ``manual``; an automatic search is refused.
-        bitwidth_per_scope: pairs of a number of bits, 2 to 8, and a scope. Default: none.
-    """
+    """Bits by scope: ``{"type": "manual", "bitwidth_per_scope": [[4, "conv1"], …]}``; keys of a search are ignored."""
 
     model_config = ConfigDict(frozen=True, extra="ignore")
 
     type: str = "manual"
+    """``manual``; an automatic search is refused."""
     bitwidth_per_scope: tuple[tuple[Annotated[int, Field(ge=2, le=8)], str], ...] = ()
+    """Pairs of a number of bits, 2 to 8, and a scope. Default: none."""
 
     @model_validator(mode="before")
     @classmethod
@@ -131,14 +110,11 @@ class PrecisionInitializer(Settings):
 
 
 class QuantizerInit(Settings):
-    """How quantizers and the model around them get their first numbers.
-
-    Attributes:
-        range: how ranges are first set; in a list, the first that is for a layer and its group counts.
-        batchnorm_adaptation: adaptation of batch normalization to the quantizers.
-        precision: bits by layer.
-    """
+    """How quantizers and the model around them get their first numbers."""
 
     range: RangeList = (ScopedRangeInitializer(),)
+    """How ranges are first set; in a list, the first that is for a layer and its group counts."""
     batchnorm_adaptation: BatchNormAdaptation = BatchNormAdaptation()
+    """Adaptation of batch normalization to the quantizers."""
     precision: PrecisionInitializer = PrecisionInitializer()
+    """Bits by layer."""

@@ -6,7 +6,7 @@ import re
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
-from keras_compress.errors import ConfigError, nearest
+from keras_compress.errors import ConfigError, close_matches
 
 __all__ = ["Scope", "matches", "matching"]
 
@@ -14,10 +14,16 @@ _REGEX = "{re}"
 
 
 def matches(pattern: str, path: str) -> bool:
-    """Whether ``pattern`` names the layer at ``path``.
+    """Return whether a pattern names the layer at a path.
 
-    A plain pattern is the whole path (``"backbone/conv1"``), the name of a nested model for everything inside it, or
-    with ``{re}`` in front a regular expression searched in the path.
+    Args:
+        pattern: the whole path (``"backbone/conv1"``), the name of a nested model for everything inside it, or with
+            ``{re}`` in front a regular expression searched in the path.
+        path: of a layer.
+
+    Example:
+        >>> matches("backbone", "backbone/conv1"), matches("conv", "conv1"), matches("{re}conv[0-9]", "backbone/conv1")
+        (True, False, True)
     """
     if pattern.startswith(_REGEX):
         return re.search(pattern[len(_REGEX) :], path) is not None
@@ -36,7 +42,7 @@ def matching(patterns: Iterable[str], paths: Iterable[str], key: str) -> set[str
         _require_regular_expression(pattern, key)
         named = [path for path in paths if matches(pattern, path)]
         if not named:
-            close = nearest(pattern.removeprefix(_REGEX), paths)
+            close = close_matches(pattern.removeprefix(_REGEX), paths)
             hint = f" Nearest: {', '.join(close)}." if close else ""
             raise ConfigError(
                 f"'{key}' names no layer of the model. Expected: a layer name, a nested model's name, or '{{re}}' and a "
@@ -65,7 +71,15 @@ class Scope:
 
     Attributes:
         ignored, target: patterns as in :func:`matches`; ``target`` None means every layer.
-        validate: whether a pattern that names nothing is an error.
+        validate: whether a pattern that names nothing is an error. Default True.
+
+    Raises:
+        ConfigError: a pattern is no regular expression.
+
+    Example:
+        >>> scope = Scope(ignored=("head",))
+        >>> "head" in scope, "stem" in scope
+        (False, True)
     """
 
     ignored: tuple[str, ...] = ()

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import math
 from abc import abstractmethod
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Annotated, Any, ClassVar, Literal
 
 import numpy as np
@@ -16,18 +16,18 @@ from pydantic import Field, model_validator
 from keras_compress.algorithms.base import (
     BoundOp,
     CompressionStage,
-    LeveledAlgorithm,
     Position,
+    ScheduledAlgorithm,
 )
 from keras_compress.calibration import BatchNormAdaptation
 from keras_compress.errors import ConfigError
 from keras_compress.layers import SparsityMask, Stage
 from keras_compress.schedules import (
-    ADAPTIVE_STEP,
-    adaptive_level,
-    exponential_level,
-    multistep_level,
-    polynomial_level,
+    AdaptiveSchedule,
+    ExponentialSchedule,
+    MultistepSchedule,
+    PolynomialSchedule,
+    Schedule,
 )
 from keras_compress.settings import Settings
 
@@ -35,46 +35,46 @@ __all__ = [
     "SparsityAlgorithm",
     "SparsityInit",
     "SparsityParams",
-    "ask_level",
-    "asked_level",
     "importance",
-    "share_of_zeros",
+    "set_target_level",
+    "sparsity_of",
+    "target_level",
 ]
 
 Level = Annotated[float, Field(ge=0.0, lt=1.0)]
+ScheduleName = Literal["polynomial", "exponential", "multistep", "adaptive"]
 
 
 class SparsityParams(Settings):
-    """The schedule of a level.
+    """The schedule of a level."""
 
-    Attributes:
-        schedule: ``polynomial``, ``exponential``, ``multistep`` or ``adaptive``; see :mod:`keras_compress.schedules`.
-        sparsity_target: the level to reach, in [0, 1). Default 0.5.
-        sparsity_target_epoch: the epoch, counted from 0, at whose start the target is reached. Default 90.
-        sparsity_freeze_epoch: the epoch from whose start on nothing changes any more. Default 100.
-        update_per_optimizer_step: raise the level before every step instead of every epoch. Default False.
-        steps_per_epoch: optimizer steps in an epoch, for ``update_per_optimizer_step``; by default what ``fit`` says, or the registered data.
-        multistep_steps: epochs at which the level changes, for ``multistep``.
-        multistep_sparsity_levels: the levels before, between and after them: one more than there are steps.
-        patience: epochs that meet a level before the adaptive schedule raises it. Default 1.
-        power: the exponent of the polynomial. Default 0.9.
-        concave: whether the polynomial counts from its end; see :func:`~keras_compress.schedules.polynomial_level`. Default
-            True.
-        sparsity_level_setting_mode: ``global`` (default): the level holds for all weights together; ``local``: for each.
-    """
-
-    schedule: Literal["polynomial", "exponential", "multistep", "adaptive"] = "polynomial"
+    schedule: ScheduleName = "polynomial"
+    """``polynomial``, ``exponential``, ``multistep`` or ``adaptive``; see :mod:`keras_compress.schedules`."""
     sparsity_target: Level = 0.5
+    """The level to reach, in [0, 1). Default 0.5."""
     sparsity_target_epoch: int = Field(90, ge=0)
+    """The epoch, counted from 0, at whose start the target is reached. Default 90."""
     sparsity_freeze_epoch: int = Field(100, ge=0)
+    """The epoch from whose start on nothing changes any more. Default 100."""
     update_per_optimizer_step: bool = False
+    """Raise the level before every step instead of every epoch. Default False."""
     steps_per_epoch: int | None = Field(None, ge=1)
+    """Optimizer steps in an epoch, for ``update_per_optimizer_step``; by default what ``fit`` says, or the registered
+    data.
+    """
     multistep_steps: tuple[int, ...] = (90,)
+    """Epochs at which the level changes, for ``multistep``."""
     multistep_sparsity_levels: tuple[Level, ...] = (0.1, 0.5)
+    """The levels before, between and after them: one more than there are steps."""
     patience: int = Field(1, ge=1)
+    """Epochs that meet a level before the adaptive schedule raises it. Default 1."""
     power: float = Field(0.9, gt=0)
+    """The exponent of the polynomial. Default 0.9."""
     concave: bool = True
+    """Start fast and end slowly (for a power above 1); see :class:`~keras_compress.schedules.PolynomialSchedule`. Default True.
+    """
     sparsity_level_setting_mode: Literal["global", "local"] = "global"
+    """``global`` (default): the level holds for all weights together; ``local``: for each."""
 
     @model_validator(mode="after")
     def _steps_fit_levels(self) -> SparsityParams:
@@ -84,68 +84,57 @@ class SparsityParams(Settings):
                 "Expected: rising 'multistep_steps' and one more of rising 'multistep_sparsity_levels'. "
                 f"Received: multistep_steps={list(steps)}, multistep_sparsity_levels={list(levels)}."
             )
-        if self.update_per_optimizer_step and self.schedule in ("multistep", "adaptive"):
+        if self.update_per_optimizer_step and not self.to_schedule(0.0).follows_steps:
             raise ValueError(
                 f"The schedule '{self.schedule}' changes between epochs. Expected: update_per_optimizer_step=false, or "
                 "schedule 'polynomial' or 'exponential'. Received: update_per_optimizer_step=true."
             )
         return self
 
-    @property
-    def final_level(self) -> float:
-        """The level the schedule ends at."""
-        return self.multistep_sparsity_levels[-1] if self.schedule == "multistep" else self.sparsity_target
+    def to_schedule(self, initial: float) -> Schedule:
+        """Return the schedule as a value.
 
-    def final_epoch(self) -> int | None:
-        """Return the epoch from whose start on the level is final; None where training decides it."""
-        if self.schedule == "adaptive":
-            return None
-        target = self.multistep_steps[-1:] if self.schedule == "multistep" else (self.sparsity_target_epoch,)
-        return min(*target, self.sparsity_freeze_epoch) if target else 0
+        Args:
+            initial: the level before training; a schedule with levels of its own ignores it.
+        """
+        return _SCHEDULES[self.schedule](self, initial)
 
-    def level_at(self, epoch: float, initial: float) -> float:
-        """Return the level at a position in epochs; for the adaptive schedule if every epoch meets its level."""
-        epoch = min(epoch, self.sparsity_freeze_epoch)
-        if self.schedule == "adaptive":
-            raised = initial + ADAPTIVE_STEP * (max(int(epoch), 0) // self.patience)
-            return min(raised, self.sparsity_target)
-        if self.schedule == "multistep":
-            return multistep_level(epoch, self.multistep_steps, self.multistep_sparsity_levels)
-        if self.schedule == "exponential":
-            return exponential_level(epoch, initial, self.sparsity_target, self.sparsity_target_epoch)
-        return polynomial_level(
-            epoch, initial, self.sparsity_target, self.sparsity_target_epoch, self.power, concave=self.concave
-        )
+
+#: How the keys of a configuration make a schedule, by the name of the schedule.
+_SCHEDULES: dict[str, Callable[[SparsityParams, float], Schedule]] = {
+    "polynomial": lambda params, initial: PolynomialSchedule(
+        initial, params.sparsity_target, params.sparsity_target_epoch, params.power, params.concave
+    ),
+    "exponential": lambda params, initial: ExponentialSchedule(
+        initial, params.sparsity_target, params.sparsity_target_epoch
+    ),
+    "multistep": lambda params, initial: MultistepSchedule(params.multistep_steps, params.multistep_sparsity_levels),
+    "adaptive": lambda params, initial: AdaptiveSchedule(initial, params.sparsity_target, params.patience),
+}
 
 
 class SparsityInit(Settings):
-    """How the model around the masks is adapted to them.
-
-    Attributes:
-        batchnorm_adaptation: adaptation of batch normalization, where ``sparsity_init`` is above 0 or a level was set.
-    """
+    """How the model around the masks is adapted to them."""
 
     batchnorm_adaptation: BatchNormAdaptation = BatchNormAdaptation()
+    """Adaptation of batch normalization, where ``sparsity_init`` is above 0 or a level was set."""
 
 
-class SparsityAlgorithm(LeveledAlgorithm):
-    """Base of the algorithms that set a scheduled share of the weights to zero.
-
-    Attributes:
-        sparsity_init: the level before training, in [0, 1). Default 0.
-        params: the schedule.
-        initializer: adaptation of batch normalization to the zeros.
-    """
+class SparsityAlgorithm(ScheduledAlgorithm):
+    """Base of the algorithms that set a scheduled share of the weights to zero."""
 
     weight_stage: ClassVar[Stage] = Stage.MASK
 
     sparsity_init: Level = 0.0
+    """The level before training, in [0, 1). Default 0."""
     params: SparsityParams = SparsityParams()
+    """The schedule."""
     initializer: SparsityInit = SparsityInit()
+    """Adaptation of batch normalization to the zeros."""
 
     @model_validator(mode="after")
     def _starts_below_its_target(self) -> Any:
-        if self.params.schedule != "multistep" and self.sparsity_init > self.params.sparsity_target:
+        if self.schedule.initial > self.schedule.final:
             raise ValueError(
                 "Expected: sparsity_init at most params.sparsity_target. "
                 f"Received: sparsity_init={self.sparsity_init}, sparsity_target={self.params.sparsity_target}."
@@ -163,9 +152,9 @@ class SparsityAlgorithm(LeveledAlgorithm):
         return self.initializer.batchnorm_adaptation
 
     @property
-    def initial_level(self) -> float:
-        """The level before training."""
-        return self.params.multistep_sparsity_levels[0] if self.params.schedule == "multistep" else self.sparsity_init
+    def schedule(self) -> Schedule:
+        """The schedule of the level."""
+        return self.params.to_schedule(self.sparsity_init)
 
     def groups(self, ops: Sequence[BoundOp]) -> list[list[BoundOp]]:
         """Return the operations that share a level: all together, or each by itself."""
@@ -179,7 +168,7 @@ class SparsityAlgorithm(LeveledAlgorithm):
 
     @abstractmethod
     def set_level(self, ops: Sequence[BoundOp], level: float) -> None:
-        """Ask the operations for a level; subclasses store it with :func:`ask_level`."""
+        """Bring the operations to a level; subclasses store it with :func:`set_target_level`."""
 
     def freeze(self, ops: Sequence[BoundOp], frozen: bool = True) -> None:
         for bound in ops:
@@ -190,7 +179,7 @@ class SparsityAlgorithm(LeveledAlgorithm):
         if not ops or not (between_epochs or self.params.update_per_optimizer_step) or _is_frozen(ops):
             return False
         level = self._next_level(ops, position)
-        changed = np.float32(level) != np.float32(asked_level(ops))
+        changed = np.float32(level) != np.float32(target_level(ops))
         if changed:
             self.set_level(ops, level)
         if position.epoch >= self.params.sparsity_freeze_epoch:
@@ -200,17 +189,16 @@ class SparsityAlgorithm(LeveledAlgorithm):
     def planned_level(self, epoch: float) -> float:
         """Return the level of the schedule; for the adaptive one the level if every epoch meets its level."""
         between_epochs = not self.params.update_per_optimizer_step
-        return self.params.level_at(math.floor(epoch) if between_epochs else epoch, self.initial_level)
+        epoch = min(math.floor(epoch) if between_epochs else epoch, self.params.sparsity_freeze_epoch)
+        return self.schedule.level(epoch)
 
     def _next_level(self, ops: Sequence[BoundOp], position: Position) -> float:
-        params = self.params
-        if params.schedule != "adaptive":
+        if self.schedule.final_epoch is not None:
             return self.planned_level(self._epoch(position))
-        level, first = asked_level(ops), ops[0].op
-        if position.epoch < 1:
-            return level
-        reached, met = share_of_zeros(ops), int(first.epochs_met.numpy())
-        level, met = adaptive_level(level, reached, met, params.patience, params.sparsity_target)
+        first = ops[0].op
+        level, met = self.schedule.next_level(
+            position.epoch, target_level(ops), sparsity_of(ops), int(first.epochs_met.numpy())
+        )
         first.epochs_met.assign(met)
         return level
 
@@ -228,27 +216,30 @@ class SparsityAlgorithm(LeveledAlgorithm):
         return position.epoch + min(max(position.step_in_epoch, 0) / steps_per_epoch, 1.0)
 
     def final_epoch(self) -> int | None:
-        return self.params.final_epoch()
+        final_epoch = self.schedule.final_epoch
+        return None if final_epoch is None else min(int(final_epoch), self.params.sparsity_freeze_epoch)
 
     def stage(self, ops: Sequence[BoundOp], position: Position) -> CompressionStage:
-        if not ops or asked_level(ops) >= np.float32(self.params.final_level):
+        if not ops or target_level(ops) >= np.float32(self.schedule.final):
             return CompressionStage.FULLY_COMPRESSED
-        return CompressionStage.PARTIALLY_COMPRESSED if share_of_zeros(ops) else CompressionStage.UNCOMPRESSED
+        return CompressionStage.PARTIALLY_COMPRESSED if sparsity_of(ops) else CompressionStage.UNCOMPRESSED
 
     def compression_rate(self, ops: Sequence[BoundOp]) -> float | None:
-        return share_of_zeros(ops) if ops else None
+        return sparsity_of(ops) if ops else None
 
     def statistics(self, ops: Sequence[BoundOp]) -> dict[str, float]:
         if not ops:
             return {}
-        return {"sparsity_level": share_of_zeros(ops), "target_sparsity_level": asked_level(ops)}
+        return {"sparsity_level": sparsity_of(ops), "target_sparsity_level": target_level(ops)}
 
-    def remarks(self) -> list[str]:
-        remarks = super().remarks()
-        if self.params.schedule == "multistep" and {"sparsity_init"} & self.model_fields_set:
-            remarks.append("'sparsity_init' has no effect: the schedule 'multistep' starts at its first level.")
-        freeze_epoch, adaptive = self.params.sparsity_freeze_epoch, self.params.schedule == "adaptive"
-        if not adaptive and self.planned_level(freeze_epoch) < self.params.final_level - 1e-9:
+    def configuration_warnings(self) -> list[str]:
+        remarks = super().configuration_warnings()
+        if "sparsity_init" in self.model_fields_set and self.schedule.initial != self.sparsity_init:
+            remarks.append(
+                f"'sparsity_init' has no effect: the schedule '{self.params.schedule}' starts at its first level."
+            )
+        freeze_epoch, decided = self.params.sparsity_freeze_epoch, self.schedule.final_epoch is not None
+        if decided and self.planned_level(freeze_epoch) < self.schedule.final - 1e-9:
             remarks.append(
                 f"'{self.name}' is frozen at epoch {freeze_epoch}, before it reaches its target. Raise "
                 "'sparsity_freeze_epoch'."
@@ -256,26 +247,39 @@ class SparsityAlgorithm(LeveledAlgorithm):
         return remarks
 
 
-def share_of_zeros(ops: Sequence[BoundOp]) -> float:
-    """Return the share of the weights that the masks set to zero, counted from the masks, in [0, 1]."""
+def sparsity_of(ops: Sequence[BoundOp]) -> float:
+    """Return the share of the weights that the masks set to zero, counted from the masks, in [0, 1].
+
+    Args:
+        ops: operations of class :class:`~keras_compress.layers.SparsityMask`.
+    """
     masks = [bound.op.kept() for bound in ops]
     total = sum(mask.size for mask in masks)
     return 1.0 - sum(int(np.count_nonzero(mask)) for mask in masks) / total if total else 0.0
 
 
-def asked_level(ops: Sequence[BoundOp]) -> float:
-    """Return the level the operations were last asked for."""
+def target_level(ops: Sequence[BoundOp]) -> float:
+    """Return the level that was last set."""
     return float(ops[0].op.level.numpy())
 
 
-def ask_level(ops: Sequence[BoundOp], level: float) -> None:
-    """Note the level the operations are asked for."""
+def set_target_level(ops: Sequence[BoundOp], level: float) -> None:
+    """Set the target level of the operations."""
     for bound in ops:
         bound.op.level.assign(level)
 
 
 def importance(weight: np.ndarray, *, normed: bool) -> np.ndarray:
-    """Return the magnitude of each weight, over the L2 norm of all of them if ``normed``; float32, same shape."""
+    """Return the magnitude of each weight as float32, in the shape of the weight.
+
+    Args:
+        weight: float array.
+        normed: divide by the L2 norm of the whole tensor, so that tensors of different sizes can be compared.
+
+    Example:
+        >>> importance(np.array([3.0, -4.0]), normed=True).tolist()
+        [0.6000000238418579, 0.800000011920929]
+    """
     magnitude = np.abs(weight.astype(np.float32))
     norm = float(np.linalg.norm(magnitude.astype(np.float64).reshape(-1))) if normed else 1.0
     return (magnitude / norm).astype(np.float32) if norm > 0 else magnitude

@@ -70,6 +70,19 @@ def plan_weights(
         graph: the model.
         context: root keys of the configuration.
         make_op: returns the operation for a weight, or a sentence that says why there is none.
+
+    Raises:
+        ConfigError: a scope names no layer.
+
+    Example:
+        >>> from keras_compress._keras import keras
+        >>> from keras_compress.algorithms.const_sparsity import ConstSparsity
+        >>> from keras_compress.graph import take
+        >>> from keras_compress.layers import BinaryMask
+        >>> graph = ModelGraph(take(keras.Sequential([keras.Input((4,)), keras.layers.Dense(2, name="dense")])))
+        >>> plan = plan_weights(ConstSparsity(), graph, PlanContext(), lambda weight: BinaryMask(name=weight.op_name("mask")))
+        >>> [(edit.layer, edit.weight) for edit in plan.edits]
+        [('dense', 'kernel')]
     """
     scope = algorithm.scope(context)
     scope.check([path for path, _ in graph.layers()])

@@ -2,9 +2,8 @@
 
 from keras_compress.calibration.adaptive_rounding import AdaptiveRounding, round_adaptively
 from keras_compress.calibration.batch_norm_adaptation import BatchNormAdaptation, adapt_batch_norm
-from keras_compress.calibration.bias_correction import FastBiasCorrection, corrected_layers
-from keras_compress.calibration.data_pass import DataObserver, Rows, observe
-from keras_compress.calibration.ranges import (
+from keras_compress.calibration.bias_correction import FastBiasCorrection, correct_biases_in_sequence, corrected_layers
+from keras_compress.calibration.range_measurement import (
     ActivationRanges,
     Measurement,
     RangeInitializer,
@@ -12,23 +11,23 @@ from keras_compress.calibration.ranges import (
     calibrate_weight,
     observable,
 )
-from keras_compress.calibration.sequential_bias_correction import correct_biases_in_sequence
+from keras_compress.calibration.statistics_pass import StatisticsCollector, ValidRows, collect_statistics
 
 __all__ = [
     "ActivationRanges",
     "AdaptiveRounding",
     "BatchNormAdaptation",
-    "DataObserver",
     "FastBiasCorrection",
     "Measurement",
     "RangeInitializer",
-    "Rows",
+    "StatisticsCollector",
+    "ValidRows",
     "adapt_batch_norm",
     "calibrate_activations",
     "calibrate_weight",
+    "collect_statistics",
     "correct_biases_in_sequence",
     "corrected_layers",
     "observable",
-    "observe",
     "round_adaptively",
 ]

@@ -1,8 +1,8 @@
 """Adaptive rounding: whether a weight is rounded up or down is learned, so that the layer keeps its output.
 
-To the nearest is not the best way to round, because errors of many weights can cancel in a sum. For each layer in turn the
-output of the float layer is approached, with the inputs the layer really gets from the quantized layers before it. The
-weights are moved to the levels that were found; the quantizer stays as it is.
+To the nearest is not the best way to round, because errors of many weights can cancel in a sum. For each layer in turn
+the output of the float layer is approached, with the inputs the layer really gets from the quantized layers before it.
+The weights are moved to the levels that were found; the quantizer stays as it is.
 
 Source: Nagel et al. 2020, arXiv:2004.10568.
 """
@@ -17,9 +17,9 @@ from pydantic import Field
 from tqdm import tqdm
 
 from keras_compress._keras import keras
-from keras_compress.calibration.data_pass import CALIBRATION_BATCH
-from keras_compress.calibration.layer_tensors import LayerTensors
-from keras_compress.calibration.linear_part import linear_part
+from keras_compress.calibration.activation_capture import ActivationCapture
+from keras_compress.calibration.pre_activation import pre_activation
+from keras_compress.calibration.statistics_pass import CALIBRATION_BATCH
 from keras_compress.data import Dataset
 from keras_compress.graph.variables import leaf_layers
 from keras_compress.layers import CompressedLayer, FakeQuantize
@@ -34,23 +34,20 @@ CACHE = 2**30
 
 
 class AdaptiveRounding(Settings):
-    """How rounding is learned.
-
-    Attributes:
-        num_samples: samples of the calibration data. Default: as many as ranges are measured on.
-        steps: optimizer steps per layer. Default 1000.
-        batch_size: samples per step. Default 32.
-        learning_rate: of Adam. Default 0.01.
-        regularization: weight of the term that drives every weight to one of its two levels. Default 0.1.
-        seed: of the choice of samples. Default 0.
-    """
+    """How rounding is learned."""
 
     num_samples: int | None = Field(None, ge=1)
+    """Samples of the calibration data. Default: as many as ranges are measured on."""
     steps: int = Field(1000, ge=1)
+    """Optimizer steps per layer. Default 1000."""
     batch_size: int = Field(32, ge=1)
+    """Samples per step. Default 32."""
     learning_rate: float = Field(0.01, gt=0)
+    """Of Adam. Default 0.01."""
     regularization: float = Field(0.1, ge=0)
+    """Weight of the term that drives every weight to one of its two levels. Default 0.1."""
     seed: int = 0
+    """Of the choice of samples. Default 0."""
 
 
 def round_adaptively(
@@ -63,25 +60,29 @@ def round_adaptively(
 ) -> None:
     """Move the weights of calibrated layers to the levels with which each layer keeps its output best.
 
+    For each layer the squared error of its output is minimized over rounding up or down; the better of the learned
+    rounding and rounding to the nearest is kept.
+
     Args:
-        model: the compressed model, its ranges measured.
+        model: the compressed model, its ranges measured; its kernels are changed in place.
         float_model: the same layers by the same paths, not compressed.
-        kernels: by the path of each layer whose weights are rounded the name of its only kernel; the last operation on it is a
-            quantizer.
+        kernels: for the path of each layer the name of its only kernel; the last operation on it is a quantizer.
         data: the samples.
         samples: how many of them.
         settings: of the optimization.
+
+    Source: Nagel et al. 2020, arXiv:2004.10568.
     """
     wrappers = {path: layer for path, layer in leaf_layers(model) if path in kernels}
     plain = {path: layer for path, layer in leaf_layers(float_model) if path in kernels}
-    given = LayerTensors(
+    given = ActivationCapture(
         model, {path: wrapper.layer for path, wrapper in wrappers.items()}, lambda _, inputs: (inputs,)
     )
 
     def expected_output(path: str, inputs: tf.Tensor) -> tuple[tf.Tensor]:
-        return (linear_part(plain[path], inputs, getattr(plain[path], kernels[path]), kernels[path]),)
+        return (pre_activation(plain[path], inputs, getattr(plain[path], kernels[path]), kernels[path]),)
 
-    expected = LayerTensors(float_model, plain, expected_output)
+    expected = ActivationCapture(float_model, plain, expected_output)
     for path in tqdm(given.names, desc="adaptive rounding", unit="layer", leave=False, disable=None):
         inputs, outputs = _collect(given, expected, path, data, samples)
         rounding = _LayerRounding(wrappers[path], kernels[path])
@@ -92,7 +93,7 @@ def round_adaptively(
 
 
 def _collect(
-    given: LayerTensors, expected: LayerTensors, path: str, data: Dataset, samples: int
+    given: ActivationCapture, expected: ActivationCapture, path: str, data: Dataset, samples: int
 ) -> tuple[np.ndarray, np.ndarray]:
     """Return inputs of a layer in the quantized model and outputs it should have, over the samples and all its calls."""
     inputs: list[np.ndarray] = []
@@ -131,7 +132,7 @@ class _LayerRounding:
         return tf.constant(np.round(self._share + self._below) - self._below)
 
     def on_grid(self, up: tf.Tensor) -> tf.Tensor:
-        """Return the kernel that a choice makes, in float32; shares between 0 and 1 lie between the levels."""
+        """Return the kernel that a choice makes, in float32; shares between 0 and 1 give values between the levels."""
         return (tf.clip_by_value(self._below + up, 0.0, self._steps) - self._zero_point) * self._scale
 
     def error(self, kernel: tf.Tensor, inputs: np.ndarray, outputs: np.ndarray) -> float:
@@ -141,14 +142,14 @@ class _LayerRounding:
         return sum(float(tf.reduce_sum(tf.square(self._made(tf.constant(x), kernel) - y))) for x, y in cut)
 
     def _made(self, inputs: tf.Tensor, kernel: tf.Tensor) -> tf.Tensor:
-        return linear_part(self._layer, inputs, kernel, self._weight)
+        return pre_activation(self._layer, inputs, kernel, self._weight)
 
     def learned(self, inputs: np.ndarray, outputs: np.ndarray, settings: AdaptiveRounding) -> tf.Tensor:
         """Return the choice that brings the outputs nearest to ``outputs``.
 
-        It is learned as a share ``h`` of the way up, a sigmoid stretched beyond 0 and 1 and cut off there, that starts where
-        the weight is. After a fifth of the steps ``1 - |2 h - 1| ** sharpness`` drives it to 0 or 1, the sharpness falling
-        from 20 to 2.
+        It is learned as a share ``h`` of the way up, a sigmoid stretched beyond 0 and 1 and cut off there, that starts
+        where the weight is. After a fifth of the steps ``1 - |2 h - 1| ** sharpness`` drives it to 0 or 1, the
+        sharpness falling from 20 to 2.
         """
         margin = (STRETCH - 1) / 2
         start = (np.clip(self._share, 1e-3, 1 - 1e-3) + margin) / STRETCH

@@ -51,13 +51,20 @@ class Histogram(RangeEstimator):
         return np.where(only_zero, smallest, low), np.where(only_zero, largest, high)
 
     def quantile(self, share: float) -> np.ndarray:
-        """Return the value below which ``share`` of the values lie, per channel, as float64."""
+        """Return the quantile ``share`` of each channel, as float64."""
         edges, counts = self.ordered()
         return _quantile(edges, counts, share)
 
 
 class Percentile(Histogram):
-    """The percentiles of all values of all samples together, from a histogram."""
+    """The percentiles of all values of all samples together, from a histogram: exact up to the width of a bin.
+
+    Example:
+        >>> estimator = Percentile(channels=1, low_percentile=10, high_percentile=90)
+        >>> estimator.update(tf.reshape(tf.linspace(0.0, 100.0, 1001), (1, 1001, 1)))
+        >>> [round(float(end[0])) for end in estimator.range()]
+        [10, 90]
+    """
 
     def range(self):
         low, high = (self.quantile(percentile / 100) for percentile in self.percentiles)
@@ -65,7 +72,17 @@ class Percentile(Histogram):
 
 
 class ThreeSigma(Histogram):
-    """Median plus and minus three standard deviations, these estimated by 1.4826 times the median absolute deviation."""
+    """Median plus and minus three standard deviations, estimated as 1.4826 times the median absolute deviation.
+
+    The factor makes the estimate that of a normal distribution.
+
+    Example:
+        >>> estimator = ThreeSigma(channels=1)
+        >>> values = np.random.default_rng(0).normal(size=(1, 10_000, 1)).astype(np.float32)
+        >>> estimator.update(tf.constant(values))
+        >>> [round(float(end[0])) for end in estimator.range()]
+        [-3, 3]
+    """
 
     def range(self):
         edges, counts = self.ordered()

@@ -1,8 +1,8 @@
 """What a range estimator is: from values seen in batches to the low and high end of a range.
 
 An estimator sees tensors arranged as ``(samples, values, channels)``, keeps its statistics in variables on the device,
-and uses the same memory however many samples it sees. Sums are kept in float64 and counts as integers, so that the
-order of the samples does not change the result.
+and uses the same memory however many samples it sees. :mod:`~keras_compress.calibration.range_measurement` feeds it.
+Sums are kept in float64 and counts as integers, so that the order of the samples does not change the result.
 """
 
 from __future__ import annotations
@@ -16,19 +16,23 @@ import tensorflow as tf
 from keras_compress.errors import ConfigError
 from keras_compress.layers import FakeQuantize
 
-__all__ = ["RangeEstimator"]
+__all__ = ["ExactEstimator", "RangeEstimator"]
 
 
 class RangeEstimator(ABC):
-    """Base of the estimators.
+    """Base of the range estimators: from values seen in batches to the low and high end of a range.
 
     Args:
         channels: how many ranges are estimated side by side.
-        low_percentile, high_percentile: percentiles in [0, 100], for the estimators that use them.
-        quantizer: what the range is for. The estimators that look at its grid raise a ConfigError without it.
+        low_percentile, high_percentile: percentiles in [0, 100], for the estimators that use them. Default 0.1 and
+            99.9.
+        quantizer: what the range is for. Default None.
 
     Attributes:
-        needs_grid: whether the estimator looks at the grid of the quantizer.
+        needs_grid: whether the estimator depends on the grid of the quantizer.
+
+    Raises:
+        ConfigError: the estimator needs a grid, and there is no quantizer.
     """
 
     needs_grid: ClassVar[bool] = False
@@ -60,5 +64,25 @@ class RangeEstimator(ABC):
         """Return the low and the high end, each float32 of shape ``(channels,)``."""
 
     def usable_range(self) -> tuple[np.ndarray, np.ndarray]:
-        """Return :meth:`range`, widened where it would hold nothing but zero."""
+        """Return :meth:`range`; estimators whose range may hold nothing but zero widen it here."""
         return self.range()
+
+
+class ExactEstimator(RangeEstimator):
+    """Base of the estimators of weights, which keep the values themselves; for eager use only.
+
+    Attributes:
+        values: float32 array of shape ``(channels, values)``, the values of a channel side by side in memory.
+    """
+
+    def __init__(self, channels: int, **settings):
+        super().__init__(channels, **settings)
+        self.values = np.zeros((channels, 0), np.float32)
+
+    def update(self, values):
+        new = np.ascontiguousarray(values.numpy().reshape(-1, self.channels).T)
+        self.values = np.concatenate([self.values, new], axis=1) if self.values.size else new
+
+    def extremes(self) -> tuple[np.ndarray, np.ndarray]:
+        """Return the smallest and the largest value of each channel."""
+        return self.values.min(axis=1), self.values.max(axis=1)

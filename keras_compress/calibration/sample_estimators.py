@@ -13,7 +13,14 @@ __all__ = ["MeanMinMax", "MeanPercentile", "MinMax", "MixedMinMax"]
 
 
 class MinMax(RangeEstimator):
-    """The smallest and the largest value of all samples."""
+    """The smallest and the largest value of all samples.
+
+    Example:
+        >>> estimator = MinMax(channels=1)
+        >>> estimator.update(tf.constant([[[1.0], [-2.0]], [[5.0], [0.0]]]))
+        >>> [end.tolist() for end in estimator.range()]
+        [[-2.0], [5.0]]
+    """
 
     def __init__(self, channels: int, **settings):
         super().__init__(channels, **settings)
@@ -54,16 +61,31 @@ class _MeanOfSamples(RangeEstimator):
 
 
 class MeanMinMax(_MeanOfSamples):
-    """The mean over the samples of each sample's smallest and largest value."""
+    """The mean over the samples of each sample's smallest and largest value.
+
+    Example:
+        >>> estimator = MeanMinMax(channels=1)
+        >>> estimator.update(tf.constant([[[1.0], [-2.0]], [[5.0], [0.0]]]))
+        >>> [end.tolist() for end in estimator.range()]
+        [[-1.0], [3.0]]
+    """
 
     def ends(self, values):
         return tf.reduce_min(values, 1), tf.reduce_max(values, 1)
 
 
 class MixedMinMax(MeanMinMax):
-    """The mean of the extremes of each sample where a sample has many values, else the extremes of all samples.
+    """The mean of the extremes of each sample if a sample has 1,024 values or more, else the extremes of all samples.
 
-    Of many values the extremes are outliers, and their mean cuts off little; of few values it would cut off a lot.
+    Of many values the extremes are outliers, and their mean clips little; of few values it would clip much.
+
+    Example:
+        >>> estimator = MixedMinMax(channels=1)
+        >>> estimator.update(tf.constant([[[1.0], [-2.0]], [[5.0], [0.0]]]))
+        >>> [end.tolist() for end in estimator.range()]
+        [[-2.0], [5.0]]
+
+    Source: Kozlov et al. 2020, arXiv:2002.08679 (the range initializer of NNCF).
     """
 
     MANY = 1024
@@ -96,7 +118,14 @@ class MixedMinMax(MeanMinMax):
 
 
 class MeanPercentile(_MeanOfSamples):
-    """The mean over the samples of each sample's percentiles, exact, with linear interpolation."""
+    """The mean over the samples of each sample's percentiles, exact, with linear interpolation.
+
+    Example:
+        >>> estimator = MeanPercentile(channels=1, low_percentile=0, high_percentile=50)
+        >>> estimator.update(tf.reshape(tf.range(5.0), (1, 5, 1)))
+        >>> [end.tolist() for end in estimator.range()]
+        [[0.0], [2.0]]
+    """
 
     def ends(self, values):
         ordered = tf.sort(values, axis=1)

@@ -1,7 +1,7 @@
 """TracedModel: a function of the inputs of a model, traced once and run over batches of data.
 
-What is traced is forgotten with the object; contexts in which the model has to run differently are the caller's, around the
-construction.
+What is traced is forgotten with the object; contexts in which the model has to run differently are the caller's, around
+the construction.
 """
 
 from __future__ import annotations
@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 import tensorflow as tf
 
-from keras_compress._keras import forgotten_graphs, keras
+from keras_compress._keras import keras, released_graphs
 from keras_compress.data import Batch, Dataset, input_specs, pack_inputs, tensor_specs
 
 __all__ = ["TracedModel"]
@@ -23,8 +23,8 @@ class TracedModel:
 
     Args:
         model: the model.
-        function: ``function(inputs, *further)`` of the inputs, structured as ``model`` takes them, and further tensors. What it
-            returns is traced; it may call the model as often as it needs.
+        function: ``function(inputs, *further)`` of the inputs, structured as ``model`` takes them, and further tensors.
+            What it returns is traced; it may call the model as often as it needs.
         further: shape and type of each further tensor.
 
     Example:
@@ -40,7 +40,7 @@ class TracedModel:
         def run(inputs, *others):
             return function(pack_inputs(model, inputs), *others)
 
-        with forgotten_graphs():
+        with released_graphs():
             self._run = tf.function(run).get_concrete_function(tensor_specs(self._specs), *further)
 
     def __call__(self, arrays: Sequence[np.ndarray], *further: tf.Tensor) -> Any:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 from keras_compress._keras import keras
-from keras_compress.algorithms import CompressionAlgorithm
+from keras_compress.algorithms import OptimizerGuide
 from keras_compress.callbacks.checkpoint_manager_callback import CheckpointManagerCallback
 from keras_compress.callbacks.optimizer_callback import OptimizerCallback
 from keras_compress.callbacks.save_best_compressed import SaveBestCompressed
@@ -40,17 +40,9 @@ def create_compression_callbacks(
         log_text: print the statistics table before training and the numbers after every epoch.
     """
     log_dir = log_dir or controller.config.log_dir
+    guided = any(isinstance(algorithm, OptimizerGuide) for algorithm in controller.config.compression)
     return [
         SchedulerCallback(controller.scheduler),
-        *([OptimizerCallback(controller)] if _guides_the_optimizer(controller) else []),
+        *([OptimizerCallback(controller)] if guided else []),
         StatisticsCallback(controller, log_dir if log_tensorboard else None, log_text=log_text),
     ]
-
-
-def _guides_the_optimizer(controller: CompressionController) -> bool:
-    methods = ("learning_rate", "weight_decay")
-    return any(
-        getattr(type(algorithm), method) is not getattr(CompressionAlgorithm, method)
-        for algorithm in controller.config.compression
-        for method in methods
-    )

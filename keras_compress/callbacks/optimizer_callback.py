@@ -6,7 +6,8 @@ from typing import Any
 
 import tensorflow as tf
 
-from keras_compress._keras import keras, register
+from keras_compress._keras import innermost_optimizer, keras, learning_rate_schedule, register, retrace
+from keras_compress.algorithms import OptimizerGuide
 from keras_compress.controller import CompressionController
 
 __all__ = ["OptimizerCallback", "OverridableSchedule"]
@@ -40,10 +41,10 @@ class OverridableSchedule(keras.optimizers.schedules.LearningRateSchedule):
 
 
 class OptimizerCallback(keras.callbacks.Callback):
-    """Before each epoch, asks every algorithm what learning rate and weight decay it wants, and sets them.
+    """Sets, before each epoch, the learning rate and the weight decay that algorithms ask for.
 
-    Works with a constant learning rate and with schedules. Weight decay is set where the optimizer has a decoupled one, as
-    ``AdamW``; that takes one new tracing of the training step.
+    Works with a constant learning rate and with schedules. Weight decay is set where the optimizer has a decoupled one,
+    as ``AdamW``; that takes one new tracing of the training step.
 
     Args:
         controller: from ``create_compressed_model``.
@@ -62,40 +63,26 @@ class OptimizerCallback(keras.callbacks.Callback):
         wanted = self._first("learning_rate", epoch)
         if wanted is None:
             return
-        optimizer = _innermost(self.model.optimizer)
-        schedule = _schedule(optimizer)
+        optimizer = innermost_optimizer(self.model.optimizer)
+        schedule = learning_rate_schedule(optimizer)
         if schedule is None:
             optimizer.learning_rate = wanted
             return
         if not isinstance(schedule, OverridableSchedule):
             schedule = OverridableSchedule(schedule)
             optimizer.learning_rate = schedule
-            self.model.make_train_function(force=True)
+            retrace(self.model)
         schedule.override.assign(wanted)
 
     def _set_weight_decay(self, epoch: int) -> None:
-        optimizer = _innermost(self.model.optimizer)
+        optimizer = innermost_optimizer(self.model.optimizer)
         wanted = self._first("weight_decay", epoch)
         if wanted is None or getattr(optimizer, "weight_decay", None) in (None, wanted):
             return
         optimizer.weight_decay = wanted
-        self.model.make_train_function(force=True)
+        retrace(self.model)
 
     def _first(self, what: str, epoch: int) -> float | None:
-        answers = (getattr(algorithm, what)(epoch) for algorithm in self._controller.config.compression)
+        guides = (a for a in self._controller.config.compression if isinstance(a, OptimizerGuide))
+        answers = (getattr(guide, what)(epoch) for guide in guides)
         return next((answer for answer in answers if answer is not None), None)
-
-
-def _innermost(optimizer: Any) -> Any:
-    """Return the optimizer that others, as one that scales the loss, are wrapped around."""
-    while hasattr(optimizer, "inner_optimizer"):
-        optimizer = optimizer.inner_optimizer
-    return optimizer
-
-
-def _schedule(optimizer: Any) -> Any:
-    """Return the learning-rate schedule of an optimizer, None where the learning rate is a number."""
-    found = getattr(optimizer, "_learning_rate", None)
-    if found is None and isinstance(optimizer, keras.optimizers.legacy.Optimizer):
-        found = optimizer._get_hyper("learning_rate")
-    return found if isinstance(found, keras.optimizers.schedules.LearningRateSchedule) else None

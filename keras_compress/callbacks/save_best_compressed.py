@@ -14,8 +14,8 @@ __all__ = ["SaveBestCompressed"]
 class SaveBestCompressed(keras.callbacks.ModelCheckpoint):
     """Keras' ``ModelCheckpoint`` with ``save_best_only``, blind to epochs whose compression is not yet complete.
 
-    A model is most accurate before it is compressed; the ordinary callback keeps that one. Warns at the end of ``fit`` if
-    no epoch was fully compressed, since then nothing was saved.
+    A model is most accurate before it is compressed; the ordinary callback keeps that one. Warns at the end of ``fit``
+    if no epoch was fully compressed, since then nothing was saved.
 
     Args:
         controller: from ``create_compressed_model``.

@@ -14,8 +14,8 @@ class SchedulerCallback(keras.callbacks.Callback):
     """Calls ``scheduler.epoch_step()`` before each epoch and ``scheduler.step()`` before each batch.
 
     A second ``fit`` goes on where the first one ended. If ``fit`` starts at a later epoch than the scheduler's next one
-    (``initial_epoch``), the scheduler follows it; if it starts at an epoch that was interrupted, the scheduler starts that
-    epoch again. Tells the scheduler how many steps an epoch has, and warns if ``fit``
+    (``initial_epoch``), the scheduler follows it; if it starts at an epoch that was interrupted, the scheduler starts
+    that epoch again. Tells the scheduler how many steps an epoch has, and warns if ``fit``
     ends before compression is complete.
     """
 

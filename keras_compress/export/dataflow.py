@@ -1,4 +1,4 @@
-"""Dataflow: who reads whose output in a graph of any format, as far as an audit needs it."""
+"""Dataflow: edges between the nodes of a graph of any format, for audits."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ class Dataflow:
         inputs: names of the nodes a node reads, in order.
         moves: operations that only move or select values: what was on a grid stays on it.
         computes: operations that multiply by weights.
-        quantizers: operations whose results lie on a grid.
+        quantizers: operations whose results are on a grid.
         joins: those of the moves that join all their inputs; the others move their first one.
         data_inputs: position of the data among the inputs of operations that do not read them first.
     """
@@ -72,7 +72,7 @@ class Dataflow:
         return False
 
     def _is_on_grid(self, name: str) -> bool:
-        """Whether every way back through moves ends at a quantizer."""
+        """Whether every path back through moves ends at a quantizer."""
         kind = self.kinds.get(name)
         if kind in self.quantizers:
             return True

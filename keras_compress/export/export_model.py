@@ -33,13 +33,15 @@ def export_model(
     Args:
         model: the compressed model; it is only read. It may have been loaded from a file, without its controller.
         path: the file or folder to write. Missing folders are made; what exists is replaced only by a complete new one.
-        save_format: ``"frozen_graph"``, ``"saved_model"``, ``"keras"``, ``"h5"``, ``"onnx"``, ``"openvino"`` or ``"tflite"``; by
-            default the format of the suffix: ``.pb``, none, ``.keras``, ``.h5``, ``.onnx``, ``.xml``, ``.tflite``.
+        save_format: ``"frozen_graph"``, ``"saved_model"``, ``"keras"``, ``"h5"``, ``"onnx"``, ``"openvino"`` or
+            ``"tflite"``; by default the format of the suffix: ``.pb``, none, ``.keras``, ``.h5``, ``.onnx``, ``.xml``,
+            ``.tflite``.
         strict: raise if the audit finds a weight that should be compressed and is not. Default True.
-        data: samples, as for ``kc.Dataset``, on which the outputs of the file are compared with the model's. Default: none.
+        data: samples, as for ``kc.Dataset``, on which the outputs of the file are compared with the model's. Default:
+            none.
         options: of the format, as ``input_names``, ``output_names``, ``batch_size``; see its function in this package.
-            ONNX Runtime and TensorFlow Lite need ranges that training does not: they are measured on ``calibration_data``, by
-            default on ``data``.
+            ONNX Runtime and TensorFlow Lite need ranges that training does not: they are measured on
+            ``calibration_data``, by default on ``data``.
 
     Returns:
         The report; it can stand wherever ``os.PathLike`` is accepted, and has the ``path``.
@@ -50,7 +52,7 @@ def export_model(
 
     Example:
         >>> import tempfile
-        >>> from keras_compress.controller import create_compressed_model
+        >>> from keras_compress.create import create_compressed_model
         >>> model = keras.Sequential([keras.Input((4,)), keras.layers.Dense(2, name="dense")])
         >>> config = {"compression": {"algorithm": "magnitude_sparsity", "sparsity_init": 0.5}}
         >>> _, compressed = create_compressed_model(model, config)
@@ -115,8 +117,9 @@ def benchmark(
 
     Args:
         paths: files of any of the formats, or the reports of their exports; a dict gives them names.
-        data: the samples of one run: an array, or a list or dict of arrays for several inputs in the order of the model.
-        float_model: the Keras model before compression; it is exported to each format and measured beside. Default: none.
+        data: the samples of one run: an array, or a list or dict of arrays for several inputs in the order of the
+            model.
+        float_model: the Keras model before compression; it is exported to each format and measured too. Default: none.
         rounds: how often each file runs. Default 50; a tenth more, before, are not counted.
         threads: for each runtime. Default 0: as many as it likes.
 

@@ -47,10 +47,10 @@ class StoredWeight:
 
     Attributes:
         name: its name in the file.
-        values: the numbers it stands for, float32, in any order of axes.
+        values: the dequantized numbers, float32, in any order of axes.
         stored_as: type of the numbers in the file, as ``"int8"``, ``"u1"``, ``"float32"``.
         size: bytes it takes in the file, without scales.
-        on_grid: whether the file says on which grid the numbers lie: they are integers, or behind a quantizer.
+        on_grid: whether the file states the grid of the numbers: they are integers, or inputs of a quantizer.
         input_quantized: whether the operation that computes with it reads integers; None if there is no such operation.
         runs_in_integers: whether the runtime computes it in integers; None if that is not known.
     """
@@ -73,14 +73,14 @@ class Format:
         suffix: of its files; empty for a folder.
         write: writes a model; its keyword-only parameters are the options of the format.
         stored_weights: reads every constant of a file that may be a weight.
-        load: makes a file ready to run, given the names of its inputs and outputs (None: in the order of the file) and the
-            number of threads (0: as many as the runtime likes).
+        load: makes a file ready to run, given the names of its inputs and outputs (None: in the order of the file) and
+            the number of threads (0: runtime default).
         passes: rewritings that change weights before they are stored, in order.
         integers: whether the format has a place for integers; else weights stay float32 numbers on their grids.
         keeps_quantizers: whether quantizers of activations are in the file.
         open: returns the object of the runtime that users run the file with; None where there is no such runtime.
         runtime: its name, as in ``quantize_with_accuracy_control(…, validate_with=name)``; None where there is none.
-        beside: suffixes of the files that stand beside the one that is named.
+        beside: suffixes of further files with the same stem.
     """
 
     name: str

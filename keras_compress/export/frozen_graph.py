@@ -49,8 +49,8 @@ def export_frozen_graph(
     Args:
         model: the compressed model; it is only read.
         path: the file to write.
-        input_names, output_names: names of the nodes, in the order of ``model.inputs`` and ``model.outputs``; by default
-            the names Keras gives them (with ``_output`` for an output that is an input).
+        input_names, output_names: names of the nodes, in the order of ``model.inputs`` and ``model.outputs``; by
+            default the names Keras gives them (with ``_output`` for an output that is an input).
         batch_size: a fixed batch; None (default) leaves it open.
 
     Returns:
@@ -104,8 +104,8 @@ def freeze(
 def _with_constants(function: Any, lower_control_flow: bool) -> tf.compat.v1.GraphDef:
     """Return the graph of a function, its variables as constants.
 
-    The first half of TensorFlow's ``convert_variables_to_constants_v2``: the second makes a function of the graph again, for
-    which it holds the constants six times more.
+    The first half of TensorFlow's ``convert_variables_to_constants_v2``: the second makes a function of the graph
+    again, for which it holds the constants six times more.
     """
     data = _FunctionConverterDataInEager(
         func=function, lower_control_flow=lower_control_flow, aggressive_inlining=False

@@ -9,7 +9,7 @@ import tensorflow as tf
 
 from keras_compress.export.dataflow import Dataflow
 from keras_compress.export.format import StoredWeight
-from keras_compress.export.quantized_constants import FAKE_QUANTIZERS, dequantized, take_constants
+from keras_compress.export.quantized_constants import FAKE_QUANTIZERS, cut_out_constants, dequantized
 
 __all__ = ["MOVES", "keep_needed", "node_name", "stored_in_graph"]
 
@@ -36,12 +36,12 @@ def stored_in_graph(graph_def: tf.compat.v1.GraphDef) -> list[StoredWeight]:
     )
     rest = tf.compat.v1.GraphDef()
     rest.CopyFrom(graph_def)
-    for node in rest.node:  # only the order of side effects, of which there are none, depends on control inputs
+    for node in rest.node:  # control inputs can be dropped: the graph has no side effects
         data = [name for name in node.input if not name.startswith("^")]
         del node.input[:]
         node.input.extend(data)
     found = []
-    for constant in take_constants(rest):
+    for constant in cut_out_constants(rest):
         values = dequantized(constant)
         reads = flow.input_quantized(constant.name)
         found.append(StoredWeight(constant.name, values, "float32", 4 * values.size, True, reads))
@@ -55,7 +55,7 @@ def stored_in_graph(graph_def: tf.compat.v1.GraphDef) -> list[StoredWeight]:
 
 
 def keep_needed(graph_def: tf.compat.v1.GraphDef, names: Sequence[str]) -> None:
-    """Remove, in place, the nodes that none of the nodes ``names`` needs, and wishes to stand beside one of them."""
+    """Remove, in place, unreachable nodes and colocation constraints."""
     reads = {node.name: [node_name(reference) for reference in node.input] for node in graph_def.node}
     needed: set[str] = set()
     pending = list(names)

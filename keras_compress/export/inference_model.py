@@ -25,7 +25,7 @@ def inference_model(model: keras.Model, *passes: Callable[[ModelSnapshot], Model
 
     Args:
         model: the compressed model; it is only read.
-        passes: further rewritings that a format wants, such as folding batch normalization.
+        passes: further rewritings that a format needs, such as folding batch normalization.
     """
     snapshot = fix_quantizers(to_float32(take(model)))
     for rewrite in passes:

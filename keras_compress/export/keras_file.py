@@ -1,4 +1,4 @@
-"""Export to a Keras file of stock layers, ``.keras`` or ``.h5``, with the weights on their grids."""
+"""Export to a Keras file of built-in layers, ``.keras`` or ``.h5``, with the weights on their grids."""
 
 from __future__ import annotations
 
@@ -24,8 +24,8 @@ __all__ = ["export_h5", "export_keras"]
 def export_keras(model: keras.Model, path: str | Path) -> Path:
     """Write the stripped model as a ``.keras`` file, which Keras loads without this package.
 
-    It has the weights the compressed model computes with, and no quantizers of activations; a Keras file has no place for
-    integers, so its size is that of the float model. To go on training, save the compressed model itself with
+    It has the weights the compressed model computes with, and no quantizers of activations; a Keras file has no place
+    for integers, so its size is that of the float model. To go on training, save the compressed model itself with
     ``model.save``.
 
     Args:

@@ -16,8 +16,7 @@ from tqdm import tqdm
 from keras_compress._keras import keras
 from keras_compress.errors import ExportError
 from keras_compress.export.format import Format, Run
-from keras_compress.reports.json_report import JsonReport, json_values
-from keras_compress.reports.table import format_table
+from keras_compress.reports.formatting import JsonReport, format_table, json_values
 
 __all__ = ["LatencyReport", "LatencyRow", "measure_latency"]
 
@@ -86,7 +85,7 @@ def measure_latency(
     Args:
         files: path and format by name.
         inputs: one array per input, with the samples of one run.
-        float_model: exported to every format among the files, and run beside them.
+        float_model: exported to every format among the files, and run in turn with them.
         rounds: how often each is run; a tenth more, before, are not counted.
         threads: for each runtime; 0 for as many as it likes.
     """

@@ -19,7 +19,7 @@ from keras_compress.export.inference_model import inference_model, with_quantize
 from keras_compress.export.onnx_audit import stored_in_onnx
 from keras_compress.export.onnx_dense_layers import join_dense_layers
 from keras_compress.export.onnx_quantization import activation_handlers, put_constants, quantize_in_front_of_moves
-from keras_compress.export.quantized_constants import take_constants
+from keras_compress.export.quantized_constants import cut_out_constants
 from keras_compress.export.registry import register_format
 from keras_compress.graph.passes.fold_batch_norm import fold_batch_norm
 
@@ -43,18 +43,19 @@ def export_onnx(
 ) -> Path:
     """Write ``model`` as an ONNX file.
 
-    Quantized weights are stored as int8, one scale per channel, with batch normalization folded into them; activations pass
-    a QuantizeLinear and a DequantizeLinear of uint8. Weights of fewer bits are stored as int8 on fewer levels, as int4 from
-    opset 21 on. Binary activations become a comparison and a multiplication, binary weights constants of two values per
-    channel, stored as float32: ONNX has no type of one bit.
+    Quantized weights are stored as int8, one scale per channel, with batch normalization folded into them; activations
+    pass a QuantizeLinear and a DequantizeLinear of uint8. Weights of fewer bits are stored as int8 on fewer levels, as
+    int4 from opset 21 on. Binary activations become a comparison and a multiplication, binary weights constants of two
+    values per channel, stored as float32: ONNX has no type of one bit.
 
     Args:
         model: the compressed model; it is only read.
         path: the ``.onnx`` file to write.
         input_names, output_names, batch_size: as in :func:`~keras_compress.export.frozen_graph.export_frozen_graph`.
         opset: version of the operators, 13 to 21. Default 13.
-        calibration_data: samples, as for ``kc.Dataset``. ONNX Runtime computes a convolution in integers only if its output is
-            quantized too; where training left it in floating point, as in front of a sum, the range is measured on them.
+        calibration_data: samples, as for ``kc.Dataset``. ONNX Runtime computes a convolution in integers only if its
+            output is quantized too; where training left it in floating point, as in front of a sum, the range is
+            measured on them.
             Default: none, such convolutions are stored as integers and computed in floating point there.
 
     Returns:
@@ -78,7 +79,7 @@ def export_onnx(
     graph_def = freeze(
         inference_model(complete, fold_batch_norm), names, batch_size=batch_size, lower_control_flow=False
     )
-    constants = take_constants(graph_def)
+    constants = cut_out_constants(graph_def)
     inputs = (*names.inputs, *(constant.name for constant in constants))
     with _converting(path):
         converted, _ = tf2onnx.convert.from_graph_def(

@@ -1,4 +1,4 @@
-"""Reading ONNX files: the constants that may be weights, what computes with them, and what ONNX Runtime makes of it."""
+"""Reading ONNX files: the constants that may be weights, what computes with them, and how ONNX Runtime executes it."""
 
 from __future__ import annotations
 

@@ -1,6 +1,7 @@
 """Quantization in ONNX graphs: activations between QuantizeLinear and DequantizeLinear, weights as integers behind the latter.
 
-The graph comes from tf2onnx, whose own conversion of fake quantization covers less and folds weights into floating point.
+The graph comes from tf2onnx, whose own conversion of fake quantization covers less and folds weights into floating
+point.
 """
 
 from __future__ import annotations
@@ -70,10 +71,10 @@ def _convert_activation(context: Any, node: Any, name: str, arguments: Any) -> N
 
 
 def put_constants(graph: Any, constants: Sequence[IntegerConstant], *, four_bits: bool = False) -> None:
-    """Replace the inputs of an ONNX graph that stand for constants by integers behind DequantizeLinear, in place.
+    """Replace the placeholders of constants in an ONNX graph by integers and DequantizeLinear nodes, in place.
 
-    What only moves the numbers of a constant, as a transposition, is carried out, so that the operation that computes with
-    them directly follows.
+    What only moves the numbers of a constant, as a transposition, is carried out, so that the operation that computes
+    with them directly follows.
     """
     import onnx
 
@@ -167,7 +168,8 @@ def _multiplied(onnx: Any, graph: Any, name: str, constant: IntegerConstant) -> 
 def quantize_in_front_of_moves(graph: Any) -> None:
     """Let what only moves numbers happen before QuantizeLinear instead of behind it, in place.
 
-    Runtimes recognize the operation of integers behind it only if QuantizeLinear and DequantizeLinear follow each other.
+    Runtimes recognize the operation of integers behind it only if QuantizeLinear and DequantizeLinear follow each
+    other.
     """
     producers = {name: node for node in graph.node for name in node.output}
     readers: dict[str, int] = {}

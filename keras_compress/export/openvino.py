@@ -35,12 +35,13 @@ def export_openvino(
 ) -> Path:
     """Write ``model`` as an OpenVINO model.
 
-    Quantized weights are stored as 8-bit integers, weights of binary convolutions as one bit each. OpenVINO runs one-bit
-    convolutions only in models whose shapes are fixed; a model that has them gets a batch of one unless told otherwise.
+    Quantized weights are stored as 8-bit integers, weights of binary convolutions as one bit each. OpenVINO runs
+    one-bit convolutions only in models whose shapes are fixed; a model that has them gets a batch of one unless told
+    otherwise.
 
     Args:
         model: the compressed model; it is only read.
-        path: the ``.xml`` file to write; the ``.bin`` file lies beside it.
+        path: the ``.xml`` file to write; the ``.bin`` file is written to the same folder.
         input_names, output_names: as in :func:`~keras_compress.export.frozen_graph.export_frozen_graph`.
         batch_size: a fixed batch; None (default) leaves it open where possible.
 
@@ -84,7 +85,7 @@ def _has_open_batch_of_binary_layers(model: keras.Model) -> bool:
 
 
 def _save(converted: Any, path: Path) -> None:
-    """Write both files beside their place and move them there when they are complete; else put the old ones back."""
+    """Write both files to a temporary folder and move them to their places when they are complete; on failure restore the old ones."""
     import openvino
 
     targets = [path.with_suffix(".bin"), path]

@@ -69,8 +69,8 @@ def executed_layers(compiled_model: Any) -> list[ExecutedLayer]:
     """Return every convolution and matrix product of a compiled ``openvino`` model.
 
     Args:
-        compiled_model: an ``openvino.CompiledModel`` on CPU. Compile it with ``{"INFERENCE_PRECISION_HINT": "f32"}`` on a
-            CPU with bfloat16, or layers in floating point run in bf16.
+        compiled_model: an ``openvino.CompiledModel`` on CPU. Compile it with ``{"INFERENCE_PRECISION_HINT": "f32"}`` on
+            a CPU with bfloat16, or layers in floating point run in bf16.
     """
     layers = []
     for node in compiled_model.get_runtime_model().get_ordered_ops():

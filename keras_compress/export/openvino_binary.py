@@ -16,15 +16,12 @@ __all__ = ["rewrite_binary_convolutions"]
 CHANNELS_IN_A_BYTE = 8
 
 
-def rewrite_binary_convolutions(model: Any) -> int:
+def rewrite_binary_convolutions(model: Any) -> None:
     """Rewrite the convolutions of an ``openvino.Model`` whose inputs and weights have two values each, in place.
 
-    Convolutions of input channels that do not fill bytes are left in floating point. A weight becomes one bit per value in the file, and one scale per output channel.
-
-    Returns:
-        The number of convolutions rewritten.
+    Convolutions whose input channels do not fill bytes are left in floating point. In the file a weight is one bit per
+    value and one scale per output channel.
     """
-    rewritten = 0
     for node in model.get_ordered_ops():
         found = _two_valued(node)
         if found is None:
@@ -42,9 +39,7 @@ def rewrite_binary_convolutions(model: Any) -> int:
             weight = _source(convolution, 1).get_data()
             target.replace_source_output(activation.output(0))
             convolution.input(1).replace_source_output(_one_bit(weight / factor).output(0))
-            rewritten += 1
     model.validate_nodes_and_infer_types()
-    return rewritten
 
 
 def _two_valued(node: Any) -> tuple[Any, Any, float] | None:

@@ -1,7 +1,7 @@
 """Quantized constants of a frozen graph as integers.
 
-Converters compute ``FakeQuant…(constant)`` at once and keep the result in floating point. Here the constants are taken out
-of the graph before that can happen.
+Converters compute ``FakeQuant…(constant)`` at once and keep the result in floating point. Here the constants are taken
+out of the graph before that can happen.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ import tensorflow as tf
 
 from keras_compress.export.graph_function import graph_function
 
-__all__ = ["FAKE_QUANTIZERS", "IntegerConstant", "dequantized", "grid", "take_constants"]
+__all__ = ["FAKE_QUANTIZERS", "IntegerConstant", "cut_out_constants", "dequantized", "grid"]
 
 FAKE_QUANTIZERS = ("FakeQuantWithMinMaxVars", "FakeQuantWithMinMaxVarsPerChannel")
 
@@ -39,10 +39,10 @@ class IntegerConstant:
     zero_point: np.ndarray
 
     def axis(self) -> int | None:
-        """Return the axis along which the channels lie; None for one channel.
+        """Return the axis of the channels; None for one channel.
 
         Raises:
-            ValueError: they lie along no single axis.
+            ValueError: they are on several axes.
         """
         if self.scale.size == 1:
             return None
@@ -51,10 +51,10 @@ class IntegerConstant:
                 shape = [size if other == axis else 1 for other in range(self.channels.ndim)]
                 if np.array_equal(self.channels, np.broadcast_to(np.arange(size).reshape(shape), self.channels.shape)):
                     return axis
-        raise ValueError(f"The channels of '{self.name}' lie along no axis.")
+        raise ValueError(f"The channels of '{self.name}' are on several axes.")
 
     def has_axis(self) -> bool:
-        """Whether the channels lie along one axis, or there is one channel."""
+        """Whether the channels are on one axis, or there is one channel."""
         try:
             self.axis()
         except ValueError:
@@ -66,7 +66,7 @@ class IntegerConstant:
         return replace(self, values=move(self.values), channels=move(self.channels))
 
 
-def take_constants(graph_def: tf.compat.v1.GraphDef) -> list[IntegerConstant]:
+def cut_out_constants(graph_def: tf.compat.v1.GraphDef) -> list[IntegerConstant]:
     """Replace every quantized constant of a frozen graph by an input of the same name, in place; return the integers."""
     computed = _depend_on_inputs(graph_def)
     found = [
@@ -141,6 +141,6 @@ def _evaluate(graph_def: tf.compat.v1.GraphDef, names: Sequence[str]) -> list[np
 
 
 def dequantized(constant: IntegerConstant) -> np.ndarray:
-    """Return the float32 numbers that the integers stand for."""
+    """Return the dequantized float32 numbers."""
     integers = constant.values.astype(np.int32) - constant.zero_point[constant.channels]
     return (constant.scale[constant.channels] * integers).astype(np.float32)

@@ -36,8 +36,8 @@ def export_saved_model(
 
     Args:
         model: the compressed model; it is only read.
-        path: the folder to write. An existing SavedModel is replaced by a complete new one; any other folder that is not
-            empty is refused.
+        path: the folder to write. An existing SavedModel is replaced by a complete new one; any other folder that is
+            not empty is refused.
         input_names, output_names, batch_size: as in :func:`~keras_compress.export.frozen_graph.export_frozen_graph`.
 
     Returns:

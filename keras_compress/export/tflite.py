@@ -1,4 +1,4 @@
-"""Export to TensorFlow Lite: every compressed operation in int8."""
+"""Export to TensorFlow Lite: compressed operations in int8 where their inputs and outputs are quantized."""
 
 from __future__ import annotations
 
@@ -43,14 +43,16 @@ def export_tflite(
     """Write ``model`` as a TensorFlow Lite model.
 
     TensorFlow Lite computes from grid to grid: an operation runs in int8 only if its output is quantized too. Where
-    training left an output in floating point, its range is measured on ``calibration_data``. Dense layers are written as convolutions
-    of one pixel, which may have a scale per channel. Weights with enough zeros are stored sparsely if that is smaller.
+    training left an output in floating point, its range is measured on ``calibration_data``. Dense layers are written
+    as convolutions of one pixel, which may have a scale per channel. Weights with enough zeros are stored sparsely if
+    that is smaller.
 
     Args:
         model: the compressed model; it is only read.
         path: the ``.tflite`` file to write.
         input_names, output_names, batch_size: as in :func:`~keras_compress.export.frozen_graph.export_frozen_graph`.
-        calibration_data: samples, as for ``kc.Dataset``. Without them operations with unknown output ranges stay in floating point.
+        calibration_data: samples, as for ``kc.Dataset``. Without them operations with unknown output ranges stay in
+            floating point.
         io_type: type of the inputs and outputs of the file. Default float32.
 
     Returns:

@@ -37,7 +37,7 @@ def open_interpreter(path: Path, threads: int, **options: Any) -> Any:
 
 
 def stored_in_tflite(path: Path) -> list[StoredWeight]:
-    """Return the constants of a file; integers as the numbers they stand for."""
+    """Return the constants of a file; integers dequantized."""
     plain = require_litert().OpResolverType.BUILTIN_WITHOUT_DEFAULT_DELEGATES
     interpreter = open_interpreter(path, 1, experimental_op_resolver_type=plain)
     interpreter.allocate_tensors()
@@ -115,7 +115,7 @@ def _is_on_grid(index: int, details: dict, operations: list[dict]) -> bool:
 def _plain(
     index: int, array: np.ndarray, operations: list[dict], interpreter: Any, made: set[int]
 ) -> np.ndarray | None:
-    """Return the floats that the graph makes of plain integers, None for a constant that is not stored so."""
+    """Return the floats that the graph computes from plain integers, None for a constant that is not stored so."""
     values = array.astype(np.float32)
     reader = _reader(index, ("SLICE", "CAST"), operations)
     while reader is not None:
@@ -142,7 +142,7 @@ def _data_input(operation: dict) -> int:
 
 
 def dequantized_tensor(tensor: dict, array: np.ndarray) -> np.ndarray:
-    """Return the floats that a tensor stands for, given its entry among the details of the interpreter."""
+    """Return the dequantized values of a tensor, given its entry among the details of the interpreter."""
     scales, zero_points = (tensor["quantization_parameters"][key] for key in ("scales", "zero_points"))
     if not len(scales):
         return array

@@ -1,8 +1,8 @@
 """Average pooling of quantized values, arranged for TensorFlow Lite's converter.
 
 In TensorFlow Lite an average pooling reads and writes one grid. Where it reads what a maximum pooling, a padding or a
-concatenation moved there, the converter does not see that grid, and leaves every convolution of the same values in floating
-point. So the grid is repeated in front of the pooling, where it changes nothing.
+concatenation moved there, the converter does not see that grid, and leaves every convolution of the same values in
+floating point. So the grid is repeated in front of the pooling, where it changes nothing.
 """
 
 from __future__ import annotations

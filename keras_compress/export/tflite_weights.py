@@ -1,9 +1,10 @@
 """Quantized weights in a frozen graph, arranged for TensorFlow Lite's converter.
 
-The converter moves the channels of a quantized constant together with its numbers only in convolutions. So a quantizer is
-put directly in front of the convolution that reads it. Where something else reads it, as in recurrent layers, plain
-integers are stored, and the graph turns them into floats. The converter would carry that out and store the result, so the
-integers pass a slice whose start, always 0, depends on an input of the model.
+The converter itself computes the int8 numbers of convolutions and dense layers, from the quantizer in front of them;
+but it moves the channels of a quantized constant together with its numbers only in convolutions. So a quantizer is put
+directly in front of the convolution that reads it. Where something else reads it, as in recurrent layers, plain
+integers are stored, and the graph turns them into floats. The converter would carry that out and store the result, so
+the integers pass a slice whose start, always 0, depends on an input of the model.
 """
 
 from __future__ import annotations
@@ -15,7 +16,7 @@ from typing import Any
 import numpy as np
 import tensorflow as tf
 
-from keras_compress.export.quantized_constants import FAKE_QUANTIZERS, IntegerConstant, dequantized, take_constants
+from keras_compress.export.quantized_constants import FAKE_QUANTIZERS, IntegerConstant, cut_out_constants, dequantized
 
 __all__ = ["arrange_weights"]
 
@@ -26,9 +27,9 @@ _INT32, _FLOAT32 = (kind.as_datatype_enum for kind in (tf.int32, tf.float32))
 
 def arrange_weights(graph_def: tf.compat.v1.GraphDef) -> None:
     """Rewrite the quantizers of constants with a scale per channel, in place."""
-    untouched = tf.compat.v1.GraphDef()
-    untouched.CopyFrom(graph_def)
-    constants = take_constants(untouched)
+    scratch = tf.compat.v1.GraphDef()
+    scratch.CopyFrom(graph_def)
+    constants = cut_out_constants(scratch)
     if not any(node.op in FAKE_QUANTIZERS for node in graph_def.node):
         return
     nodes = {node.name: node for node in graph_def.node}
@@ -40,10 +41,10 @@ def arrange_weights(graph_def: tf.compat.v1.GraphDef) -> None:
             continue
         ends = _behind_moves(nodes, readers, constant)
         if ends is None:
-            _store_plainly(graph_def, nodes[constant.name], constant, zero)
+            _store_as_integers(graph_def, nodes[constant.name], constant, zero)
             continue
         for number, (node, moved) in enumerate(ends):
-            node.input[1] = _quantize(graph_def, f"{constant.name}/moved_{number}", moved, node.op)
+            node.input[1] = _add_quantizer(graph_def, f"{constant.name}/moved_{number}", moved, node.op)
 
 
 def _readers(graph_def: Any) -> dict[str, list[Any]]:
@@ -93,7 +94,7 @@ def _behind_moves(nodes: dict, readers: dict, constant: IntegerConstant) -> list
 
 
 def _is_kernel(node: Any, constant: IntegerConstant) -> bool:
-    """Whether a node is a convolution that reads a constant with the channels where it wants them."""
+    """Whether a node is a convolution that reads a constant in the layout of channels that it needs."""
     return node.op == "Conv2D" and constant.has_axis() and constant.axis() == constant.values.ndim - 1
 
 
@@ -120,10 +121,10 @@ def _move(nodes: dict, node: Any) -> Callable[[np.ndarray], np.ndarray] | None:
     return functions[node.op]
 
 
-def _quantize(graph_def: Any, name: str, constant: IntegerConstant, op: str) -> str:
+def _add_quantizer(graph_def: Any, name: str, constant: IntegerConstant, op: str) -> str:
     """Add a constant behind a quantizer per channel of its last axis; return the name of what a convolution reads.
 
-    The channels of a depthwise kernel lie on two axes, which are joined in front of the quantizer and parted behind it.
+    The channels of a depthwise kernel are on two axes, which are joined in front of the quantizer and parted behind it.
     """
     shape = constant.values.shape
     depthwise = op == "DepthwiseConv2dNative"
@@ -167,7 +168,7 @@ def _is_text(node: Any) -> bool:
     return node.attr["dtype"].type == tf.string.as_datatype_enum
 
 
-def _store_plainly(graph_def: Any, node: Any, constant: IntegerConstant, zero: str) -> None:
+def _store_as_integers(graph_def: Any, node: Any, constant: IntegerConstant, zero: str) -> None:
     """Turn the quantizer of a constant into plain integers and the operations that make floats of them."""
     prefix, values = f"{node.name}/stored", constant.values
     axis = constant.axis()

@@ -9,7 +9,9 @@ from keras_compress.graph.edits import (
     edit_to_dict,
     unused_name,
 )
-from keras_compress.graph.layer_specs import LayerRole, LayerSpec, WeightSpec, register_layer_spec, spec_of
+from keras_compress.graph.layer_lookup import register_layer_spec, spec_of
+from keras_compress.graph.layer_spec import LayerRole, LayerSpec, WeightSpec
+from keras_compress.graph.passes.strip import strip
 from keras_compress.graph.snapshot import ModelSnapshot, build, take
 from keras_compress.graph.view import GraphNode, ModelGraph, NodeRef, TensorRef
 
@@ -31,6 +33,7 @@ __all__ = [
     "edit_to_dict",
     "register_layer_spec",
     "spec_of",
+    "strip",
     "take",
     "unused_name",
 ]

@@ -16,7 +16,7 @@ __all__ = ["copy_compilation"]
 def copy_compilation(source: keras.Model, target: keras.Model) -> None:
     """Compile ``target`` as ``source`` is compiled; does nothing if it is not.
 
-    Losses are shared, because they have no state; metrics and the optimizer are made anew from their configuration.
+    Losses are shared, because they have no state; metrics and the optimizer are created again from their configuration.
     """
     compilation = getattr(source, "_compile_config", None)
     if compilation is None:

@@ -1,8 +1,8 @@
 """CompressedEntry: a wrapped layer as Keras' configuration and the snapshot's arrays write it down.
 
-No other module spells these keys. A wrapped layer is one entry of class ``CompressedLayer`` that holds the entry of its layer and
-a list of ``[weight, operation]``; its arrays are those of the layer under ``layer.`` and those of each operation under
-``weight_ops.<i>.``.
+No other module spells these keys. A wrapped layer is one entry of class ``CompressedLayer`` that holds the entry of its
+layer and a list of ``[weight, operation]``; its arrays are those of the layer under ``layer.`` and those of each
+operation under ``weight_ops.<i>.``.
 """
 
 from __future__ import annotations

@@ -1,6 +1,6 @@
 """Edits: the decisions of an algorithm as values, and the pure function that applies them to a snapshot.
 
-An edit is JSON-able: the edits of a compressed model are saved with it, so that resuming never decides anew.
+An edit is JSON-able: the edits of a compressed model are saved with it, so that resuming takes no decisions again.
 """
 
 from __future__ import annotations
@@ -40,12 +40,12 @@ class WrapWeight:
 class InsertLayer:
     """Put the serialized layer ``layer`` on the edges from any of ``sources`` to any of ``consumers``.
 
-    All sources and consumers lie in one model. The layer is called once per source and so shares its variables between
-    them. A consumer whose layer is ``OUTPUT`` stands for the outputs of the model. ``scope`` is the path prefix of that
-    model: empty for the outer one, or as ``"backbone/"``.
+    All sources and consumers belong to one model. The layer is called once per source and so shares its variables
+    between them. A consumer whose layer is ``OUTPUT`` means the outputs of the model. ``prefix`` is the path
+    prefix of that model: empty for the outer one, or as ``"backbone/"``.
     """
 
-    scope: str
+    prefix: str
     layer: dict
     sources: tuple[TensorRef, ...]
     consumers: tuple[NodeRef, ...]
@@ -53,7 +53,7 @@ class InsertLayer:
     @property
     def path(self) -> str:
         """Path of the inserted layer."""
-        return self.scope + self.layer["config"]["name"]
+        return self.prefix + self.layer["config"]["name"]
 
 
 Edit = WrapWeight | InsertLayer
@@ -61,7 +61,10 @@ Edit = WrapWeight | InsertLayer
 
 def edit_to_dict(edit: Edit) -> dict:
     """Return an edit as JSON-able values."""
-    return {"edit": type(edit).__name__, **asdict(edit)}
+    values = asdict(edit)
+    if isinstance(edit, InsertLayer):
+        values = {"scope": values.pop("prefix"), **values}
+    return {"edit": type(edit).__name__, **values}
 
 
 def edit_from_dict(values: dict) -> Edit:
@@ -96,7 +99,7 @@ def apply_edits(snapshot: ModelSnapshot, edits: Iterable[Edit]) -> ModelSnapshot
         if isinstance(edit, WrapWeight):
             wraps[edit.layer].append(edit)
         else:
-            inserts[edit.scope].append(edit)
+            inserts[edit.prefix].append(edit)
     edited = snapshot.edited()
     weights = dict(edited.weights)
     _edit_model(edited.config["config"], "", wraps, inserts, weights)
@@ -133,7 +136,7 @@ def reroute_edges(config: dict, prefix: str, rerouted: Mapping[tuple[NodeRef, Te
     """Let consumers in a functional model read other tensors, in place.
 
     Args:
-        config: of the model that all of them lie in.
+        config: of the model that holds all of them.
         prefix: its path prefix.
         rerouted: by consumer and the tensor it reads, the tensor it shall read.
     """

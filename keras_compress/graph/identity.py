@@ -1,7 +1,7 @@
 """What the class of a serialized layer is: one of Keras' own, or an operation of compression.
 
-A class is known by its module and its registered name together. A class of the user's that has the name of a Keras layer is
-another class, and so is one in a package whose name begins with ``keras``.
+A class is known by its module and its registered name together. A class of the user's that has the name of a Keras
+layer is another class, and so is one in a package whose name begins with ``keras``.
 """
 
 from __future__ import annotations
@@ -14,8 +14,8 @@ from keras_compress.layers import WeightOp
 __all__ = ["STAND_IN", "is_builtin", "is_operation", "operation_class"]
 
 _PACKAGES = ("keras", "tf_keras", "tensorflow")
-#: What the registered name begins with where a snapshot makes a layer in a way of its own, as by a copy. The class is that of the
-#: layer, and the module tells whose it is.
+#: What the registered name begins with where a snapshot makes a layer in a way of its own, as by a copy. The class is
+#: that of the layer, and the module tells whose it is.
 STAND_IN = "stand-in for "
 
 

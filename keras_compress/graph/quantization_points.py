@@ -1,10 +1,13 @@
 """Where activations are quantized: a pure function from a graph to the edges that carry integers.
 
-The rule is driven by the consumers. A layer that can run in integers wants all its inputs quantized; the wish moves up
-through layers that only move values, as long as nobody who needs floating point looks on. Where it stops, behind the
-layer that really changed the data, the quantizer stands. Convolution, batch normalization and activation stay one
-operation by themselves, because neither batch normalization nor an activation wishes for integers; so do a convolution
-and the sum it goes into, and an activation function that is written out with operators.
+Layers that can run in integers request quantized inputs. A request is propagated upwards through layers that only move
+values, unless another consumer needs floating point; the quantizer is placed where it stops. Batch normalization and
+activation functions make no requests, so that convolution, batch normalization and activation stay one operation. The
+same holds for a convolution and the sum that it goes into, and for an activation function that is written out with
+operators.
+
+Which nodes run in integers is decided by the caller, :class:`~keras_compress.algorithms.quantization.Quantization`;
+whether those of a finished model do, by :mod:`~keras_compress.graph.integer_computation`.
 """
 
 from __future__ import annotations
@@ -12,13 +15,11 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass
 
-from keras_compress.graph.layer_specs import LayerRole
+from keras_compress.graph.activations import LINEAR
+from keras_compress.graph.layer_spec import LayerRole
 from keras_compress.graph.view import OUTPUT, GraphNode, ModelGraph, NodeRef, TensorRef
 
 __all__ = ["QuantizationPoint", "quantization_points"]
-
-_SUMS = ("math.add", "__operators__.add")
-_PASSING = (LayerRole.TRANSPARENT, LayerRole.CONCAT)
 
 
 @dataclass(frozen=True)
@@ -30,25 +31,25 @@ class QuantizationPoint:
 
 
 def quantization_points(
-    graph: ModelGraph, wants: Callable[[GraphNode], bool], *, outputs: bool = False
+    graph: ModelGraph, in_integers: Callable[[GraphNode], bool], *, outputs: bool = False
 ) -> list[QuantizationPoint]:
     """Return the places for activation quantizers.
 
     Args:
         graph: the model.
-        wants: whether a node should get quantized inputs.
+        in_integers: whether a node can run in integers, so that its inputs are quantized.
         outputs: also quantize the outputs of the model.
 
     Returns:
         Points in the order of the graph. The inputs of a concatenation form one point, so that they share a range.
     """
-    return _Placement(graph, wants, outputs).points()
+    return _Placement(graph, in_integers, outputs).points()
 
 
 class _Placement:
-    def __init__(self, graph: ModelGraph, wants: Callable[[GraphNode], bool], outputs: bool):
+    def __init__(self, graph: ModelGraph, in_integers: Callable[[GraphNode], bool], outputs: bool):
         self._graph = graph
-        self._wants = wants
+        self._in_integers = in_integers
         self._outputs = outputs
         self._passes: dict[NodeRef, bool] = {}
         self._depths: dict[TensorRef, int] = {}
@@ -58,45 +59,48 @@ class _Placement:
                 self._outputs_of.setdefault(NodeRef(tensor.layer, tensor.node), set()).add(tensor)
 
     def points(self) -> list[QuantizationPoint]:
-        wishes: dict[TensorRef, list[NodeRef]] = {}
+        requests: dict[TensorRef, list[NodeRef]] = {}
         for node in self._graph.nodes.values():
             for tensor in node.inputs:
-                if self._wishes(node.ref) and not self._hands_on(tensor) and tensor != self._fused_into_sum(node):
-                    wishes.setdefault(tensor, []).append(node.ref)
+                if (
+                    self._requests(node.ref)
+                    and not self._passes_request_on(tensor)
+                    and tensor != self._fused_into_sum(node)
+                ):
+                    requests.setdefault(tensor, []).append(node.ref)
         if self._outputs:
             for ref in self._graph.nodes:
                 for tensor in sorted(self._tensors_of(ref)):
                     sinks = [sink for sink in self._graph.consumers(tensor) if sink.layer == OUTPUT]
-                    if sinks and not self._hands_on(tensor):
-                        wishes.setdefault(tensor, []).extend(sinks)
-        groups = self._shared_ranges(wishes)
+                    if sinks and not self._passes_request_on(tensor):
+                        requests.setdefault(tensor, []).extend(sinks)
+        groups = self._shared_ranges(requests)
         merged: dict[TensorRef, list[TensorRef]] = {}
-        for tensor in wishes:
+        for tensor in requests:
             merged.setdefault(groups.get(tensor, tensor), []).append(tensor)
         return [
-            QuantizationPoint(tuple(sources), tuple(dict.fromkeys(ref for s in sources for ref in wishes[s])))
+            QuantizationPoint(tuple(sources), tuple(dict.fromkeys(ref for s in sources for ref in requests[s])))
             for sources in merged.values()
         ]
 
     def _tensors_of(self, ref: NodeRef) -> set[TensorRef]:
         return self._outputs_of.get(ref, set()) | {TensorRef(ref.layer, ref.node, 0)}
 
-    def _wishes(self, ref: NodeRef) -> bool:
-        """Whether a consumer wants its inputs quantized, on its own account or for those behind it."""
+    def _requests(self, ref: NodeRef) -> bool:
+        """Whether a consumer requests quantized inputs, for itself or on behalf of its consumers."""
         if ref.layer.endswith(OUTPUT):
             return self._outputs and ref.layer == OUTPUT
         node = self._graph.nodes[ref]
-        if node.spec.role in _PASSING:
-            return self._all_behind_wish(node)
-        return self._wants(node) and not self._is_activation(node)
+        if node.spec.moves_values:
+            return self._all_consumers_request(node)
+        return self._in_integers(node) and not self._is_activation(node)
 
     def _fused_into_sum(self, node: GraphNode) -> TensorRef | None:
-        """The input of a sum that runtimes add up while they compute it: of a convolution that nobody else reads.
+        """Return the input of a sum that runtimes fuse into it: the output of a convolution without another consumer.
 
-        Rounding it to a grid of its own would cost accuracy and time and be undone at once. Only one input can be fused;
-        it is the one computed last.
+        A grid of its own would cost accuracy and time. Only one input can be fused: the one computed last.
         """
-        if not node.is_a("Add") and node.operator not in _SUMS:
+        if not node.spec.sum:
             return None
         candidates = [tensor for tensor in node.inputs if self._is_unread_product(tensor, node.ref)]
         return max(candidates, key=self._depth_of, default=None)
@@ -106,8 +110,7 @@ class _Placement:
         only_reader = self._graph.consumers(tensor) == (reader,)
         if only_reader and producer.is_a("BatchNormalization"):
             return self._is_unread_product(producer.inputs[0], producer.ref)
-        linear = producer.config.get("activation") in (None, "linear")
-        return only_reader and producer.spec.role is LayerRole.COMPUTE and linear
+        return only_reader and producer.spec.role is LayerRole.COMPUTE and producer.spec.activation is LINEAR
 
     def _depth_of(self, tensor: TensorRef) -> int:
         """Length of the longest way from an input to ``tensor``."""
@@ -140,21 +143,21 @@ class _Placement:
             tensor = producer.inputs[0]
             found.add(tensor)
 
-    def _all_behind_wish(self, node: GraphNode) -> bool:
+    def _all_consumers_request(self, node: GraphNode) -> bool:
         if node.ref not in self._passes:
-            self._passes[node.ref] = False  # in a cycle, which a graph does not have, nobody wishes
+            self._passes[node.ref] = False  # guards against recursion; the graph is acyclic
             readers = [ref for tensor in self._tensors_of(node.ref) for ref in self._graph.consumers(tensor)]
-            self._passes[node.ref] = bool(readers) and all(self._wishes(ref) for ref in readers)
+            self._passes[node.ref] = bool(readers) and all(self._requests(ref) for ref in readers)
         return self._passes[node.ref]
 
-    def _hands_on(self, tensor: TensorRef) -> bool:
-        """Whether the layer that makes ``tensor`` gets quantized inputs in its place."""
+    def _passes_request_on(self, tensor: TensorRef) -> bool:
+        """Whether the request on ``tensor`` moves up to the inputs of its producer."""
         producer = self._graph.producer(tensor)
-        return producer.spec.role in _PASSING and bool(producer.inputs) and self._all_behind_wish(producer)
+        return producer.spec.moves_values and bool(producer.inputs) and self._all_consumers_request(producer)
 
-    def _shared_ranges(self, wishes: dict[TensorRef, list[NodeRef]]) -> dict[TensorRef, TensorRef]:
+    def _shared_ranges(self, requests: dict[TensorRef, list[NodeRef]]) -> dict[TensorRef, TensorRef]:
         """Map each tensor that a concatenation joins with others to the first tensor of its group."""
-        root: dict[TensorRef, TensorRef] = {tensor: tensor for tensor in wishes}
+        root: dict[TensorRef, TensorRef] = {tensor: tensor for tensor in requests}
 
         def find(tensor: TensorRef) -> TensorRef:
             while root[tensor] != tensor:
@@ -162,14 +165,14 @@ class _Placement:
             return tensor
 
         for node in self._graph.nodes.values():
-            if node.spec.role is LayerRole.CONCAT and self._all_behind_wish(node):
+            if node.spec.role is LayerRole.CONCAT and self._all_consumers_request(node):
                 first, *others = (source for tensor in node.inputs for source in self._sources(tensor))
                 for other in others:
                     root[find(other)] = find(first)
-        return {tensor: find(tensor) for tensor in wishes}
+        return {tensor: find(tensor) for tensor in requests}
 
     def _sources(self, tensor: TensorRef) -> list[TensorRef]:
-        """The quantized tensors that ``tensor`` is made of, behind layers that only move values."""
-        if not self._hands_on(tensor):
+        """Return the quantized tensors from which layers that only move values produce ``tensor``."""
+        if not self._passes_request_on(tensor):
             return [tensor]
         return [source for inner in self._graph.producer(tensor).inputs for source in self._sources(inner)]

@@ -1,7 +1,7 @@
-"""ModelSnapshot: a Keras model as a value, taken from a living model and built into a new one.
+"""ModelSnapshot: a Keras model as a value, taken from a live model and built into a new one.
 
 The configuration is Keras' own; the weights are arrays by layer and name. Edits and passes map snapshots to snapshots
-and never see a living model.
+and never see a live model.
 """
 
 from __future__ import annotations
@@ -13,9 +13,9 @@ from typing import Any
 
 import numpy as np
 
-from keras_compress._keras import PreprocessingLayer, deep_graphs, deserialize, keras, trusted
+from keras_compress._keras import PreprocessingLayer, deserialize, keras, raised_recursion_limit, unsafe_deserialization
 from keras_compress.errors import UnsupportedModelError
-from keras_compress.graph.description import describe
+from keras_compress.graph.serialization import describe
 from keras_compress.graph.variables import frozen_array, leaf_layers, named_variables, sublayers
 
 __all__ = ["ModelSnapshot", "build", "entries", "is_model_entry", "take"]
@@ -23,13 +23,13 @@ __all__ = ["ModelSnapshot", "build", "entries", "is_model_entry", "take"]
 
 @dataclass(frozen=True)
 class ModelSnapshot:
-    """A model that is not alive.
+    """Immutable snapshot of a model: configuration and weights.
 
     Attributes:
         config: Keras' serialized form of the model: ``{"class_name": …, "config": {"layers": […], …}}``.
         weights: arrays by layer path (``"conv1"``, ``"backbone/conv1"``) and variable name (``"kernel"``).
         custom_objects: what the configuration refers to by name and Keras does not know; see
-            :mod:`~keras_compress.graph.description`.
+            :mod:`~keras_compress.graph.serialization`.
     """
 
     config: dict
@@ -62,7 +62,7 @@ def build(snapshot: ModelSnapshot) -> keras.Model:
 
     A layer without arrays in the snapshot, as a new quantizer, keeps its initial values.
     """
-    with trusted(), deep_graphs(sum(1 for _ in entries(snapshot.config))):
+    with unsafe_deserialization(), raised_recursion_limit(sum(1 for _ in entries(snapshot.config))):
         config = copy.deepcopy(snapshot.config)  # some layers take their configuration apart while they are made
         model = deserialize(config, dict(snapshot.custom_objects))
     for path, layer in leaf_layers(model):

@@ -1,4 +1,4 @@
-"""The variables of a living layer by dotted attribute path: ``kernel``, ``cell.recurrent_kernel``, ``forward_layer.bias``."""
+"""The variables of a live layer by dotted attribute path: ``kernel``, ``cell.recurrent_kernel``, ``forward_layer.bias``."""
 
 from __future__ import annotations
 
@@ -51,7 +51,7 @@ def sublayers(layer: keras.layers.Layer) -> list[keras.layers.Layer]:
 def frozen_array(variable: tf.Variable) -> np.ndarray:
     """Return the present value of a variable, without a copy where possible; later changes do not reach it.
 
-    TensorFlow writes to a new buffer as long as somebody holds the old one.
+    TensorFlow writes to a new buffer while the old one is referenced.
     """
     value = variable.value()
     try:

@@ -1,7 +1,7 @@
 """ModelGraph: the nodes and edges of a snapshot, for reading.
 
 A node is one call of a layer. Layers of nested models have paths such as ``"backbone/conv1"``; every model, outer or
-nested, is a graph of its own whose inputs and outputs are the borders that edges do not cross.
+nested, is a graph of its own, and edges stay within it; searches cross the boundaries of nested models.
 """
 
 from __future__ import annotations
@@ -9,10 +9,13 @@ from __future__ import annotations
 from collections import defaultdict
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
+from functools import cached_property
 from typing import Any, NamedTuple
 
+from keras_compress.graph.compressed_entry import inner_entry
 from keras_compress.graph.identity import is_builtin
-from keras_compress.graph.layer_specs import LayerSpec, operator_role, spec_of
+from keras_compress.graph.layer_lookup import operator_spec, spec_of
+from keras_compress.graph.layer_spec import LayerSpec
 from keras_compress.graph.snapshot import ModelSnapshot, is_model_entry
 
 __all__ = ["OUTPUT", "GraphNode", "ModelGraph", "NodeRef", "TensorRef", "first_call", "replace_tensors"]
@@ -33,53 +36,59 @@ class NodeRef(NamedTuple):
     node: int
 
 
-#: The name that stands for 'the outputs of the model' among the consumers of a tensor.
+#: The consumer name of the outputs of a model.
 OUTPUT = "<output>"
 
 
 @dataclass(frozen=True)
 class GraphNode:
-    """One call of a layer: what it is, and the tensors it reads in order.
+    """One call of a layer.
 
-    ``scope`` is the path prefix of the model the layer lies in: empty, or as ``"backbone/"``. (It cannot be read off the
-    path, because names of layers may hold slashes themselves.) ``entry`` is the layer as Keras serializes it.
+    What a node says of its class is said of the layer itself: of the one inside if operations are on its weights.
+
+    Attributes:
+        ref: the call.
+        prefix: path prefix of the model that holds the layer: empty, or as ``"backbone/"``. (It cannot be derived from
+            the path, because names of layers may contain slashes.)
+        entry: the layer as Keras serializes it, wrapped or not.
+        inputs: the tensors it reads, in order.
     """
 
     ref: NodeRef
-    scope: str
+    prefix: str
     entry: dict
     inputs: tuple[TensorRef, ...]
 
     @property
     def class_name(self) -> str:
-        """The name of the class; which class it is, :attr:`builtin` and the registered name in the entry tell."""
-        return self.entry["class_name"]
+        """The name of the class; a class of the user's may have the name of one of Keras', see :attr:`builtin`."""
+        return inner_entry(self.entry)["class_name"]
 
     @property
     def config(self) -> dict:
         """The arguments of the layer by name."""
-        return self.entry["config"]
+        return inner_entry(self.entry)["config"]
 
     @property
     def builtin(self) -> bool:
         """Whether the class is one of Keras' own."""
-        return is_builtin(self.entry)
+        return is_builtin(inner_entry(self.entry))
+
+    @property
+    def is_model(self) -> bool:
+        """Whether the layer is a nested model."""
+        return is_model_entry(self.entry)
 
     def is_a(self, *class_names: str) -> bool:
         """Return whether the layer is of one of these classes of Keras."""
         return self.class_name in class_names and self.builtin
 
-    @property
-    def operator(self) -> str | None:
-        """The name of the TensorFlow function that the layer calls, as ``"math.add"``; None for other layers."""
-        function = self.config.get("function") if self.is_a("TFOpLambda", "SlicingOpLambda") else None
-        return function if isinstance(function, str) else None
-
-    @property
+    @cached_property
     def spec(self) -> LayerSpec:
-        """What the table says about this call; of a wrapped TensorFlow function, what its name says."""
-        if self.operator is not None:
-            return LayerSpec(operator_role(self.operator, len(self.inputs)))
+        """The row of the table for this call."""
+        function = self.config.get("function")
+        if self.is_a("TFOpLambda", "SlicingOpLambda") and isinstance(function, str):
+            return operator_spec(function, len(self.inputs))
         return spec_of(self.class_name, self.config, builtin=self.builtin)
 
 
@@ -151,16 +160,16 @@ class ModelGraph:
         """Whether ``tensor`` is an input of the outer model, or of a nested one that is called on such an input."""
         if tensor.layer in self.model_inputs:
             return True
-        is_input = tensor.layer in self.nested_inputs.get(self.producer(tensor).scope[:-1], ())
+        is_input = tensor.layer in self.nested_inputs.get(self.producer(tensor).prefix[:-1], ())
         return is_input and any(self.is_model_input(source) for source in self.predecessors(tensor))
 
     def consumers(self, tensor: TensorRef) -> tuple[NodeRef, ...]:
         """Return the nodes that read ``tensor``; the outputs of a model appear as a node whose layer ends in OUTPUT."""
         return tuple(self._consumers.get(tensor, ()))
 
-    def outputs(self, scope: str = "") -> list[TensorRef]:
-        """Return the tensors that are outputs of the model, or of a nested one with the path prefix ``scope``."""
-        output = NodeRef(scope + OUTPUT, 0)
+    def outputs(self, prefix: str = "") -> list[TensorRef]:
+        """Return the tensors that are outputs of the model, or of a nested one with this path prefix."""
+        output = NodeRef(prefix + OUTPUT, 0)
         return [tensor for tensor, readers in self._consumers.items() if output in readers]
 
     def made_inside(self, tensor: TensorRef) -> TensorRef | None:
@@ -173,16 +182,16 @@ class ModelGraph:
         return self.nodes[NodeRef(tensor.layer, tensor.node)]
 
     def predecessors(self, tensor: TensorRef) -> list[TensorRef]:
-        """Return the tensors that ``tensor`` is computed from; the borders of nested models are crossed.
+        """Return the tensors that ``tensor`` is computed from; boundaries of nested models are crossed.
 
-        The predecessor of an output of a nested model is the tensor inside; the predecessors of an input of a nested model are
-        what the model is called on, one for each call.
+        The predecessor of an output of a nested model is the tensor inside; the predecessors of an input of a nested
+        model are what the model is called on, one for each call.
         """
         inside = self.made_inside(tensor)
         if inside is not None:
             return [inside]
         node = self.producer(tensor)
-        outer = node.scope[:-1]
+        outer = node.prefix[:-1]
         if node.ref.layer not in self.nested_inputs.get(outer, ()):
             return list(node.inputs)
         position = self.nested_inputs[outer].index(node.ref.layer)
@@ -190,19 +199,19 @@ class ModelGraph:
         return [call.inputs[position] for call in calls if position < len(call.inputs)]
 
     def successors(self, tensor: TensorRef) -> list[NodeRef]:
-        """Return the nodes that compute with ``tensor``; the borders of nested models are crossed.
+        """Return the nodes that compute with ``tensor``; boundaries of nested models are crossed.
 
         An output of the outer model appears as a node whose layer is OUTPUT.
         """
         found: list[NodeRef] = []
         for reader in self.consumers(tensor):
-            scope = reader.layer.removesuffix(OUTPUT)
-            if reader.layer.endswith(OUTPUT) and scope:
+            prefix = reader.layer.removesuffix(OUTPUT)
+            if reader.layer.endswith(OUTPUT) and prefix:
                 outside = [
                     TensorRef(*node.ref, number)
                     for node in self.nodes.values()
-                    if node.ref.layer == scope[:-1]
-                    for number, output in enumerate(self._outputs[scope])
+                    if node.ref.layer == prefix[:-1]
+                    for number, output in enumerate(self._outputs[prefix])
                     if output == tensor
                 ]
                 found += [ref for output in outside for ref in self.successors(output)]

@@ -8,7 +8,7 @@ import numpy as np
 
 from keras_compress._keras import keras
 from keras_compress.graph import ModelGraph, TensorRef, take
-from keras_compress.graph.quantized_inputs import quantizers_before_layers
+from keras_compress.graph.integer_computation import quantizers_before_layers
 from keras_compress.graph.variables import leaf_layers
 from keras_compress.layers import BinaryActivation, FakeQuantize
 

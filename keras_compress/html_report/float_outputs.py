@@ -1,4 +1,4 @@
-"""beside_float: the outputs of a compressed model beside those it has with its quantizers switched off."""
+"""compare_with_float: the outputs of a compressed model against those with its quantizers switched off."""
 
 from __future__ import annotations
 
@@ -10,17 +10,17 @@ import tensorflow as tf
 from keras_compress._keras import keras
 from keras_compress.calibration.traced_model import TracedModel
 from keras_compress.data import Dataset
-from keras_compress.export.file_audit import compare_arrays
+from keras_compress.export.compare import compare_arrays
 from keras_compress.graph.variables import leaf_layers
-from keras_compress.layers import CompressedLayer, ObservableOp, observing
+from keras_compress.layers import CalibratedOp, CompressedLayer, observed
 from keras_compress.reports import Comparison
 
-__all__ = ["beside_float"]
+__all__ = ["compare_with_float"]
 
 SAMPLES, BATCH = 256, 16
 
 
-def beside_float(model: keras.Model, data: Any) -> Comparison | None:
+def compare_with_float(model: keras.Model, data: Any) -> Comparison | None:
     """Compare the outputs of a model on up to 256 samples; None for a model without quantizers.
 
     Zeros and binary weights stay as they are; what is switched off maps to a grid.
@@ -29,14 +29,14 @@ def beside_float(model: keras.Model, data: Any) -> Comparison | None:
         model: the compressed model; it is only read.
         data: what ``kc.Dataset`` takes.
     """
-    operations = [layer for _, layer in leaf_layers(model) if isinstance(layer, ObservableOp)]
+    operations = [layer for _, layer in leaf_layers(model) if isinstance(layer, CalibratedOp)]
     wrappers = [layer for _, layer in leaf_layers(model) if isinstance(layer, CompressedLayer)]
-    operations += [op for layer in wrappers for op in layer.weight_ops if isinstance(op, ObservableOp)]
+    operations += [op for layer in wrappers for op in layer.weight_ops if isinstance(op, CalibratedOp)]
     if not operations:
         return None
 
     def outputs(inputs):
-        with observing({}, operations):
+        with observed({}, operations):
             exact = tf.nest.flatten(model(inputs, training=False))
         return exact, tf.nest.flatten(model(inputs, training=False))
 

@@ -12,15 +12,12 @@ from keras_compress.errors import ConfigError
 from keras_compress.export import audit
 from keras_compress.export.atomic_file import write_atomically
 from keras_compress.export.latency import LatencyReport
-from keras_compress.html_report.accuracy_section import accuracy_section
 from keras_compress.html_report.activation_rows import activation_rows
-from keras_compress.html_report.damage_section import Sensitivity, damage_section
-from keras_compress.html_report.exports_section import exports_section
-from keras_compress.html_report.float_outputs import beside_float
-from keras_compress.html_report.latency_section import latency_section
-from keras_compress.html_report.page import render
-from keras_compress.html_report.section import Section
-from keras_compress.html_report.subject import subject_of
+from keras_compress.html_report.float_outputs import compare_with_float
+from keras_compress.html_report.measured_sections import accuracy_section, exports_section, latency_section
+from keras_compress.html_report.page import Section, render
+from keras_compress.html_report.reported_model import reported_model
+from keras_compress.html_report.sensitivity_section import Sensitivity, sensitivity_section
 from keras_compress.html_report.summary_section import summary_section
 from keras_compress.html_report.training_section import training_section
 from keras_compress.html_report.weight_rows import weight_rows
@@ -47,17 +44,18 @@ def report(
     What is not given is left out. The same arguments give the same file, to the last byte.
 
     Args:
-        model: the controller from ``create_compressed_model``, or a compressed model without it, as ``kc.quantize`` returns
-            or a file holds. Only a controller knows the configuration, the stage and the schedule. It is only read.
+        model: the controller from ``create_compressed_model``, or a compressed model without it, as ``kc.quantize``
+            returns or a file holds. Only a controller knows the configuration, the stage and the schedule. It is only
+            read.
         path: the file to write. Missing folders are made; what exists is replaced only by a complete new one.
-        data: samples, as for ``kc.Dataset``: the outputs of the model are compared with those it has with its quantizers
-            switched off, on 256 of them, and so are those of files given by path. Default: none.
+        data: samples, as for ``kc.Dataset``: the outputs of the model are compared with those it has with its
+            quantizers switched off, on 256 of them, and so are those of files given by path. Default: none.
         exports: what ``export_model`` returned, or paths of exported files, which are audited; one or a list.
         history: what ``fit`` returned, or a dict of lists of numbers.
         sensitivity: what ``kc.analyze`` returned.
         latency: what ``kc.benchmark`` returned.
-        accuracy: accuracies by name, to be drawn against sizes: under ``"float"``, ``"compressed"``, the name of an exported
-            file or of a row of ``latency``, whose bytes are known, or under any name as ``(accuracy, bytes)``.
+        accuracy: accuracies by name, to be drawn against sizes: under ``"float"``, ``"compressed"``, the name of an
+            exported file or of a row of ``latency``, whose bytes are known, or under any name as ``(accuracy, bytes)``.
         title: of the page. Default: with the name of the model.
 
     Returns:
@@ -70,7 +68,7 @@ def report(
 
     Example:
         >>> import tempfile
-        >>> from keras_compress.controller import create_compressed_model
+        >>> from keras_compress.create import create_compressed_model
         >>> model = keras.Sequential([keras.Input((4,)), keras.layers.Dense(2, name="dense")])
         >>> config = {"compression": {"algorithm": "magnitude_sparsity", "sparsity_init": 0.5}}
         >>> controller, _ = create_compressed_model(model, config)
@@ -79,14 +77,14 @@ def report(
         True
     """
     path = Path(path)
-    subject = subject_of(model)
+    subject = reported_model(model)
     _require("sensitivity", sensitivity, ("rows", "sqnr", "samples"), "kc.analyze(model, data)")
     _require("latency", latency, ("rows", "rounds", "batch_size"), "kc.benchmark(files, data)")
     training = training_section(history, subject.leveled)
     reports = _audited(subject.model, exports, data)
     weights = weight_rows(subject.model, subject.reasons)
     size = measure_size(subject.model)
-    outputs = None if data is None else beside_float(subject.model, data)
+    outputs = None if data is None else compare_with_float(subject.model, data)
     operations = count_operations(subject.model)
     sections: list[Section | None] = [
         summary_section(subject, weights, size, operations, reports, outputs),
@@ -94,7 +92,7 @@ def report(
         histograms_section(weights),
         accuracy_section(accuracy, _sizes(size, reports, latency)) if accuracy else None,
         training,
-        damage_section(sensitivity) if sensitivity is not None else None,
+        sensitivity_section(sensitivity) if sensitivity is not None else None,
         latency_section(latency) if latency is not None else None,
         exports_section(reports) if reports else None,
         activations_section(activation_rows(subject.model)),

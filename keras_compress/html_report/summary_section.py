@@ -5,20 +5,20 @@ from __future__ import annotations
 import json
 from collections.abc import Sequence
 
-from keras_compress.html_report.arithmetic import FLOAT
-from keras_compress.html_report.bar_chart import Bar, bar_chart
-from keras_compress.html_report.section import Cell, Column, Figure, Section, Table
-from keras_compress.html_report.subject import Subject
+from keras_compress.html_report.charts import Bar, bar_chart
+from keras_compress.html_report.compute_precision import FLOAT
+from keras_compress.html_report.page import Cell, Column, Figure, Section, Table
+from keras_compress.html_report.reported_model import ReportedModel
 from keras_compress.html_report.weight_rows import WeightRow
 from keras_compress.reports import Comparison, ExportReport, ModelSize, OperationRow
-from keras_compress.reports.decibels import decibels_text
+from keras_compress.reports.formatting import decibels_text
 from keras_compress.reports.statistics import SPARSITY_NOTE
 
 __all__ = ["summary_section"]
 
 
 def summary_section(
-    subject: Subject,
+    subject: ReportedModel,
     weights: Sequence[WeightRow],
     size: ModelSize,
     operations: Sequence[OperationRow],
@@ -32,8 +32,8 @@ def summary_section(
         weights: its weights.
         size: bytes of its weights.
         operations: its convolutions and matrix products.
-        exports: files whose sizes are shown beside.
-        outputs: its outputs beside those in floating point, if they were compared.
+        exports: files whose sizes are shown.
+        outputs: the comparison with the outputs in floating point, if there was one.
     """
     facts = _facts(subject, weights, size)
     if outputs is not None:
@@ -52,7 +52,7 @@ def summary_section(
     return Section("summary", "Summary", facts=tuple(facts), figures=tuple(figures), more=_more(subject))
 
 
-def _facts(subject: Subject, weights: Sequence[WeightRow], size: ModelSize) -> list[tuple[str, str]]:
+def _facts(subject: ReportedModel, weights: Sequence[WeightRow], size: ModelSize) -> list[tuple[str, str]]:
     facts = [("model", subject.model.name)]
     compressed = [row for row in weights if row.bits < 32 or row.histogram is not None]
     parameters, all_parameters = (sum(row.parameters for row in rows) for rows in (compressed, weights))
@@ -72,8 +72,8 @@ def _facts(subject: Subject, weights: Sequence[WeightRow], size: ModelSize) -> l
     return facts
 
 
-def _more(subject: Subject) -> dict[str, Table | str]:
-    """Return what only a controller knows, and few want to read."""
+def _more(subject: ReportedModel) -> dict[str, Table | str]:
+    """Return details that only a controller has, for a collapsed part of the page."""
     if subject.statistics is None or subject.config is None:
         return {}
     more: dict[str, Table | str] = {"Configuration": json.dumps(subject.config, indent=2, default=str)}

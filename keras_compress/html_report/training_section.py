@@ -8,17 +8,17 @@ from typing import Any
 
 import numpy as np
 
-from keras_compress.algorithms import LeveledAlgorithm, registered_algorithms
+from keras_compress.algorithms import ScheduledAlgorithm, registered_algorithms
 from keras_compress.errors import ConfigError
-from keras_compress.html_report.line_chart import Line, line_chart
-from keras_compress.html_report.section import Figure, Section
+from keras_compress.html_report.charts import Line, line_chart
+from keras_compress.html_report.page import Figure, Section
 
 __all__ = ["training_section"]
 
 LEVEL, POINTS = "/sparsity_level", 20
 
 
-def training_section(history: Any, leveled: Sequence[LeveledAlgorithm]) -> Section | None:
+def training_section(history: Any, leveled: Sequence[ScheduledAlgorithm]) -> Section | None:
     """Return the curves of a training, None if there is nothing to draw.
 
     Args:
@@ -64,7 +64,7 @@ def _numbers(history: Any) -> tuple[dict[str, list[float]], list[int]]:
     return numbers, [int(epoch) + 1 for epoch in begun][:length]
 
 
-def _level_figure(algorithm: LeveledAlgorithm, numbers: Mapping[str, list[float]], epochs: Sequence[int]) -> Figure:
+def _level_figure(algorithm: ScheduledAlgorithm, numbers: Mapping[str, list[float]], epochs: Sequence[int]) -> Figure:
     end = algorithm.final_epoch()
     last = max(epochs, default=0) or max(2, round(1.1 * end) + 1 if end is not None else POINTS)
     places = np.linspace(0, last, POINTS * last + 1)

@@ -10,10 +10,10 @@ import numpy as np
 
 from keras_compress._keras import keras
 from keras_compress.graph.variables import leaf_layers, named_variables
-from keras_compress.html_report.arithmetic import FLOAT, Arithmetic, bits_of
-from keras_compress.html_report.histogram_chart import Histogram, histogram_of
+from keras_compress.html_report.charts import Histogram, histogram_of
+from keras_compress.html_report.compute_precision import FLOAT, ComputePrecision
 from keras_compress.layers import CompressedLayer, FakeQuantize, Stage, WeightOp
-from keras_compress.reports.decibels import decibels
+from keras_compress.reports.formatting import decibels
 
 __all__ = ["WeightRow", "weight_rows"]
 
@@ -28,7 +28,8 @@ class WeightRow:
         bits: of its grid; 1 if it is binary, 32 without a grid.
         zeros: share of zeros as inference sees them, in [0, 1].
         low, high: lowest and highest level of its grid over all channels; without a quantizer its extremes.
-        sqnr: of the weight on its grid beside the float weight with the same zeros, in dB; None without a grid.
+        sqnr: signal-to-quantization-noise ratio of the quantized weight against the float weight with the same zeros,
+            in dB; None without a grid.
         computes_in: ``"integers"``, ``"one bit"`` or ``"floating point"``.
         reason: why in floating point; empty otherwise.
         histogram: values before and after compression; None for a weight nothing compresses.
@@ -58,9 +59,10 @@ def weight_rows(model: keras.Model, reasons: Mapping[tuple[str, str], str] | Non
 
     Args:
         model: compressed or plain; it is only read.
-        reasons: why a weight, by path of layer and weight, is not computed with in integers. Default: what the model tells.
+        reasons: why a weight, by path of layer and weight, is not computed with in integers. Default: what the model
+            tells.
     """
-    arithmetic = Arithmetic(model)
+    arithmetic = ComputePrecision(model)
     rows = []
     for path, layer in leaf_layers(model):
         inner = layer.layer if isinstance(layer, CompressedLayer) else layer
@@ -69,7 +71,7 @@ def weight_rows(model: keras.Model, reasons: Mapping[tuple[str, str], str] | Non
             given = (reasons or {}).get((path, weight))
             if given:
                 computes_in, reason = FLOAT, given
-            bits = bits_of(operations)
+            bits = min((op.value_bits for op in operations), default=32)
             low, high = _range(after, operations)
             rows.append(
                 WeightRow(
@@ -112,7 +114,7 @@ def _range(values: np.ndarray, operations: Sequence[WeightOp]) -> tuple[float, f
 
 
 def _sqnr(before: np.ndarray, after: np.ndarray, operations: Sequence[WeightOp]) -> float:
-    """Return signal to error of a weight on its grid, beside the same weight behind its masks alone."""
+    """Return the signal-to-quantization-noise ratio of a weight, against the masked float weight."""
     for op in operations:
         if op.stage is Stage.MASK:
             before = op(before).numpy()

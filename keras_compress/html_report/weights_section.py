@@ -5,12 +5,12 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 
 from keras_compress.html_report.activation_rows import ActivationRow
-from keras_compress.html_report.arithmetic import FLOAT
-from keras_compress.html_report.histogram_chart import histogram_chart
-from keras_compress.html_report.section import Cell, Column, Figure, Section, Table
+from keras_compress.html_report.charts import histogram_chart
+from keras_compress.html_report.compute_precision import FLOAT
+from keras_compress.html_report.page import Cell, Column, Figure, Section, Table
 from keras_compress.html_report.weight_rows import WeightRow
 from keras_compress.reports import ExportReport
-from keras_compress.reports.decibels import decibels_text
+from keras_compress.reports.formatting import decibels_text
 
 __all__ = ["activations_section", "histograms_section", "weights_section"]
 

@@ -1,11 +1,11 @@
 """What is done to a tensor: Keras layers that own every variable that compression adds."""
 
 from keras_compress.layers.binarize import BinaryActivation, BinaryWeight
+from keras_compress.layers.calibrated_op import CalibratedOp, bypassed_unless, observed
 from keras_compress.layers.compressed_layer import CompressedLayer, weight_owner
 from keras_compress.layers.fake_quantize import AsymmetricFakeQuantize, FakeQuantize, SymmetricFakeQuantize
 from keras_compress.layers.fixed_fake_quantize import FixedFakeQuantize
 from keras_compress.layers.fixed_threshold import FixedThreshold
-from keras_compress.layers.observable_op import ObservableOp, observing, switched
 from keras_compress.layers.pointwise_dense import PointwiseDense
 from keras_compress.layers.sparsity_mask import BinaryMask, SparsityMask
 from keras_compress.layers.stochastic_gate import StochasticGate
@@ -16,19 +16,19 @@ __all__ = [
     "BinaryActivation",
     "BinaryMask",
     "BinaryWeight",
+    "CalibratedOp",
     "CompressedLayer",
     "FakeQuantize",
     "FixedFakeQuantize",
     "FixedThreshold",
     "IntegerWeight",
-    "ObservableOp",
     "PointwiseDense",
     "SparsityMask",
     "Stage",
     "StochasticGate",
     "SymmetricFakeQuantize",
     "WeightOp",
-    "observing",
-    "switched",
+    "bypassed_unless",
+    "observed",
     "weight_owner",
 ]

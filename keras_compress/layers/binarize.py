@@ -11,24 +11,28 @@ import numpy as np
 import tensorflow as tf
 
 from keras_compress._keras import keras, register
+from keras_compress.layers.calibrated_op import CalibratedOp
 from keras_compress.layers.fixed_threshold import FixedThreshold
-from keras_compress.layers.observable_op import ObservableOp
 from keras_compress.layers.weight_op import IntegerWeight, Stage, WeightOp
-from keras_compress.numerics import binarize, binary_scale, threshold
+from keras_compress.numerics import binarize, binary_scale, binary_threshold
 
 __all__ = ["BinaryActivation", "BinaryWeight"]
 
 
 @register
 class BinaryWeight(WeightOp):
-    """Maps a weight to ``mean(|w|) * sign(w)`` once it is active; see :func:`~keras_compress.numerics.binarize`.
+    """Maps a weight to two values once it is active.
+
+    Forward: ``y = mean(|w|) * sign(w)``, the mean over all axes but ``channel_axes``; 0 counts as negative. Gradient:
+        see
+    :func:`~keras_compress.numerics.binarize`.
 
     Args:
-        channel_axes: axes of the output channels, each with a scale of its own, as XNOR-Net has it; None (default) for
-            one scale, as DoReFa has it.
+        channel_axes: axes of the output channels, each with its own scale, as in XNOR-Net; None (default) for one
+            scale, as in DoReFa.
 
     Attributes:
-        active: bool variable.
+        active: bool scalar variable.
 
     Example:
         >>> op = BinaryWeight(channel_axes=(-1,))
@@ -37,6 +41,8 @@ class BinaryWeight(WeightOp):
         True
         >>> op(tf.constant([[1.0], [-3.0]])).numpy().tolist()
         [[2.0], [-2.0]]
+
+    Source: Rastegari et al. 2016, arXiv:1603.05279; Zhou et al. 2016, arXiv:1606.06160.
     """
 
     stage = Stage.BINARIZE
@@ -49,12 +55,16 @@ class BinaryWeight(WeightOp):
         rank = len(tf.TensorShape(input_shape))
         channels = {axis % rank for axis in self.channel_axes or ()}
         self.axes = [axis for axis in range(rank) if axis not in channels]
-        self.active = self.add_weight("active", (), "bool", "zeros", trainable=False)
+        self.active = self.add_weight(name="active", shape=(), dtype="bool", initializer="zeros", trainable=False)
         super().build(input_shape)
 
     def call(self, inputs):
         binary = binarize(tf.cast(inputs, tf.float32), self.axes)
         return tf.where(self.active, tf.cast(binary, inputs.dtype), inputs)
+
+    @property
+    def value_bits(self) -> int:
+        return 1 if self.active.numpy() else 32
 
     def to_integer(self, weight: np.ndarray) -> IntegerWeight | None:
         if not self.active.numpy():
@@ -68,17 +78,25 @@ class BinaryWeight(WeightOp):
 
 
 @register
-class BinaryActivation(ObservableOp):
+class BinaryActivation(CalibratedOp):
     """Maps values above ``scale * thresholds`` to ``scale`` and others to 0 once it is active.
 
-    See :func:`~keras_compress.numerics.threshold`. Zero is one of the two values, so zero padding is exact. Scale and
-    thresholds are trained; the scale is stored as its logarithm and the thresholds as logits, so that they stay above 0
-    and within (0, 1).
+    Forward and gradients: see :func:`~keras_compress.numerics.binary_threshold`. Zero is one of the two values, so zero
+    padding is exact. Scale and thresholds are trained; the scale is stored as its logarithm and the thresholds as
+    logits, so that they stay above 0 and within (0, 1).
 
     Attributes:
-        active: bool variable.
-        log_scale: trainable scalar.
-        threshold_logits: trainable, one per channel (the last axis).
+        active: bool scalar variable.
+        log_scale: trainable float32 scalar.
+        threshold_logits: trainable float32 variable of shape ``(channels,)``, for the last axis.
+
+    Example:
+        >>> op = BinaryActivation()
+        >>> op.build((None, 2))
+        >>> op.active.assign(True).numpy().item()
+        True
+        >>> op(tf.constant([[0.2, 0.7]])).numpy().tolist()
+        [[0.0, 1.0]]
 
     Source: Kozlov et al. 2020, arXiv:2002.08679, section 4.2.
     """
@@ -93,14 +111,14 @@ class BinaryActivation(ObservableOp):
                 "Give the model's Input a fixed size there."
             )
         zeros = keras.initializers.Zeros()
-        self.active = self.add_weight("active", (), "bool", "zeros", trainable=False)
-        self.log_scale = self.add_weight("log_scale", (), initializer=zeros)
-        self.threshold_logits = self.add_weight("threshold_logits", (channels,), initializer=zeros)
+        self.active = self.add_weight(name="active", shape=(), dtype="bool", initializer="zeros", trainable=False)
+        self.log_scale = self.add_weight(name="log_scale", shape=(), initializer=zeros)
+        self.threshold_logits = self.add_weight(name="threshold_logits", shape=(channels,), initializer=zeros)
         super().build(input_shape)
 
     @tf.autograph.experimental.do_not_convert
-    def mapped(self, inputs: tf.Tensor, training: bool | tf.Tensor | None) -> tf.Tensor:
-        binary = threshold(tf.cast(inputs, tf.float32), *self.levels())
+    def apply(self, inputs: tf.Tensor, training: bool | tf.Tensor | None) -> tf.Tensor:
+        binary = binary_threshold(tf.cast(inputs, tf.float32), *self.levels())
         return tf.where(self.active, tf.cast(binary, inputs.dtype), inputs)
 
     def levels(self) -> tuple[tf.Tensor, tf.Tensor]:

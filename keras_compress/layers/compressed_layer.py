@@ -11,7 +11,7 @@ from typing import Any
 
 import tensorflow as tf
 
-from keras_compress._keras import deserialize, inferring_shapes, keras, register, serialize
+from keras_compress._keras import accepts, deserialize, inferring_shapes, keras, register, serialize
 from keras_compress.layers.weight_op import IntegerWeight, WeightOp
 
 __all__ = ["REGISTERED_NAME", "CompressedLayer", "weight_owner"]
@@ -21,10 +21,19 @@ REGISTERED_NAME = "keras_compress>CompressedLayer"
 
 
 def weight_owner(layer: Any, path: str) -> tuple[Any, str]:
-    """Return the object that holds the weight at a dotted path, and the name of the attribute.
+    """Return the object that holds the weight at a dotted path, and the name of its attribute.
+
+    Args:
+        layer: a Keras layer.
+        path: as ``"kernel"``, ``"cell.kernel"`` or ``"cells.0.kernel"``.
+
+    Raises:
+        AttributeError: a layer on the path does not exist.
 
     Example:
-        ``weight_owner(lstm, "cell.kernel")`` is ``(lstm.cell, "kernel")``.
+        >>> owner, attribute = weight_owner(keras.layers.LSTM(2), "cell.kernel")
+        >>> type(owner).__name__, attribute
+        ('LSTMCell', 'kernel')
     """
     *parents, attribute = path.split(".")
     for parent in parents:
@@ -36,10 +45,10 @@ def weight_owner(layer: Any, path: str) -> tuple[Any, str]:
 class CompressedLayer(keras.layers.Wrapper):
     """A Keras layer whose weights pass through weight operations before use.
 
-    Forward: ``y = layer(x)`` with every weight ``w`` that has operations replaced by ``op_n(... op_1(w))``, in the order
-    of their :class:`~keras_compress.layers.weight_op.Stage`. The float weight stays the trained variable; gradients
-    reach it through the operations. The wrapper has the name of its layer, so edges of a graph stay valid, and offers
-    the attributes of its layer (``kernel``, ``bias``, ``units``, …) as its own.
+    Forward: ``y = layer(x)`` with every weight ``w`` that has operations replaced by ``op_n(... op_1(w))``, in the
+    order of their :class:`~keras_compress.layers.weight_op.Stage`. The float weight stays the trained variable;
+    gradients reach it through the operations. The wrapper has the name of its layer, so edges of a graph stay valid,
+    and offers the attributes of its layer (``kernel``, ``bias``, ``units``, …) as its own.
 
     Args:
         layer: the layer to compress.
@@ -115,11 +124,9 @@ class CompressedLayer(keras.layers.Wrapper):
         return getattr(owner, attribute, None)
 
     def call(self, *args, **kwargs):
-        spec = self.layer._call_spec
-        if not spec.expects_training_arg:
-            kwargs.pop("training", None)
-        if not spec.expects_mask_arg:
-            kwargs.pop("mask", None)
+        for argument in ("training", "mask"):
+            if not accepts(self.layer, argument):
+                kwargs.pop(argument, None)
         if inferring_shapes() or not self._build_operations():
             outputs = self.layer(*args, **kwargs)
             if self._build_operations() and inferring_shapes():
@@ -174,7 +181,12 @@ class CompressedLayer(keras.layers.Wrapper):
     def __getattr__(self, name: str):
         if name.startswith("_") or "layer" not in self.__dict__:
             raise AttributeError(f"'{type(self).__name__}' object has no attribute '{name}'")
-        return getattr(self.layer, name)
+        try:
+            return getattr(self.layer, name)
+        except AttributeError:
+            raise AttributeError(
+                f"Neither '{type(self).__name__}' nor the '{type(self.layer).__name__}' inside it has an attribute '{name}'"
+            ) from None
 
     def get_config(self) -> dict:
         return self.config_with(serialize)

@@ -14,27 +14,38 @@ import numpy as np
 import tensorflow as tf
 
 from keras_compress._keras import keras, register
+from keras_compress.layers.calibrated_op import CalibratedOp
 from keras_compress.layers.fixed_fake_quantize import FixedFakeQuantize
 from keras_compress.layers.fused_relu import before_relu
-from keras_compress.layers.observable_op import ObservableOp
 from keras_compress.layers.weight_op import IntegerWeight, Stage
 from keras_compress.numerics import fake_quantize, fake_quantize_symmetric, symmetric_bounds, tune_range
 
 __all__ = ["AsymmetricFakeQuantize", "FakeQuantize", "SymmetricFakeQuantize"]
 
 #: Where an activation range stands before it was measured: wide enough for the output of ReLU6 and for normalized data.
-UNMEASURED_RANGE = 6.0
+UNCALIBRATED_RANGE = 6.0
 
 
-class FakeQuantize(ObservableOp):
-    """Base of the quantizers: an integer grid of ``num_bits`` over a trainable range.
+class FakeQuantize(CalibratedOp):
+    """Base of the quantizers: an integer grid of ``num_bits`` over a trainable range ``[low, high]``.
+
+    Forward, with ``s = (high - low) / steps``: ``y = s * (clip(round((x - low) / s), 0, steps)) + low``, where ``low``
+    is a multiple of ``s``, so that zero is on the grid. Gradient: 1 to ``x`` inside of the range and 0 outside; to the
+        ends as in
+    :func:`~keras_compress.numerics.fake_quantize`.
 
     Args:
         num_bits: bits of the grid, 2 to 8. Default 8.
         narrow_range: leave out the most negative level, as weights do. Default False.
-        channel_axes: axes of the tensor along which every index has a range of its own, for example ``(-1,)``; None
+        channel_axes: axes of the tensor along which every index has its own range, for example ``(-1,)``; None
             (default) for one range.
-        half_range: use only the inner half of the levels: protects CPUs without VNNI from overflow. Default False.
+        half_range: use only the inner half of the levels, which protects CPUs without VNNI from overflow. Default
+            False.
+
+    Raises:
+        ValueError: ``num_bits`` is out of range.
+
+    Source: Kozlov et al. 2020, arXiv:2002.08679, section 4.1; Jacob et al. 2018, arXiv:1712.05877.
     """
 
     stage = Stage.QUANTIZE
@@ -65,6 +76,10 @@ class FakeQuantize(ObservableOp):
         return self.num_bits - 1 if self.half_range else self.num_bits
 
     @property
+    def value_bits(self) -> int:
+        return self.num_bits
+
+    @property
     def steps(self) -> int:
         """Number of steps of the grid: one less than it has levels."""
         return 2**self.grid_bits - (2 if self.narrow_range else 1)
@@ -91,11 +106,11 @@ class FakeQuantize(ObservableOp):
         super().build(input_shape)
 
     @tf.autograph.experimental.do_not_convert
-    def mapped(self, inputs: tf.Tensor, training: bool | tf.Tensor | None) -> tf.Tensor:
-        values = self.clipped_alike(inputs) if training is True else inputs
+    def apply(self, inputs: tf.Tensor, training: bool | tf.Tensor | None) -> tf.Tensor:
+        values = self.skip_relu(inputs) if training is True else inputs
         return tf.cast(self.quantized(tf.cast(values, tf.float32)), inputs.dtype)
 
-    def clipped_alike(self, inputs: tf.Tensor) -> tf.Tensor:
+    def skip_relu(self, inputs: tf.Tensor) -> tf.Tensor:
         """Return what may be quantized in place of ``inputs``, with the same result, to train faster: here nothing else."""
         return inputs
 
@@ -108,7 +123,7 @@ class FakeQuantize(ObservableOp):
         """Return the lowest and highest level, shaped as :meth:`range_shape`, differentiable."""
 
     @abstractmethod
-    def covered(self, low: np.ndarray, high: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    def range_for(self, low: np.ndarray, high: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
         """Return the :meth:`range` that ``set_range(low, high)`` would lead to, and change nothing.
 
         Args:
@@ -119,7 +134,7 @@ class FakeQuantize(ObservableOp):
             The lowest and highest level as float32, shaped as ``low``.
 
         Example:
-            >>> low, high = SymmetricFakeQuantize(narrow_range=True).covered(np.float32([-1.0, 0.0]), np.float32([0.5, 3.0]))
+            >>> low, high = SymmetricFakeQuantize(narrow_range=True).range_for(np.float32([-1.0, 0.0]), np.float32([0.5, 3.0]))
             >>> low.tolist(), high.tolist()
             ([-1.0, -3.0], [1.0, 3.0])
         """
@@ -191,7 +206,8 @@ class SymmetricFakeQuantize(FakeQuantize):
     make the range negative.
 
     Args:
-        signed: True or False forces it; None (default) starts as signed and lets :meth:`set_range` decide from the data.
+        signed: True or False forces it; None (default) starts as signed and lets :meth:`set_range` decide from the
+            data.
         max_value: the largest magnitude that can arrive, as 6 behind ReLU6: the range never goes beyond. Default None.
         num_bits, narrow_range, channel_axes, half_range: see :class:`FakeQuantize`.
 
@@ -212,10 +228,10 @@ class SymmetricFakeQuantize(FakeQuantize):
 
     def build(self, input_shape):
         super().build(input_shape)
-        initial = keras.initializers.Constant(UNMEASURED_RANGE)
-        self.scale = self.add_weight("scale", self.range_variable_shape, initializer=initial)
+        initial = keras.initializers.Constant(UNCALIBRATED_RANGE)
+        self.scale = self.add_weight(name="scale", shape=self.range_variable_shape, initializer=initial)
         self.signed = self.add_weight(
-            "signed", (), initializer="zeros" if self.force_signed is False else "ones", trainable=False
+            name="signed", shape=(), initializer="zeros" if self.force_signed is False else "ones", trainable=False
         )
 
     def range(self):
@@ -232,10 +248,10 @@ class SymmetricFakeQuantize(FakeQuantize):
             return fake_quantize_symmetric(values, tf.abs(self.scale), self.grid_bits)
         return super().quantized(values)
 
-    def clipped_alike(self, inputs):
+    def skip_relu(self, inputs):
         return before_relu(inputs, self.max_value) if self.force_signed is False else inputs
 
-    def covered(self, low, high):
+    def range_for(self, low, high):
         scale, signed = self._measured(low, high)
         q_min, q_max = symmetric_bounds(self.grid_bits, signed=True, narrow_range=self.narrow_range)
         return scale * np.float32(signed * (q_min / q_max)), scale
@@ -276,15 +292,15 @@ class AsymmetricFakeQuantize(FakeQuantize):
     def build(self, input_shape):
         super().build(input_shape)
         shape, constant = self.range_variable_shape, keras.initializers.Constant
-        self.range_min = self.add_weight("range_min", shape, initializer=constant(-UNMEASURED_RANGE))
-        self.range_max = self.add_weight("range_max", shape, initializer=constant(UNMEASURED_RANGE))
+        self.range_min = self.add_weight(name="range_min", shape=shape, initializer=constant(-UNCALIBRATED_RANGE))
+        self.range_max = self.add_weight(name="range_max", shape=shape, initializer=constant(UNCALIBRATED_RANGE))
 
     def range(self):
         low = tf.minimum(self.range_min, self.range_max)
         high = tf.maximum(self.range_min, self.range_max)
         return tune_range(low, high, self.grid_bits)
 
-    def covered(self, low, high):
+    def range_for(self, low, high):
         low, high = tune_range(*self._measured(low, high), self.grid_bits)
         return low.numpy(), high.numpy()
 

@@ -19,11 +19,25 @@ __all__ = ["FixedFakeQuantize"]
 class FixedFakeQuantize(WeightOp):
     """Fake quantization over a range held in variables that are not trained.
 
+    Forward: that of :class:`~keras_compress.layers.fake_quantize.FakeQuantize`, by TensorFlow's
+    ``FakeQuantWithMinMaxVars``.
+
     Args:
         num_bits: bits of the grid, 2 to 8.
         narrow_range: leave out the lowest level.
-        channel_axes: axes with a range for each index, or None for one range. TensorFlow's op takes the last axis only;
-            for other axes the tensor is transposed or reshaped around it.
+        channel_axes: axes with a range for each index; None (default) for one range. TensorFlow's operation takes the
+            last axis only; for other axes the tensor is transposed or reshaped around it.
+
+    Attributes:
+        low, high: float32 variables of shape ``()`` or ``(channels,)``.
+
+    Example:
+        >>> quantizer = FixedFakeQuantize(8, narrow_range=False)
+        >>> quantizer.build((2,))
+        >>> quantizer.high.assign(255.0).numpy().item()
+        255.0
+        >>> quantizer(tf.constant([3.4, 300.0])).numpy().tolist()
+        [3.0, 255.0]
     """
 
     stage = Stage.QUANTIZE
@@ -36,8 +50,8 @@ class FixedFakeQuantize(WeightOp):
 
     def build(self, input_shape):
         sizes = () if self.channel_axes is None else (_product(input_shape, self.channel_axes),)
-        self.low = self.add_weight("low", sizes, initializer="zeros", trainable=False)
-        self.high = self.add_weight("high", sizes, initializer="ones", trainable=False)
+        self.low = self.add_weight(name="low", shape=sizes, initializer="zeros", trainable=False)
+        self.high = self.add_weight(name="high", shape=sizes, initializer="ones", trainable=False)
         super().build(input_shape)
 
     def call(self, inputs):

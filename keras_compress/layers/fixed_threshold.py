@@ -1,7 +1,7 @@
 """FixedThreshold: a binary activation whose numbers no longer change, written with TensorFlow's own operations.
 
-Exports use it in the place of the trained :class:`~keras_compress.layers.binarize.BinaryActivation`; it runs anywhere, and
-a runtime that has one-bit convolutions can recognize it.
+Exports use it in the place of the trained :class:`~keras_compress.layers.binarize.BinaryActivation`; it runs anywhere,
+and a runtime that has one-bit convolutions can recognize it.
 """
 
 from __future__ import annotations
@@ -16,14 +16,26 @@ __all__ = ["FixedThreshold"]
 
 @register
 class FixedThreshold(WeightOp):
-    """Maps values above ``thresholds`` (one per channel, the last axis) to ``scale`` and others to 0."""
+    """Maps values above a threshold to ``scale`` and others to 0.
+
+    Forward: ``y = scale * 1[x > thresholds]``.
+
+    Attributes:
+        thresholds: float32 variable of shape ``(channels,)``, for the last axis.
+        scale: float32 scalar variable.
+
+    Example:
+        >>> layer = FixedThreshold()
+        >>> layer(tf.constant([[-1.0, 0.5]])).numpy().tolist()
+        [[0.0, 1.0]]
+    """
 
     stage = Stage.BINARIZE
 
     def build(self, input_shape):
         channels = tf.TensorShape(input_shape)[-1]
-        self.thresholds = self.add_weight("thresholds", (channels,), initializer="zeros", trainable=False)
-        self.scale = self.add_weight("scale", (), initializer="ones", trainable=False)
+        self.thresholds = self.add_weight(name="thresholds", shape=(channels,), initializer="zeros", trainable=False)
+        self.scale = self.add_weight(name="scale", shape=(), initializer="ones", trainable=False)
         super().build(input_shape)
 
     def call(self, inputs):

@@ -1,4 +1,8 @@
-"""ReLU and a quantizer whose range begins at zero clip alike, so that in a traced graph one can do the work of both."""
+"""Bypass a ReLU in front of an unsigned quantizer in training: both clip at zero, so that one of them is enough.
+
+The plan decides for which quantizers: those whose inputs are never negative are unsigned by configuration
+    (``signed=False``).
+"""
 
 from __future__ import annotations
 
@@ -10,12 +14,12 @@ _SIX = 6.0
 
 
 def before_relu(values: tf.Tensor, max_value: float | None = None) -> tf.Tensor:
-    """Return the tensor that a ReLU made ``values`` of, where clipping it to ``[0, high]`` comes to the same.
+    """Return the input of the ReLU that computed ``values``, if clipping that to ``[0, high]`` gives the same result.
 
-    A quantizer that reads it leaves the ReLU without a reader, and a step of training with a pass less over the activations
-    in each direction. Its result and its gradients are those behind the ReLU; only where a value is exactly zero, the
-    gradient is passed on, which a ReLU does not. A gradient with respect to ``values`` themselves does not see the quantizer.
-    Run eagerly, a tensor does not know where it comes from.
+    A quantizer that reads it leaves the ReLU without a reader, and a step of training with a pass less over the
+    activations in each direction. Its result and its gradients are those behind the ReLU; only where a value is exactly
+    zero, the gradient is passed on, which a ReLU does not. A gradient with respect to ``values`` themselves does not
+    see the quantizer. Run eagerly, a tensor does not know where it comes from.
 
     Args:
         values: the tensor to quantize.

@@ -1,7 +1,7 @@
 """PointwiseDense: a dense layer that computes as a convolution of one pixel.
 
-TensorFlow Lite's converter cannot transpose weights that have a scale per channel, which a matrix product would need; the
-kernel of a convolution stays as it is. Only exports use it.
+TensorFlow Lite's converter cannot transpose weights that have a scale per channel, which a matrix product would need;
+the kernel of a convolution stays as it is. Only exports use it.
 """
 
 from __future__ import annotations
@@ -19,7 +19,12 @@ class PointwiseDense(keras.layers.Layer):
 
     Args:
         units: size of the last axis of the output.
-        use_bias, activation: as for ``Dense``.
+        use_bias: whether there is a bias of shape ``(units,)``. Default True.
+        activation: as for ``Dense``. Default None: linear.
+
+    Example:
+        >>> PointwiseDense(3)(tf.ones((2, 5))).shape
+        TensorShape([2, 3])
     """
 
     def __init__(self, units: int, use_bias: bool = True, activation=None, **kwargs):
@@ -30,8 +35,8 @@ class PointwiseDense(keras.layers.Layer):
 
     def build(self, input_shape):
         inputs = tf.TensorShape(input_shape)[-1]
-        self.kernel = self.add_weight("kernel", (1, 1, inputs, self.units))
-        self.bias = self.add_weight("bias", (self.units,), initializer="zeros") if self.use_bias else None
+        self.kernel = self.add_weight(name="kernel", shape=(1, 1, inputs, self.units))
+        self.bias = self.add_weight(name="bias", shape=(self.units,), initializer="zeros") if self.use_bias else None
         super().build(input_shape)
 
     def call(self, inputs):

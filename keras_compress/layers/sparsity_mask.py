@@ -13,7 +13,7 @@ import tensorflow as tf
 
 from keras_compress._keras import register
 from keras_compress.layers.weight_op import Stage, WeightOp
-from keras_compress.numerics import keep
+from keras_compress.numerics import apply_mask
 
 __all__ = ["BinaryMask", "SparsityMask"]
 
@@ -22,17 +22,17 @@ class SparsityMask(WeightOp):
     """Base of the operations that keep some weights and set the others to zero.
 
     Attributes:
-        level: variable, the share of zeros it was asked for, in [0, 1).
-        frozen: bool variable, whether the choice is final.
-        epochs_met: variable, how many epochs the level has been met, for the adaptive schedule.
-        mask: bool variable in the shape of the weight, true where it is kept.
+        level: float32 scalar variable, the target share of zeros, in [0, 1).
+        frozen: bool scalar variable, whether the choice is final.
+        epochs_met: int32 scalar variable, how many epochs have met the level, for the adaptive schedule.
+        mask: bool variable in the shape of the weight, True where it is kept.
     """
 
     stage = Stage.MASK
 
     def build(self, input_shape):
         def state(name, dtype, shape=(), initializer="zeros"):
-            return self.add_weight(name, shape, dtype, initializer, trainable=False)
+            return self.add_weight(name=name, shape=shape, dtype=dtype, initializer=initializer, trainable=False)
 
         self.level = state("level", "float32")
         self.frozen = state("frozen", "bool")
@@ -49,10 +49,10 @@ class SparsityMask(WeightOp):
 class BinaryMask(SparsityMask):
     """Keeps the weights that its mask says: ``out = weight * mask``, with a straight-through gradient.
 
-    See :func:`~keras_compress.numerics.keep`. The mask starts with every weight kept.
+    See :func:`~keras_compress.numerics.apply_mask`. The mask starts with every weight kept.
 
     Args:
-        input_axis: the axis of the weight along which an N:M pattern lies; None (default) where there is no pattern.
+        input_axis: the axis of the weight that an N:M pattern follows; None (default) without a pattern.
 
     Example:
         >>> mask = BinaryMask()
@@ -68,7 +68,7 @@ class BinaryMask(SparsityMask):
         self.input_axis = input_axis
 
     def call(self, inputs):
-        return keep(inputs, tf.convert_to_tensor(self.mask))
+        return apply_mask(inputs, tf.convert_to_tensor(self.mask))
 
     def kept(self) -> np.ndarray:
         return self.mask.numpy()

@@ -18,7 +18,14 @@ __all__ = ["IntegerWeight", "Stage", "WeightOp", "op_stage"]
 
 
 class Stage(enum.IntEnum):
-    """The order in which the operations of one weight are applied."""
+    """The order in which the operations of one weight are applied.
+
+    ``MASK`` comes first, so that a zero stays a zero behind a quantizer, then ``BINARIZE``, then ``QUANTIZE``.
+
+    Example:
+        >>> sorted([Stage.QUANTIZE, Stage.MASK])
+        [<Stage.MASK: 0>, <Stage.QUANTIZE: 2>]
+    """
 
     MASK = 0
     BINARIZE = 1
@@ -33,7 +40,14 @@ class IntegerWeight:
         values: integers in the shape of the weight, int8 or uint8.
         scale: float32, broadcastable to ``values``.
         zero_point: int32, broadcastable to ``values``.
-        num_bits: bits of the grid; the values may lie in a wider container.
+        num_bits: bits of the grid, 1 to 8; the container may be wider.
+
+    Example:
+        >>> weight = IntegerWeight(np.int8([[1, -3]]), np.float32([[0.5, 2.0]]), np.int32([[0, 0]]), num_bits=4)
+        >>> weight.dequantize().tolist()
+        [[0.5, -6.0]]
+
+    Source: Jacob et al. 2018, arXiv:1712.05877, equation 1.
     """
 
     values: np.ndarray
@@ -42,19 +56,28 @@ class IntegerWeight:
     num_bits: int
 
     def dequantize(self) -> np.ndarray:
-        """Return the float32 weight that the integers stand for."""
+        """Return the dequantized float32 weight."""
         return (self.scale * (self.values.astype(np.int32) - self.zero_point)).astype(np.float32)
 
 
 class WeightOp(keras.layers.Layer):
-    """Base of every operation on a weight.
+    """Base of every operation on a weight or an activation.
 
-    A subclass sets ``stage``, creates its variables in ``build(shape)`` and maps the weight in
-    ``call(weight, training)`` to a tensor of the same shape, with a gradient. Variables and arithmetic are float32
-    whatever the policy of the model.
+    Forward: ``y = call(w)``, a tensor of the shape and type of ``w``, with a gradient. A subclass sets ``stage``,
+    creates its variables in ``build(shape)`` and defines ``call(weight, training)``. Variables and arithmetic are
+    float32 whatever the policy of the model.
 
     Attributes:
         stage: where the operation stands among the operations of the same weight.
+
+    Example:
+        >>> import tensorflow as tf
+        >>> class Halved(WeightOp):
+        ...     stage = Stage.MASK
+        ...     def call(self, weight, training=None):
+        ...         return weight / 2
+        >>> Halved()(tf.constant([2.0, -4.0])).numpy().tolist()
+        [1.0, -2.0]
     """
 
     stage: Stage
@@ -64,17 +87,23 @@ class WeightOp(keras.layers.Layer):
         kwargs.setdefault("autocast", False)
         super().__init__(**kwargs)
 
+    @property
+    def value_bits(self) -> int:
+        """Bits that a value behind the operation takes by now: 32 if it is on no grid."""
+        return 32
+
     def to_integer(self, weight: np.ndarray) -> IntegerWeight | None:
         """Return the mapped weight as integers, or None when the operation does not put it on an integer grid."""
         return None
 
     def fixed(self, num_bits: int | None = None) -> tuple[keras.layers.Layer, Mapping[str, np.ndarray]] | None:
-        """Return what stands for the operation in a model for inference: a layer without trained variables, and its arrays.
+        """Return the replacement of the operation in a model for inference: a layer without trained variables, and its arrays.
 
         Default None: a weight is mapped once and for all, and an operation on an activation stays as it is.
 
         Args:
-            num_bits: bits of the container in which the runtime holds the integers of a grid; default: those of the grid.
+            num_bits: bits of the container in which the runtime holds the integers of a grid; default: those of the
+                grid.
         """
         return None
 
@@ -85,5 +114,12 @@ class WeightOp(keras.layers.Layer):
 
 
 def op_stage(description: dict) -> Stage:
-    """Return the stage of a serialized operation."""
+    """Return the stage of an operation in the form in which Keras serializes it.
+
+    Example:
+        >>> from keras_compress._keras import serialize
+        >>> from keras_compress.layers import BinaryMask
+        >>> op_stage(serialize(BinaryMask()))
+        <Stage.MASK: 0>
+    """
     return keras.saving.get_registered_object(description["registered_name"]).stage

@@ -2,7 +2,7 @@
 
 from keras_compress.post_training.accuracy_control import quantize_with_accuracy_control
 from keras_compress.post_training.accuracy_report import AccuracyReport, ControlledLayer, Evaluation
-from keras_compress.post_training.accuracy_target import DropType
+from keras_compress.post_training.accuracy_search import DropType
 from keras_compress.post_training.analyze import analyze
 from keras_compress.post_training.ignored_scope import IgnoredScope, Subgraph
 from keras_compress.post_training.parameters import (

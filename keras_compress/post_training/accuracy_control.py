@@ -10,9 +10,8 @@ from typing import Any, Literal
 
 from keras_compress._keras import keras
 from keras_compress.data import Dataset
-from keras_compress.errors import AccuracyTargetNotMet, ConfigError, shown
-from keras_compress.post_training.accuracy_search import AccuracySearch
-from keras_compress.post_training.accuracy_target import Budget, DropType, Target
+from keras_compress.errors import AccuracyTargetNotMet, ConfigError, short_repr
+from keras_compress.post_training.accuracy_search import AccuracySearch, Budget, DropType, Target
 from keras_compress.post_training.evaluation_record import EvaluationRecord
 from keras_compress.post_training.ignored_scope import IgnoredScope
 from keras_compress.post_training.openvino_models import is_openvino_model, quantize_openvino_model
@@ -22,7 +21,7 @@ from keras_compress.post_training.parameters import (
     QuantizationPreset,
     TargetDevice,
 )
-from keras_compress.post_training.quantize import calibrated_by_parameters
+from keras_compress.post_training.quantize import QuantizeOptions, calibrated_by_options
 from keras_compress.post_training.user_parameters import plain_values, whole_number
 from keras_compress.post_training.validation import Validator
 
@@ -54,8 +53,8 @@ def quantize_with_accuracy_control(
 ) -> keras.Model:
     """Return a quantized copy of a trained model whose accuracy drops by no more than ``max_drop``.
 
-    The layers that suffer most from quantization return to floating point, as few as possible. What happened is the attribute
-    ``accuracy_report`` of the model, an :class:`~keras_compress.post_training.AccuracyReport`.
+    The layers that suffer most from quantization return to floating point, as few as possible. What happened is the
+    attribute ``accuracy_report`` of the model, an :class:`~keras_compress.post_training.AccuracyReport`.
 
     Args:
         model, calibration_dataset, preset, target_device, subset_size, fast_bias_correction, model_type, ignored_scope:
@@ -63,20 +62,21 @@ def quantize_with_accuracy_control(
         validation_dataset: handed to ``validation_fn``; a ``kc.Dataset`` as its elements before ``transform_func``.
         validation_fn: ``validation_fn(model, data)`` returns the metric, or a tuple of it and values per sample.
         max_drop: the greatest drop of the metric. Default 0.01.
-        drop_type: ``"absolute"`` (default) in units of the metric, or ``"relative"`` to the metric of the original model.
+        drop_type: ``"absolute"`` (default) in units of the metric, or ``"relative"`` to the metric of the original
+            model.
         advanced_quantization_parameters: as ``advanced_parameters`` of :func:`quantize`.
-        advanced_accuracy_restorer_parameters: of NNCF; of these ``max_num_iterations`` is taken as ``max_evaluations``, the
-            others are refused for a Keras model.
-        validate_with: ``"keras"`` (default), or ``"openvino"``, ``"onnxruntime"``, ``"tflite"``: every candidate is exported and
-            opened there, and ``validation_fn`` gets an ``openvino.CompiledModel``, an ``onnxruntime.InferenceSession`` or an
-            interpreter.
+        advanced_accuracy_restorer_parameters: of NNCF; of these ``max_num_iterations`` is taken as ``max_evaluations``,
+            the others are refused for a Keras model.
+        validate_with: ``"keras"`` (default), or ``"openvino"``, ``"onnxruntime"``, ``"tflite"``: every candidate is
+            exported and opened there, and ``validation_fn`` gets an ``openvino.CompiledModel``, an
+            ``onnxruntime.InferenceSession`` or an interpreter.
         higher_is_better: False for metrics such as an error. Default True.
-        max_evaluations: how often ``validation_fn`` may be called. Default: as often as needed, which is about twice the
-            binary logarithm of the number of layers, and once or twice more for each layer that returns.
+        max_evaluations: how often ``validation_fn`` may be called. Default: as often as needed, which is about twice
+            the binary logarithm of the number of layers, and once or twice more for each layer that returns.
         max_seconds: after which no further evaluation begins. Default: none.
         on_failure: ``"raise"`` (default) or ``"return_best"``, what happens if the target is not met.
-        record: JSON file in which evaluations are written down; an interrupted run with the same arguments goes on from it.
-            It cannot know whether the validation data have changed. Default: none.
+        record: JSON file in which evaluations are written down; an interrupted run with the same arguments goes on from
+            it. It cannot know whether the validation data have changed. Default: none.
 
     Raises:
         AccuracyTargetNotMet: the target was not met; the error carries the best model and the report.
@@ -88,18 +88,23 @@ def quantize_with_accuracy_control(
             images, labels = data
             return np.mean(model.predict(images).argmax(-1) == labels)
 
-        quantized = kc.quantize_with_accuracy_control(model, images, (test_images, test_labels), validate, max_drop=0.005)
+        test = (test_images, test_labels)
+        quantized = kc.quantize_with_accuracy_control(model, images, test, validate, max_drop=0.005)
         print(quantized.accuracy_report)
     """
-    arguments: dict[str, Any] = {
-        "preset": preset,
-        "target_device": target_device,
-        "subset_size": subset_size,
-        "fast_bias_correction": fast_bias_correction,
-        "model_type": model_type,
-        "ignored_scope": ignored_scope,
-    }
+    options = QuantizeOptions(
+        preset=preset,
+        target_device=target_device,
+        subset_size=subset_size,
+        fast_bias_correction=fast_bias_correction,
+        model_type=model_type,
+        ignored_scope=ignored_scope,
+        advanced_parameters=advanced_quantization_parameters,
+    )
     if is_openvino_model(model):
+        given_options = {
+            key: value for key, value in vars(options).items() if key not in ("mode", "advanced_parameters")
+        }
         further = {
             "validation_fn": validation_fn,
             "max_drop": max_drop,
@@ -119,27 +124,29 @@ def quantize_with_accuracy_control(
             if given != default:
                 raise ConfigError(
                     f"'{name}' is not for an openvino.Model, which NNCF quantizes. Expected: its default, {default!r}. "
-                    f"Received: {shown(given)}. Leave it out, or quantize the Keras model."
+                    f"Received: {short_repr(given)}. Leave it out, or quantize the Keras model."
                 )
         data = [calibration_dataset, validation_dataset]
-        return quantize_openvino_model("quantize_with_accuracy_control", model, data, {**arguments, **further})
+        return quantize_openvino_model("quantize_with_accuracy_control", model, data, {**given_options, **further})
     if on_failure not in ("raise", "return_best"):
         raise ConfigError(
-            f"Wrong value for 'on_failure'. Expected: 'raise' or 'return_best'. Received: {shown(on_failure)}."
+            f"Wrong value for 'on_failure'. Expected: 'raise' or 'return_best'. Received: {short_repr(on_failure)}."
         )
     iterations = _iterations(advanced_accuracy_restorer_parameters)
     if isinstance(max_drop, bool) or not isinstance(max_drop, Real) or not math.isfinite(max_drop):
-        raise ConfigError(f"Wrong value for 'max_drop'. Expected: a finite number. Received: {shown(max_drop)}.")
+        raise ConfigError(f"Wrong value for 'max_drop'. Expected: a finite number. Received: {short_repr(max_drop)}.")
     if max_evaluations is not None:
         max_evaluations = whole_number(
             "max_evaluations", max_evaluations, 2
         )  # the original model, and all layers quantized
     if max_seconds is not None and (not isinstance(max_seconds, Real) or not max_seconds > 0):
-        raise ConfigError(f"Wrong value for 'max_seconds'. Expected: seconds above 0. Received: {shown(max_seconds)}.")
+        raise ConfigError(
+            f"Wrong value for 'max_seconds'. Expected: seconds above 0. Received: {short_repr(max_seconds)}."
+        )
     calibration = Dataset.of(calibration_dataset)
     validator = Validator(validation_fn, validation_dataset, validate_with, calibration)
     target = Target(max_drop, _drop_type(drop_type), higher_is_better)
-    quantized = calibrated_by_parameters(model, calibration, advanced_quantization_parameters, **arguments)
+    quantized = calibrated_by_options(model, calibration, options)
     limits = [limit for limit in (max_evaluations, iterations) if limit is not None]
     budget = Budget(min(limits, default=None), max_seconds)
     known = None if record is None else EvaluationRecord(Path(record), quantized, validate_with)
@@ -159,7 +166,7 @@ def _drop_type(value: Any) -> DropType:
         return DropType(getattr(value, "value", value))
     except ValueError:
         raise ConfigError(
-            f"Wrong value for 'drop_type'. Expected: 'absolute' or 'relative'. Received: {shown(value)}."
+            f"Wrong value for 'drop_type'. Expected: 'absolute' or 'relative'. Received: {short_repr(value)}."
         ) from None
 
 
@@ -171,13 +178,13 @@ def _iterations(parameters: Any) -> int | None:
     if not isinstance(values, dict):
         raise ConfigError(
             "Wrong value for 'advanced_accuracy_restorer_parameters'. Expected: NNCF's object, or a dict with "
-            f"'max_num_iterations'. Received: {shown(parameters)}."
+            f"'max_num_iterations'. Received: {short_repr(parameters)}."
         )
     for name, value in values.items():
         if name != "max_num_iterations":
             raise ConfigError(
                 f"'advanced_accuracy_restorer_parameters.{name}' cannot be honoured for a Keras model. Expected: its default. "
-                f"Received: {shown(value)}. Layers are ranked without evaluations here; record=… keeps intermediate results."
+                f"Received: {short_repr(value)}. Layers are ranked without evaluations here; record=… keeps intermediate results."
             )
     most = values.get("max_num_iterations")
     return None if most is None else whole_number("advanced_accuracy_restorer_parameters.max_num_iterations", most, 2)

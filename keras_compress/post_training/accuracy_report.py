@@ -5,9 +5,7 @@ from __future__ import annotations
 from dataclasses import asdict, dataclass
 from typing import Any
 
-from keras_compress.reports.decibels import decibels, decibels_text
-from keras_compress.reports.json_report import JsonReport, json_values
-from keras_compress.reports.table import format_table
+from keras_compress.reports.formatting import JsonReport, decibels, decibels_text, format_table, json_values
 
 __all__ = ["AccuracyReport", "ControlledLayer", "Evaluation"]
 
@@ -20,8 +18,8 @@ class ControlledLayer:
         layer: its path.
         in_float: whether it was returned to floating point.
         bits: of its weights, or of its inputs if it has none, when it is quantized.
-        cost: error its quantization alone causes at the outputs: power of the error over power of the outputs; NaN if it was
-            not measured, because no layer had to return.
+        cost: error its quantization alone causes at the outputs: power of the error over power of the outputs; NaN if
+            it was not measured, because no layer had to return.
         saved_bytes: bytes that quantization saves on its weights.
     """
 

@@ -1,11 +1,13 @@
 """AccuracySearch: as few layers as possible return to floating point until the accuracy is as good as was asked for.
 
-Layers are ranked by the error that their quantization alone causes at the outputs, which takes no evaluation. How many of
-the worst have to return is found by doubling and halving, and then layers that returned needlessly are quantized again.
+Layers are ranked by the error that their quantization alone causes at the outputs, which takes no evaluation. How many
+of the worst have to return is found by doubling and halving, and then layers that returned needlessly are quantized
+again.
 """
 
 from __future__ import annotations
 
+import enum
 import math
 import time
 from collections.abc import Callable, Sequence
@@ -15,13 +17,59 @@ from tqdm import tqdm
 from keras_compress._keras import keras
 from keras_compress.errors import AccuracyTargetNotMet
 from keras_compress.post_training.accuracy_report import AccuracyReport, ControlledLayer, Evaluation
-from keras_compress.post_training.accuracy_target import Budget, Target
 from keras_compress.post_training.calibrated_model import CalibratedModel
 from keras_compress.post_training.evaluation_record import EvaluationRecord
 from keras_compress.post_training.quantized_layers import QuantizedLayer, SwitchableModel, quantized_layers
 from keras_compress.post_training.sensitivity import output_errors
 
-__all__ = ["AccuracySearch"]
+__all__ = ["AccuracySearch", "Budget", "DropType", "Target"]
+
+
+class DropType(str, enum.Enum):
+    """How a drop is counted: as the difference of metrics, or as its share of the metric of the original model."""
+
+    ABSOLUTE = "absolute"
+    RELATIVE = "relative"
+
+
+class Target:
+    """What accuracy is asked for.
+
+    Args:
+        max_drop: the greatest drop allowed, in units of the metric or as a share of it.
+        drop_type: which of the two.
+        higher_is_better: whether a higher metric is a better one.
+    """
+
+    def __init__(self, max_drop: float, drop_type: DropType, higher_is_better: bool):
+        self.max_drop = max_drop
+        self._relative = drop_type is DropType.RELATIVE
+        self._sign = 1 if higher_is_better else -1
+
+    def drop(self, original: float, metric: float) -> float:
+        """Return by how much ``metric`` is worse than ``original``."""
+        difference = self._sign * (original - metric)
+        if not self._relative or difference == 0:
+            return difference
+        return difference / abs(original) if original else math.copysign(math.inf, difference)
+
+    def is_met(self, drop: float) -> bool:
+        return drop <= self.max_drop
+
+
+class Budget:
+    """How much may be spent on validation; None is without limit."""
+
+    def __init__(self, evaluations: int | None, seconds: float | None):
+        self._evaluations = evaluations
+        self._seconds = seconds
+        self._start = time.perf_counter()
+
+    def allows(self, used: int) -> bool:
+        """Whether another evaluation may begin after ``used`` of them."""
+        in_time = self._seconds is None or time.perf_counter() - self._start < self._seconds
+        return in_time and (self._evaluations is None or used < self._evaluations)
+
 
 RANKING_SAMPLES = 64
 
@@ -106,8 +154,8 @@ class AccuracySearch:
     def _without_needless(self, layers: list[str]) -> tuple[str, ...]:
         """Quantize again, in ever smaller groups of the least costly, layers that returned to floating point without need.
 
-        The last of them is needed: without it the target was missed. By the ranking the others are needed more, so the search
-        ends with the first single layer that is.
+        The last of them is needed: without it the target was missed. By the ranking the others are needed more, so the
+        search ends with the first single layer that is.
         """
         *doubtful, needed = layers
         size = (len(doubtful) + 1) // 2
@@ -163,7 +211,8 @@ class AccuracySearch:
     def _best(self) -> tuple[str, ...] | None:
         """Return the evaluated candidate with the fewest float layers that meets the target, else the one that drops least.
 
-        None if there is no candidate: then nothing is known but that the model is good with all layers in floating point.
+        None if there is no candidate: then nothing is known but that the model is good with all layers in floating
+            point.
         """
         candidates = [(key, value) for key, value in self._evaluations.items() if key is not None]
         meeting = [(len(key), value.drop, key) for key, value in candidates if self._target.is_met(value.drop)]

@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-import inspect
+import dataclasses
 from typing import Any
 
 from keras_compress._keras import is_graph_model, keras
 from keras_compress.data import Dataset
 from keras_compress.errors import ConfigError
 from keras_compress.graph.model_check import first_compressed_layer
-from keras_compress.post_training.quantize import calibrated_by_parameters, quantize
+from keras_compress.post_training.quantize import QuantizeOptions, calibrated_by_options
 from keras_compress.post_training.sensitivity import analyze_layers
 from keras_compress.post_training.sensitivity_report import SensitivityReport
 from keras_compress.post_training.user_parameters import whole_number
@@ -29,13 +29,13 @@ def analyze(
     """Return which layers suffer from quantization, and what each of them costs the outputs of the model.
 
     Args:
-        model: a compressed model, which is compared with itself in floating point, or a plain one, which is quantized first
-            (without correction of biases, so that the damage is that of quantization alone). It is only read.
+        model: a compressed model, which is compared with itself in floating point, or a plain one, which is quantized
+            first (without correction of biases, so that the damage is that of quantization alone). It is only read.
         data: samples: a ``kc.Dataset`` or what it takes. No labels are needed.
         samples: how many the errors are measured on. Default 64.
         only_one: measure the outputs with each layer quantized alone, which takes a run per layer. Default True.
-        leave_one_out: measure the outputs with each layer alone in floating point. Default True. Without both, the analysis
-            takes two runs in all.
+        leave_one_out: measure the outputs with each layer alone in floating point. Default True. Without both, the
+            analysis takes two runs in all.
         options: of :func:`quantize`, for a plain model.
 
     Returns:
@@ -50,7 +50,7 @@ def analyze(
     """
     dataset = Dataset.of(data)
     samples = whole_number("samples", samples, 1)
-    allowed = list(inspect.signature(quantize).parameters)[2:]
+    allowed = [field.name for field in dataclasses.fields(QuantizeOptions)]
     unknown = sorted(set(options) - set(allowed))
     if unknown:
         raise ConfigError(
@@ -63,7 +63,5 @@ def analyze(
             )
         compressed = model
     else:
-        compressed = calibrated_by_parameters(
-            model, dataset, options.pop("advanced_parameters", None), **options
-        ).uncorrected()
+        compressed = calibrated_by_options(model, dataset, QuantizeOptions(**options)).uncorrected()
     return analyze_layers(compressed, dataset, samples, only_one=only_one, leave_one_out=leave_one_out)

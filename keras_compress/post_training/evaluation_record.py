@@ -7,7 +7,7 @@ import json
 import math
 from pathlib import Path
 
-from keras_compress.errors import StateError, shown
+from keras_compress.errors import StateError, short_repr
 from keras_compress.export.atomic_file import write_atomically
 from keras_compress.graph import take
 from keras_compress.post_training.calibrated_model import CalibratedModel
@@ -46,7 +46,7 @@ class EvaluationRecord:
             if model != self._model:
                 raise StateError(
                     f"'{path}' is the record of another model, configuration, calibration or runtime. Expected: that of the run to "
-                    f"go on with, {shown(self._model)}. Received: {shown(model)}. Remove it, or choose another path."
+                    f"go on with, {short_repr(self._model)}. Received: {short_repr(model)}. Remove it, or choose another path."
                 )
 
     def metric(self, key: tuple[str, ...] | None) -> float | None:

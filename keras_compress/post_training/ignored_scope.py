@@ -8,7 +8,7 @@ from typing import Annotated, Any
 from pydantic import Field
 
 from keras_compress.algorithms.scope import matching
-from keras_compress.errors import ConfigError, nearest
+from keras_compress.errors import ConfigError, close_matches
 from keras_compress.graph import ModelGraph, TensorRef
 from keras_compress.post_training.user_parameters import UserParameters
 from keras_compress.settings import OneOrMore, validated
@@ -26,21 +26,18 @@ class Subgraph(UserParameters):
 
 
 class IgnoredScope(UserParameters):
-    """Layers that are not quantized.
-
-    Attributes:
-        names: paths of layers, as ``"conv1"`` or ``"backbone/conv1"``.
-        patterns: regular expressions looked for in a path.
-        types: names of layer classes, as ``"Dense"``.
-        subgraphs: parts of the graph.
-        validate_scopes: whether what names no layer is an error. Default True; ``validate`` for short.
-    """
+    """Layers that are not quantized."""
 
     names: Names = ()
+    """Paths of layers, as ``"conv1"`` or ``"backbone/conv1"``."""
     patterns: Names = ()
+    """Regular expressions looked for in a path."""
     types: Names = ()
+    """Names of layer classes, as ``"Dense"``."""
     subgraphs: Annotated[tuple[Subgraph, ...], OneOrMore()] = ()
+    """Parts of the graph."""
     validate_scopes: bool = Field(True, alias="validate")
+    """Whether what names no layer is an error. Default True; ``validate`` for short."""
 
 
 def scope_of(value: Any) -> IgnoredScope:
@@ -92,7 +89,7 @@ def _of_subgraph(subgraph: Subgraph, graph: ModelGraph, paths: list[str], valida
         if validate and name not in paths:
             raise ConfigError(
                 f"'ignored_scope.subgraphs' names a layer that the model does not have. Expected: the path of a layer. "
-                f"Received: '{name}'. The nearest are {nearest(name, paths)}. Pass validate=False to allow it."
+                f"Received: '{name}'. The nearest are {close_matches(name, paths)}. Pass validate=False to allow it."
             )
     behind = _layers_behind(graph, subgraph.inputs)
     ends = _tensors_of(graph, subgraph.outputs)
@@ -101,13 +98,13 @@ def _of_subgraph(subgraph: Subgraph, graph: ModelGraph, paths: list[str], valida
     if validate and not both:
         raise ConfigError(
             f"'ignored_scope.subgraphs' is empty: no way leads from {list(subgraph.inputs)} to {list(subgraph.outputs)}. "
-            "Expected: layers that lie behind one another in one model. Name them singly instead."
+            "Expected: layers that follow one another in one model. Name them singly instead."
         )
     return [path for path in paths if path in both]
 
 
 def _layers_behind(graph: ModelGraph, layers: Iterable[str]) -> set[str]:
-    """Return some layers and all that compute with what they make; the borders of nested models are crossed."""
+    """Return some layers and all layers that depend on their outputs; boundaries of nested models are crossed."""
     waiting = [ref for ref in graph.nodes if ref.layer in set(layers)]
     seen = set(waiting)
     for ref in waiting:

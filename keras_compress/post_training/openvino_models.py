@@ -33,8 +33,8 @@ def quantize_openvino_model(function: str, model: Any, datasets: Sequence[Any], 
     Args:
         function: ``"quantize"`` or ``"quantize_with_accuracy_control"``.
         model: an ``openvino.Model``.
-        datasets: the data that come first among the arguments: those to calibrate with, of which samples are taken one by one
-            if the model takes batches of any size, and those to validate with.
+        datasets: the data that come first among the arguments: those to calibrate with, of which samples are taken one
+            by one if the model takes batches of any size, and those to validate with.
         arguments: the others, None for NNCF's default.
 
     Raises:

@@ -14,7 +14,7 @@ from keras_compress.algorithms.quantization import Quantization
 from keras_compress.algorithms.quantizer_settings import GroupSettings, QuantizerInit, ScopedRangeInitializer
 from keras_compress.calibration import AdaptiveRounding, BatchNormAdaptation
 from keras_compress.config import CompressionConfig
-from keras_compress.errors import ConfigError, shown
+from keras_compress.errors import ConfigError, short_repr
 from keras_compress.post_training.range_parameters import RangeEstimatorParameters, range_initializer
 from keras_compress.post_training.user_parameters import UserParameters
 
@@ -79,39 +79,42 @@ class AdvancedBiasCorrectionParameters(UserParameters):
 
 
 class AdvancedQuantizationParameters(UserParameters):
-    """Everything about post-training quantization that has a good default.
-
-    Attributes:
-        overflow_fix: see :class:`OverflowFix`. Default: none.
-        quantize_outputs: also quantize the outputs of the model. Default False.
-        disable_channel_alignment: False equalizes channels between layers first. Default True.
-        disable_bias_correction: do not correct biases. Default False.
-        activations_quantization_params, weights_quantization_params: bits, mode and granularity.
-        activations_range_estimator_params, weights_range_estimator_params: how ranges are found.
-        adaptive_rounding: learn the rounding of weights; worth its minutes below 8 bits. Default: not.
-        batch_norm_adaptation: samples on which batch normalization is measured anew; 0 (default) for none.
-        inplace_statistics, batchwise_statistics, quantizer_propagation_rule, backend_params: of NNCF; anything but its
-            default is refused.
-        smooth_quant_alphas, smooth_quant_alpha, bias_correction_params: the same.
-    """
+    """Everything about post-training quantization that has a good default."""
 
     overflow_fix: OverflowFix | None = None
+    """See :class:`OverflowFix`. Default: none."""
     quantize_outputs: bool = False
+    """Also quantize the outputs of the model. Default False."""
     inplace_statistics: bool = True
+    """Of NNCF; anything but its default is refused."""
     disable_channel_alignment: bool = True
+    """False equalizes channels between layers first. Default True."""
     disable_bias_correction: bool = False
+    """Do not correct biases. Default False."""
     batchwise_statistics: bool | None = None
+    """Of NNCF; anything but its default is refused."""
     activations_quantization_params: QuantizationParameters = QuantizationParameters()
+    """Bits, mode and granularity."""
     weights_quantization_params: QuantizationParameters = QuantizationParameters()
+    """Bits, mode and granularity."""
     quantizer_propagation_rule: Any = None
+    """Of NNCF; anything but its default is refused."""
     activations_range_estimator_params: RangeEstimatorParameters = RangeEstimatorParameters()
+    """How ranges are found."""
     weights_range_estimator_params: RangeEstimatorParameters = RangeEstimatorParameters()
+    """How ranges are found."""
     bias_correction_params: AdvancedBiasCorrectionParameters = AdvancedBiasCorrectionParameters()
+    """The same."""
     smooth_quant_alphas: Any = None
+    """The same."""
     smooth_quant_alpha: float | None = None
+    """The same."""
     backend_params: dict[str, Any] = Field(default_factory=dict)
+    """Of NNCF; anything but its default is refused."""
     adaptive_rounding: AdaptiveRounding | None = None
+    """Learn the rounding of weights; worth its minutes below 8 bits. Default: not."""
     batch_norm_adaptation: int = Field(0, ge=0)
+    """Samples for the adaptation of batch normalization; 0 (default) for none."""
 
 
 #: Parameters of NNCF that mean nothing here, with the reason.
@@ -176,7 +179,7 @@ def _refuse(advanced: AdvancedQuantizationParameters) -> None:
         if value != getattr(defaults, name):
             raise ConfigError(
                 f"'advanced_parameters.{name}' cannot be honoured: {reason}. Expected: its default. "
-                f"Received: {name}={shown(value)}. Leave it out."
+                f"Received: {name}={short_repr(value)}. Leave it out."
             )
 
 
@@ -187,7 +190,7 @@ def _member(kind: type[enum.Enum], value: Any, name: str) -> Any:
         return kind(plain)
     except ValueError:
         allowed = ", ".join(repr(member.value) for member in kind)
-        raise ConfigError(f"Wrong value for '{name}'. Expected: {allowed}. Received: {shown(value)}.") from None
+        raise ConfigError(f"Wrong value for '{name}'. Expected: {allowed}. Received: {short_repr(value)}.") from None
 
 
 def _group(parameters: QuantizationParameters, name: str) -> GroupSettings:

@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
-from typing import Any
+from dataclasses import dataclass
+from typing import Any, Literal
 
 from keras_compress._keras import keras
 from keras_compress.data import Dataset
-from keras_compress.errors import ConfigError, shown
+from keras_compress.errors import ConfigError, short_repr
 from keras_compress.graph import ModelGraph, take
 from keras_compress.graph.model_check import require_compressible
-from keras_compress.post_training.calibrated_model import CalibratedModel, Corrections, calibrated
+from keras_compress.initialization import Corrections
+from keras_compress.post_training.calibrated_model import CalibratedModel, calibrated
 from keras_compress.post_training.ignored_scope import IgnoredScope, ignored_scopes, scope_of
 from keras_compress.post_training.openvino_models import is_openvino_model, quantize_openvino_model
 from keras_compress.post_training.parameters import (
@@ -22,7 +24,7 @@ from keras_compress.post_training.parameters import (
 from keras_compress.post_training.user_parameters import whole_number
 from keras_compress.settings import validated
 
-__all__ = ["calibrated_by_parameters", "quantize"]
+__all__ = ["QuantizeOptions", "calibrated_by_options", "quantize"]
 
 
 def quantize(
@@ -40,14 +42,16 @@ def quantize(
 ) -> keras.Model:
     """Return a quantized copy of a trained model, made from a few hundred samples without training.
 
-    It is a compressed Keras model like those of ``create_compressed_model``: it can be exported with ``kc.export_model``,
-    saved, and fine-tuned as it is.
+    It is a compressed Keras model like those of ``create_compressed_model``: it can be exported with
+    ``kc.export_model``, saved, and fine-tuned as it is.
 
     Args:
-        model: a built Functional or Sequential tf-keras model; it is only read. An ``openvino.Model`` is quantized by NNCF.
+        model: a built Functional or Sequential tf-keras model; it is only read. An ``openvino.Model`` is quantized by
+            NNCF.
         calibration_dataset: samples like those the model will see: a ``kc.Dataset`` or what it takes.
         mode: of NNCF, for 8-bit floating point; refused.
-        preset: ``"performance"`` (default) or ``"mixed"``: symmetric or asymmetric activations. For transformers ``"mixed"``.
+        preset: ``"performance"`` (default) or ``"mixed"``: symmetric or asymmetric activations. For transformers
+            ``"mixed"``.
         target_device: ``"ANY"`` (default), ``"CPU"``, ``"GPU"``, ``"NPU"`` or ``"CPU_SPR"``.
         subset_size: how many samples are used. Default 300.
         fast_bias_correction: False corrects biases layer after layer, which is slower and takes the errors of quantized
@@ -70,55 +74,58 @@ def quantize(
 
     Source: Jacob et al. 2018, arXiv:1712.05877; Nagel et al. 2021, arXiv:2106.08295.
     """
-    arguments: dict[str, Any] = {
-        "mode": mode,
-        "preset": preset,
-        "target_device": target_device,
-        "subset_size": subset_size,
-        "fast_bias_correction": fast_bias_correction,
-        "model_type": model_type,
-        "ignored_scope": ignored_scope,
-    }
-    if is_openvino_model(model):
-        return quantize_openvino_model(
-            "quantize", model, [calibration_dataset], {**arguments, "advanced_parameters": advanced_parameters}
-        )
-    return calibrated_by_parameters(model, calibration_dataset, advanced_parameters, **arguments).model
-
-
-def calibrated_by_parameters(
-    model: keras.Model,
-    data: Any,
-    advanced_parameters: AdvancedQuantizationParameters | dict | None,
-    *,
-    mode: None = None,
-    preset: QuantizationPreset | str | None = None,
-    target_device: TargetDevice | str = TargetDevice.ANY,
-    subset_size: int = 300,
-    fast_bias_correction: bool = True,
-    model_type: ModelType | str | None = None,
-    ignored_scope: IgnoredScope | list[str] | None = None,
-) -> CalibratedModel:
-    """Quantize a model as :func:`quantize` does, and return all that belongs to it."""
-    if mode is not None:
-        raise ConfigError(
-            f"'mode' cannot be honoured: 8-bit floating point is not available. Expected: mode=None. Received: mode={shown(mode)}. Leave it out for INT8."
-        )
-    subset_size = whole_number("subset_size", subset_size, 1)
-    require_compressible(model)
-    given = {} if advanced_parameters is None else advanced_parameters
-    advanced = validated(AdvancedQuantizationParameters, given, "advanced_parameters")
-    scope = scope_of(ignored_scope)
-    config = quantization_config(
+    options = QuantizeOptions(
+        mode=mode,
         preset=preset,
         target_device=target_device,
         subset_size=subset_size,
+        fast_bias_correction=fast_bias_correction,
         model_type=model_type,
+        ignored_scope=ignored_scope,
+        advanced_parameters=advanced_parameters,
+    )
+    if is_openvino_model(model):
+        return quantize_openvino_model("quantize", model, [calibration_dataset], vars(options))
+    return calibrated_by_options(model, calibration_dataset, options).model
+
+
+@dataclass(frozen=True)
+class QuantizeOptions:
+    """The options of :func:`quantize`, with its defaults."""
+
+    mode: None = None
+    preset: QuantizationPreset | str | None = None
+    target_device: TargetDevice | str = TargetDevice.ANY
+    subset_size: int = 300
+    fast_bias_correction: bool = True
+    model_type: ModelType | str | None = None
+    ignored_scope: IgnoredScope | list[str] | None = None
+    advanced_parameters: AdvancedQuantizationParameters | dict | None = None
+
+
+def calibrated_by_options(model: keras.Model, data: Any, options: QuantizeOptions) -> CalibratedModel:
+    """Quantize a model as :func:`quantize` does, and return all that belongs to it."""
+    if options.mode is not None:
+        raise ConfigError(
+            f"'mode' cannot be honoured: 8-bit floating point is not available. Expected: mode=None. Received: mode={short_repr(options.mode)}. Leave it out for INT8."
+        )
+    subset_size = whole_number("subset_size", options.subset_size, 1)
+    require_compressible(model)
+    given = {} if options.advanced_parameters is None else options.advanced_parameters
+    advanced = validated(AdvancedQuantizationParameters, given, "advanced_parameters")
+    scope = scope_of(options.ignored_scope)
+    config = quantization_config(
+        preset=options.preset,
+        target_device=options.target_device,
+        subset_size=subset_size,
+        model_type=options.model_type,
         ignored_scopes=ignored_scopes(scope, ModelGraph(take(model))),
         validate_scopes=scope.validate_scopes,
         advanced=advanced,
     )
-    bias = None if advanced.disable_bias_correction else "fast" if fast_bias_correction else "sequential"
-    corrections = Corrections(not advanced.disable_channel_alignment, bias, advanced.adaptive_rounding)
+    bias: Literal["fast", "sequential"] | None
+    bias = None if advanced.disable_bias_correction else "fast" if options.fast_bias_correction else "sequential"
+    corrections = Corrections(bias, advanced.adaptive_rounding, subset_size)
+    equalize = not advanced.disable_channel_alignment
     with model.distribute_strategy.scope():
-        return calibrated(model, config, Dataset.of(data), subset_size, corrections)
+        return calibrated(model, config, Dataset.of(data), corrections, equalize=equalize)

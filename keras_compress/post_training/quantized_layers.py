@@ -12,9 +12,9 @@ from keras_compress._keras import keras
 from keras_compress.calibration.traced_model import TracedModel
 from keras_compress.data import Batch
 from keras_compress.graph import ModelGraph, take
-from keras_compress.graph.quantized_inputs import quantizers_before_layers
+from keras_compress.graph.integer_computation import quantizers_before_layers
 from keras_compress.graph.variables import leaf_layers
-from keras_compress.layers import CompressedLayer, ObservableOp, switched
+from keras_compress.layers import CalibratedOp, CompressedLayer, bypassed_unless
 
 __all__ = ["QuantizedLayer", "SwitchableModel", "quantized_layers"]
 
@@ -32,13 +32,13 @@ class QuantizedLayer:
     """
 
     path: str
-    on_weights: tuple[ObservableOp, ...]
-    on_inputs: tuple[ObservableOp, ...]
+    on_weights: tuple[CalibratedOp, ...]
+    on_inputs: tuple[CalibratedOp, ...]
     parameters: int
     bits: int
 
     @property
-    def operations(self) -> tuple[ObservableOp, ...]:
+    def operations(self) -> tuple[CalibratedOp, ...]:
         """All quantizers the layer computes with."""
         return (*self.on_weights, *self.on_inputs)
 
@@ -49,10 +49,10 @@ def quantized_layers(model: keras.Model) -> list[QuantizedLayer]:
     found = []
     for path, quantizers in quantizers_before_layers(ModelGraph(take(model))).items():
         layer = layers[path]
-        weights: dict[str, ObservableOp] = {}
+        weights: dict[str, CalibratedOp] = {}
         parameters = 0
         if isinstance(layer, CompressedLayer):
-            weights = {name: op for name, op in layer.operations if isinstance(op, ObservableOp)}
+            weights = {name: op for name, op in layer.operations if isinstance(op, CalibratedOp)}
             parameters = sum(int(tf.size(layer.compressed_weight(name))) for name in weights)
         on_inputs = tuple(layers[quantizer] for quantizer in quantizers)
         if weights or on_inputs:
@@ -74,7 +74,7 @@ class SwitchableModel:
         self._users = {op: [layer for layer in layers if op in layer.operations] for op in self._operations}
 
         def run(inputs, switches):
-            with switched({op: switches[index] for index, op in enumerate(self._operations)}):
+            with bypassed_unless({op: switches[index] for index, op in enumerate(self._operations)}):
                 return tf.nest.flatten(model(inputs, training=False))
 
         #: The traced model; further tensor: for each operation whether it is on.

@@ -8,8 +8,8 @@ from typing import Any, get_args
 from pydantic import Field
 
 from keras_compress.calibration import RangeInitializer
-from keras_compress.calibration.ranges import RangeParams, RangeType
-from keras_compress.errors import ConfigError, shown
+from keras_compress.calibration.range_measurement import RangeParams, RangeType
+from keras_compress.errors import ConfigError, short_repr
 from keras_compress.post_training.user_parameters import UserParameters
 
 __all__ = [
@@ -54,16 +54,14 @@ class StatisticsCollectorParameters(UserParameters):
 
 
 class RangeEstimatorParameters(UserParameters):
-    """How a range is found.
-
-    Attributes:
-        type: a range type of the configuration, as ``"min_max"``, ``"mse"``, ``"entropy"``; in the place of the two others.
-        min, max: how each end is found, in NNCF's terms.
-    """
+    """How a range is found."""
 
     type: RangeType | None = None
+    """A range type of the configuration, as ``"min_max"``, ``"mse"``, ``"entropy"``; in the place of the two others."""
     min: StatisticsCollectorParameters = StatisticsCollectorParameters()
+    """How each end is found, in NNCF's terms."""
     max: StatisticsCollectorParameters = StatisticsCollectorParameters()
+    """How each end is found, in NNCF's terms."""
 
 
 def range_initializer(parameters: RangeEstimatorParameters, name: str, samples: int) -> RangeInitializer:
@@ -75,7 +73,7 @@ def range_initializer(parameters: RangeEstimatorParameters, name: str, samples: 
     if parameters.type is not None and not unset:
         raise ConfigError(
             f"'{name}_range_estimator_params' says in two ways how ranges are found. Expected: 'type', or 'min' and 'max'. "
-            f"Received: type={shown(parameters.type)} and others. Leave one of them out."
+            f"Received: type={short_repr(parameters.type)} and others. Leave one of them out."
         )
     if parameters.type is not None:
         return RangeInitializer(type=parameters.type, num_init_samples=samples)

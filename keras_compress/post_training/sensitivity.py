@@ -13,14 +13,14 @@ import tensorflow as tf
 from tqdm import tqdm
 
 from keras_compress._keras import keras
-from keras_compress.calibration.linear_part import hooked_calls
+from keras_compress.calibration.layer_hooks import hooked_calls
 from keras_compress.calibration.traced_model import TracedModel
 from keras_compress.data import Dataset, input_specs
 from keras_compress.graph.variables import leaf_layers
-from keras_compress.layers import CompressedLayer, observing
+from keras_compress.layers import CompressedLayer, observed
 from keras_compress.post_training.quantized_layers import QuantizedLayer, SwitchableModel, quantized_layers
 from keras_compress.post_training.sensitivity_report import LayerSensitivity, SensitivityReport
-from keras_compress.reports.decibels import decibels
+from keras_compress.reports.formatting import decibels
 
 __all__ = ["analyze_layers", "output_errors"]
 
@@ -108,7 +108,7 @@ def _layer_sqnr(model: keras.Model, layers: Sequence[QuantizedLayer], data: Data
         return outputs
 
     def powers(inputs):
-        with observing({}, operations):
+        with observed({}, operations):
             model(inputs, training=False)
         exact = {path: tensors.copy() for path, tensors in made.items()}
         for tensors in made.values():

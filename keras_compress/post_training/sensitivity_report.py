@@ -8,9 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from keras_compress.plots import plot_sensitivity
-from keras_compress.reports.decibels import decibels_text
-from keras_compress.reports.json_report import JsonReport, json_values
-from keras_compress.reports.table import format_table
+from keras_compress.reports.formatting import JsonReport, decibels_text, format_table, json_values
 
 __all__ = ["LayerSensitivity", "SensitivityReport"]
 

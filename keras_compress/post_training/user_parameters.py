@@ -6,31 +6,18 @@ import dataclasses
 import enum
 from collections.abc import Mapping
 from numbers import Integral
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from pydantic import model_validator
 
-from keras_compress.errors import ConfigError, shown
-from keras_compress.settings import Settings, validated
+from keras_compress.errors import ConfigError, short_repr
+from keras_compress.settings import Settings, reported_mistakes
 
 __all__ = ["UserParameters", "plain_values", "whole_number"]
 
 
-if TYPE_CHECKING:
-    from pydantic._internal._model_construction import ModelMetaclass
-else:
-    ModelMetaclass = type(Settings)
-
-
-class _ReportingErrors(ModelMetaclass):
-    """Lets a class that is called with wrong arguments raise a ConfigError that names them."""
-
-    def __call__(cls: Any, **values: Any) -> Any:  # noqa: N805  what it is called on is a class
-        return validated(cls, values, cls.__name__)
-
-
-class UserParameters(Settings, metaclass=_ReportingErrors):
-    """Settings that a user makes in Python, or has made for NNCF.
+class UserParameters(Settings):
+    """Settings that a user makes in Python, or has made for NNCF. Wrong arguments raise a ConfigError that names them.
 
     Example:
         >>> class Width(UserParameters):
@@ -39,6 +26,13 @@ class UserParameters(Settings, metaclass=_ReportingErrors):
         Traceback (most recent call last):
         keras_compress.errors.ConfigError: Wrong value at 'Width.width'. Expected: a valid integer. Received: None.
     """
+
+    def __init__(self, **values: Any):
+        with reported_mistakes(type(self), type(self).__name__):
+            super().__init__(**values)
+
+    #: Tells pydantic to validate dicts without this ``__init__``: only what a user calls reports mistakes.
+    __init__.__pydantic_base_init__ = True  # type: ignore[attr-defined]
 
     @model_validator(mode="before")
     @classmethod
@@ -49,8 +43,8 @@ class UserParameters(Settings, metaclass=_ReportingErrors):
 def plain_values(values: Any) -> Any:
     """Return an object of another package, or a mapping, as a dict of plain values; everything else as it is.
 
-    Of a dataclass only those attributes are taken that differ from their defaults, so that what is left alone is left to us.
-    Members of enums are replaced by their values.
+    Of a dataclass only those attributes are taken that differ from their defaults, so that what is left alone is left
+    to us. Members of enums are replaced by their values.
     """
     if dataclasses.is_dataclass(values) and not isinstance(values, type):
         given = {field.name: getattr(values, field.name) for field in dataclasses.fields(values)}
@@ -78,6 +72,6 @@ def whole_number(name: str, value: Any, least: int) -> int:
     """Return a whole number, or raise a ConfigError that names the parameter."""
     if isinstance(value, bool) or not isinstance(value, Integral) or value < least:
         raise ConfigError(
-            f"Wrong value for '{name}'. Expected: a whole number, {least} or more. Received: {shown(value)}."
+            f"Wrong value for '{name}'. Expected: a whole number, {least} or more. Received: {short_repr(value)}."
         )
     return int(value)

@@ -12,7 +12,7 @@ import numpy as np
 
 from keras_compress._keras import keras
 from keras_compress.data import Dataset
-from keras_compress.errors import CompressionError, ConfigError, shown
+from keras_compress.errors import CompressionError, ConfigError, short_repr
 from keras_compress.export import format_options, registered_formats
 
 __all__ = ["Validator", "runtimes"]
@@ -27,10 +27,11 @@ class Validator:
     """Returns the metric of a model.
 
     Args:
-        validation_fn: ``validation_fn(model, data)`` returns the metric, or the metric and values per sample. ``model`` is the
-            Keras model, an ``openvino.CompiledModel``, an ``onnxruntime.InferenceSession`` or a TensorFlow Lite interpreter.
-        data: what to hand over: a ``kc.Dataset`` is handed over as its elements before its ``transform_func``, everything
-            else as it is.
+        validation_fn: ``validation_fn(model, data)`` returns the metric, or the metric and values per sample. ``model``
+            is the Keras model, an ``openvino.CompiledModel``, an ``onnxruntime.InferenceSession`` or a TensorFlow Lite
+            interpreter.
+        data: what to hand over: a ``kc.Dataset`` is handed over as its elements before its ``transform_func``,
+            everything else as it is.
         runtime: ``"keras"``, ``"openvino"``, ``"onnxruntime"`` or ``"tflite"``.
         calibration_data: for files that need ranges which training does not.
 
@@ -42,12 +43,12 @@ class Validator:
         known = runtimes()
         if not isinstance(runtime, str) or runtime not in known:
             raise ConfigError(
-                f"Wrong value for 'validate_with'. Expected: one of {list(known)}. Received: {shown(runtime)}."
+                f"Wrong value for 'validate_with'. Expected: one of {list(known)}. Received: {short_repr(runtime)}."
             )
         if not callable(validation_fn):
             raise ConfigError(
                 "Wrong value for 'validation_fn'. Expected: a function of a model and the validation data that returns a "
-                f"number. Received: {shown(validation_fn)}."
+                f"number. Received: {short_repr(validation_fn)}."
             )
         self._validation_fn = validation_fn
         # What can be read once only would be empty from the second evaluation on.
@@ -79,6 +80,6 @@ class Validator:
         if not math.isfinite(value):
             raise CompressionError(
                 "validation_fn returned no metric. Expected: a finite number, or a tuple of it and values per sample. "
-                f"Received: {shown(result)}."
+                f"Received: {short_repr(result)}."
             )
         return value

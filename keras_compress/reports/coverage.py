@@ -10,12 +10,24 @@ from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import asdict, dataclass
 
 from keras_compress.algorithms import OUTSIDE, SkippedWeight
-from keras_compress.graph import Edit, GraphNode, InsertLayer, LayerRole, ModelGraph, NodeRef, TensorRef, WrapWeight
+from keras_compress.graph import Edit, InsertLayer, LayerRole, ModelGraph, NodeRef, TensorRef, WrapWeight
 from keras_compress.graph.identity import is_operation
 from keras_compress.layers import AsymmetricFakeQuantize
-from keras_compress.reports.table import format_table
+from keras_compress.reports.formatting import format_table
 
-__all__ = ["Coverage", "CoverageRow", "coverage_of"]
+__all__ = [
+    "ARITHMETIC_IN_FLOAT",
+    "ASYMMETRIC_IN_FLOAT",
+    "INPUT_NOT_QUANTIZED",
+    "Coverage",
+    "CoverageRow",
+    "coverage_of",
+]
+
+#: Why a layer with compressed weights computes in floating point.
+ARITHMETIC_IN_FLOAT = "its weights are compressed, its arithmetic stays in floating point"
+ASYMMETRIC_IN_FLOAT = "OpenVINO computes with asymmetric weights in floating point"
+INPUT_NOT_QUANTIZED = "its input is not quantized, so it computes in floating point"
 
 
 @dataclass(frozen=True)
@@ -119,7 +131,7 @@ def coverage_of(
             if compressed_by and path in computing_in_float:
                 reason = computing_in_float[path]
             elif (path, weight) in asymmetric:
-                reason = "stored as integers, but OpenVINO computes with asymmetric weights in floating point"
+                reason = f"stored as integers, but {ASYMMETRIC_IN_FLOAT}"
             elif not explained:
                 reason = (
                     f"no rule for this weight of layers of class {node.class_name}; add one with register_layer_spec"
@@ -134,20 +146,23 @@ def _layers_computing_in_float(graph: ModelGraph, inserts: Sequence[InsertLayer]
     """Return the layers that compute in floating point although their weights may be compressed, and why."""
     quantized = {(source, consumer) for edit in inserts for source in edit.sources for consumer in edit.consumers}
 
-    def carries_integers(tensor: TensorRef, consumer: NodeRef) -> bool:
+    def is_on_grid(tensor: TensorRef, consumer: NodeRef) -> bool:
         if (tensor, consumer) in quantized:
             return True
-        producer: GraphNode = graph.producer(tensor)
-        passing = producer.spec.role in (LayerRole.TRANSPARENT, LayerRole.CONCAT) and bool(producer.inputs)
-        return passing and all(carries_integers(inner, producer.ref) for inner in producer.inputs)
+        producer = graph.producer(tensor)
+        return (
+            producer.spec.moves_values
+            and bool(producer.inputs)
+            and all(is_on_grid(inner, producer.ref) for inner in producer.inputs)
+        )
 
     reasons: dict[str, str] = {}
     for node in graph.nodes.values():
         path = node.ref.layer
         if node.spec.role is not LayerRole.COMPUTE:
-            reasons[path] = "its weights are compressed, its arithmetic stays in floating point"
+            reasons[path] = ARITHMETIC_IN_FLOAT
         elif node.is_a("SeparableConv1D", "SeparableConv2D"):
             reasons[path] = "it cannot be split, and between its two convolutions values are in floating point"
-        elif inserts and not all(carries_integers(tensor, node.ref) for tensor in node.inputs):
-            reasons[path] = "its input is not quantized, so it computes in floating point"
+        elif inserts and not all(is_on_grid(tensor, node.ref) for tensor in node.inputs):
+            reasons[path] = INPUT_NOT_QUANTIZED
     return reasons

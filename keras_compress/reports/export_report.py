@@ -6,10 +6,9 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
-from keras_compress.reports.json_report import JsonReport, json_values
-from keras_compress.reports.table import format_table
+from keras_compress.reports.formatting import JsonReport, format_table, json_values
 
-__all__ = ["Comparison", "ExportReport", "WeightAudit"]
+__all__ = ["Comparison", "ExportReport", "WeightAudit", "answer"]
 
 
 @dataclass(frozen=True)
@@ -44,14 +43,15 @@ class WeightAudit:
 
 @dataclass(frozen=True)
 class Comparison:
-    """The outputs of a file beside those of the Keras model, on the same samples.
+    """The outputs of a file against those of the Keras model, on the same samples.
 
     Attributes:
         samples: number of samples.
         relative_error: greatest difference over the greatest magnitude of the outputs.
         steps: greatest difference in steps of a grid of 256 levels over the range of the outputs.
         sqnr: power of the signal over power of the difference in dB, infinite for equal outputs.
-        same_top1: share of samples whose greatest output along the last axis is the same; None for outputs of one number.
+        same_top1: share of samples whose greatest output along the last axis is the same; None for outputs of one
+            number.
     """
 
     samples: int
@@ -122,7 +122,7 @@ class ExportReport(JsonReport):
                     row.levels,
                     f"{row.zeros:.1%}",
                 ),
-                *(_answer(row.input_quantized, "yes", "no"), _answer(row.runs_in_integers, "integers", "float")),
+                *(answer(row.input_quantized, "yes", "no"), answer(row.runs_in_integers, "integers", "float")),
                 row.problem,
             ]
             for row in self.weights
@@ -130,5 +130,6 @@ class ExportReport(JsonReport):
         return format_table([*header, "problem"], rows)
 
 
-def _answer(value: bool | None, yes: str, no: str) -> str:
+def answer(value: bool | None, yes: str, no: str) -> str:
+    """Return one of two words; empty for None (unknown)."""
     return "" if value is None else yes if value else no

@@ -57,7 +57,7 @@ def measure_size(model: keras.Model) -> ModelSize:
 
 
 def _stored_weights(model: keras.Model) -> Iterator[tuple[np.ndarray, int, bool]]:
-    """Yield every array a file has to hold, as integers where it lies on a grid, its bits, and whether the float model has it."""
+    """Yield every array a file has to hold, as integers if it is on a grid, its bits, and whether the float model has it."""
     for _, layer in leaf_layers(model):
         if isinstance(layer, WeightOp):
             continue

@@ -3,18 +3,17 @@
 from __future__ import annotations
 
 import math
-import warnings
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
 
-import tensorflow as tf
-
-from keras_compress._keras import is_graph_model, keras
-from keras_compress.graph import LayerRole, LayerSpec, spec_of
-from keras_compress.layers import BinaryWeight, CompressedLayer, FakeQuantize, weight_owner
+from keras_compress._keras import calls_of, is_graph_model, keras, number_of_calls
+from keras_compress.graph import LayerRole, LayerSpec, ModelGraph, ModelSnapshot
+from keras_compress.graph.serialization import describe
+from keras_compress.layers import CompressedLayer, weight_owner
 
 __all__ = ["OperationRow", "count_operations"]
+
+_TRANSPOSED = (keras.layers.Conv1DTranspose, keras.layers.Conv2DTranspose, keras.layers.Conv3DTranspose)
 
 
 @dataclass(frozen=True)
@@ -40,53 +39,43 @@ def count_operations(model: keras.Model) -> tuple[OperationRow, ...]:
         >>> count_operations(model)
         (OperationRow(layer='conv', multiply_accumulates=864, bits=32),)
     """
-    return tuple(_rows(model, "", 1))
+    description, _ = describe(model)
+    specs = {path: node.spec for path, node in ModelGraph(ModelSnapshot(description, {}, {})).layers()}
+    return tuple(_rows(model, specs, "", 1))
 
 
-def _rows(model: keras.Model, prefix: str, times: int) -> Iterator[OperationRow]:
-    nodes = [node for level in model._nodes_by_depth.values() for node in level]
+def _rows(model: keras.Model, specs: Mapping[str, LayerSpec], prefix: str, times: int) -> Iterator[OperationRow]:
     for layer in model.layers:
-        calls = [node for node in nodes if node.layer is layer]
         if is_graph_model(layer):
-            yield from _rows(layer, prefix + layer.name + "/", times * len(calls))
+            yield from _rows(layer, specs, prefix + layer.name + "/", times * number_of_calls(model, layer))
             continue
-        inner = layer.layer if isinstance(layer, CompressedLayer) else layer
-        spec = _spec(inner)
+        compressed = isinstance(layer, CompressedLayer)
+        inner = layer.layer if compressed else layer
+        spec = specs[prefix + layer.name]
         if spec.role is LayerRole.COMPUTE and spec.weights:
-            work = sum(_work(inner, call, weight.path) for call in calls for weight in spec.weights)
-            yield OperationRow(prefix + layer.name, times * work, _bits(layer))
+            work = sum(
+                _work(inner, *shapes, weight.path) for shapes in calls_of(model, layer) for weight in spec.weights
+            )
+            bits = min((op.value_bits for op in layer.weight_ops), default=32) if compressed else 32
+            yield OperationRow(prefix + layer.name, times * work, bits)
 
 
-def _spec(layer: keras.layers.Layer) -> LayerSpec:
-    """Return the row of a layer; a layer of the user's that cannot tell its configuration is known by its class alone."""
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore")  # Keras warns of lambdas, and nothing is written here
-        try:
-            return spec_of(type(layer).__name__, layer.get_config())
-        except NotImplementedError:
-            return spec_of(type(layer).__name__)
-
-
-def _work(layer: keras.layers.Layer, call: Any, weight: str) -> int:
-    """Count the multiply-accumulates of one call with one weight."""
+def _work(layer: keras.layers.Layer, read: Sequence[int | None], made: Sequence[int | None], weight: str) -> int:
+    """Count the multiply-accumulates of one call with one weight, by the shapes of its input and output."""
     owner, attribute = weight_owner(layer, weight)
     kernel = getattr(owner, attribute).shape.as_list()
-    inputs, outputs = (
-        [size or 1 for size in keras.backend.int_shape(tf.nest.flatten(tensors)[0])]
-        for tensors in (call.input_tensors, call.outputs)
-    )
-    kind = type(owner).__name__
-    if kind == "EinsumDense":
+    inputs, outputs = ([size or 1 for size in shape] for shape in (read, made))
+    if isinstance(owner, keras.layers.EinsumDense):
         return _einsum_work(owner.equation, inputs, kernel)
-    if kind.startswith("LocallyConnected"):
+    if isinstance(owner, (keras.layers.LocallyConnected1D, keras.layers.LocallyConnected2D)):
         return math.prod(outputs[1:]) * math.prod(owner.kernel_size) * inputs[-1]
-    moving = inputs if "Transpose" in kind else outputs
+    moving = inputs if isinstance(owner, _TRANSPOSED) else outputs
     first = getattr(owner, "data_format", "channels_last") == "channels_first"
     return math.prod(moving[2:] if first else moving[1:-1]) * math.prod(kernel)
 
 
 def _einsum_work(equation: str, inputs: Sequence[int], kernel: Sequence[int]) -> int:
-    """Multiply the sizes of all letters but that of the batch; an ellipsis stands for letters of the input."""
+    """Multiply the sizes of all letters but that of the batch; an ellipsis is replaced by axes of the input."""
     left, rest = equation.replace(" ", "").split(",")
     second = rest.split("->")[0]
     letters = left.replace("...", "." * (len(inputs) - len(left.replace("...", ""))))
@@ -95,13 +84,3 @@ def _einsum_work(equation: str, inputs: Sequence[int], kernel: Sequence[int]) ->
     sizes.update(zip(second, kernel, strict=False))
     sizes.pop(letters[0], None)
     return open_sizes * math.prod(sizes.values())
-
-
-def _bits(layer: keras.layers.Layer) -> int:
-    bits = [32]
-    for _, op in layer.operations if isinstance(layer, CompressedLayer) else []:
-        if isinstance(op, FakeQuantize):
-            bits.append(op.num_bits)
-        elif isinstance(op, BinaryWeight) and bool(op.active.numpy()):
-            bits.append(1)
-    return min(bits)

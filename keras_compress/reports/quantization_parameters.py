@@ -10,18 +10,18 @@ __all__ = ["quantization_parameters"]
 
 
 def quantization_parameters(model: keras.Model) -> dict[str, IntegerWeight]:
-    """Return every weight of a compressed model that lies on an integer grid.
+    """Return every weight of a compressed model that is on an integer grid.
 
     Args:
         model: a compressed model, with or without its controller; it is only read.
 
     Returns:
-        By ``"layer/weight"``, as ``"backbone/conv1/kernel"``, an object with ``values`` (int8 or uint8, in the shape of the
-        weight), ``scale`` (float32) and ``zero_point`` (int32), both broadcastable to it, and ``num_bits``. The weight is
-        ``scale * (values - zero_point)``, which ``dequantize()`` returns.
+        By ``"layer/weight"``, as ``"backbone/conv1/kernel"``, an object with ``values`` (int8 or uint8, in the shape of
+        the weight), ``scale`` (float32) and ``zero_point`` (int32), both broadcastable to it, and ``num_bits``. The
+        weight is ``scale * (values - zero_point)``, which ``dequantize()`` returns.
 
     Example:
-        >>> from keras_compress.controller import create_compressed_model
+        >>> from keras_compress.create import create_compressed_model
         >>> model = keras.Sequential([keras.Input((4,)), keras.layers.Dense(2, name="dense")])
         >>> config = {"compression": {"algorithm": "quantization", "activations": {"ignored_scopes": "dense"}}}
         >>> _, compressed = create_compressed_model(model, config)

@@ -13,9 +13,9 @@ from keras_compress._keras import keras
 from keras_compress.graph.variables import leaf_layers
 from keras_compress.layers import CompressedLayer, FakeQuantize, SparsityMask, SymmetricFakeQuantize
 from keras_compress.reports.coverage import Coverage
+from keras_compress.reports.formatting import format_table
 from keras_compress.reports.model_size import ModelSize, measure_size
 from keras_compress.reports.operations import OperationRow, count_operations
-from keras_compress.reports.table import format_table
 
 __all__ = ["CompressionStatistics", "QuantizerRow", "SparsityRow", "collect_statistics"]
 
@@ -164,7 +164,7 @@ class CompressionStatistics:
 def collect_statistics(
     model: keras.Model, coverage: Coverage, numbers: dict[str, dict[str, float]], stage: str, *, quickly: bool = False
 ) -> CompressionStatistics:
-    """Read the statistics off a living compressed model.
+    """Read the statistics of a live compressed model.
 
     Args:
         model: the compressed model.

@@ -55,7 +55,7 @@ def _run(arguments: argparse.Namespace) -> Output:
     require_new([*arguments.outputs, arguments.save_compressed], overwrite=arguments.overwrite)
     with quiet_import():
         from keras_compress import CompressionConfig
-        from keras_compress.reports.table import format_table
+        from keras_compress.reports.formatting import format_table
         from keras_compress_cli import training as work
         from keras_compress_cli.exports import exported, require_formats, save_compressed
     require_formats(arguments)

@@ -29,7 +29,7 @@ def _add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def _run(arguments: argparse.Namespace) -> Output:
     with quiet_import():
-        from keras_compress.config_example import config_example
+        from keras_compress.config.example import config_example
     return Output(config_example(arguments.algorithms))
 
 

@@ -35,9 +35,9 @@ def _run(arguments: argparse.Namespace) -> Output:
     require_file(arguments.file, "file")
     require_new([arguments.output], overwrite=arguments.overwrite)
     with quiet_import():
+        from keras_compress.config.json_file import read_json
+        from keras_compress.config.migration import migrate
         from keras_compress.export.atomic_file import write_atomically
-        from keras_compress.json_file import read_json
-        from keras_compress.migration import migrate
     report = migrate(read_json(arguments.file))
     if arguments.output is not None:
         if report.config is None:

@@ -76,7 +76,7 @@ def _file(path: Path) -> Output:
     with quiet_import():
         from keras_compress.export import format_of
         from keras_compress.export.file_audit import stored_weights
-        from keras_compress.reports.table import format_table
+        from keras_compress.reports.formatting import format_table
     form = format_of(path)
     weights = stored_weights(path, form)
     rows: list[dict[str, Any]] = [

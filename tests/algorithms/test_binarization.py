@@ -11,7 +11,7 @@ from keras_compress._keras import keras
 from keras_compress.algorithms import CompressionStage, PlanContext, Position
 from keras_compress.algorithms.binarization import Binarization
 from keras_compress.graph import InsertLayer, ModelGraph, WrapWeight, take
-from keras_compress.layers import observing
+from keras_compress.layers import observed
 from keras_compress.settings import validated
 from tests import binary, zoo
 
@@ -188,8 +188,10 @@ def test_wrong_settings_are_an_error_that_names_the_key(settings, message):
 
 
 def test_a_key_without_effect_is_named():
-    assert any("batch_multiplier" in remark for remark in Binarization(params={"batch_multiplier": 2}).remarks())
-    assert Binarization().remarks() == []
+    assert any(
+        "batch_multiplier" in remark for remark in Binarization(params={"batch_multiplier": 2}).configuration_warnings()
+    )
+    assert Binarization().configuration_warnings() == []
 
 
 # What the binary model computes
@@ -369,7 +371,7 @@ def test_scales_start_at_the_percentile_99_9_of_what_is_read():
     ops = binary.binary_activations(compressed)
     assert len(ops) == 5
     seen = {op: [] for op in ops.values()}
-    with observing({op: values.append for op, values in seen.items()}, seen):
+    with observed({op: values.append for op, values in seen.items()}, seen):
         compressed(data)
     for op, values in seen.items():
         assert percentile_is_near(op, np.concatenate([np.ravel(array) for array in values]))

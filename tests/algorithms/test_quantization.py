@@ -11,7 +11,7 @@ from keras_compress.algorithms import PlanContext
 from keras_compress.algorithms.quantization import Quantization
 from keras_compress.graph import InsertLayer, ModelGraph, WrapWeight, take
 from keras_compress.graph.variables import leaf_layers
-from keras_compress.layers import AsymmetricFakeQuantize, FakeQuantize, SymmetricFakeQuantize, observing
+from keras_compress.layers import AsymmetricFakeQuantize, FakeQuantize, SymmetricFakeQuantize, observed
 from tests import zoo
 
 layers = keras.layers
@@ -130,7 +130,7 @@ def test_inputs_stay_in_floating_point_on_demand(make):
     inputs = zoo.samples(model, 4)
     quantized = [layer for _, layer in leaf_layers(compressed) if isinstance(layer, FakeQuantize)]
     seen = []
-    with observing(dict.fromkeys(quantized, seen.append), quantized):
+    with observed(dict.fromkeys(quantized, seen.append), quantized):
         compressed(inputs)
     arrays = list(inputs.values()) if isinstance(inputs, dict) else [inputs]
     for tensor in seen:

@@ -7,7 +7,7 @@ from keras_compress._keras import keras
 from keras_compress.algorithms.base import OUTSIDE, PlanContext
 from keras_compress.algorithms.magnitude_sparsity import MagnitudeSparsity
 from keras_compress.algorithms.weight_planning import compressible_weights, plan_weights
-from keras_compress.graph import ModelGraph, layer_specs, take
+from keras_compress.graph import ModelGraph, layer_lookup, take
 from keras_compress.layers import SparsityMask
 from tests import zoo
 
@@ -27,7 +27,7 @@ class Weighted(layers.Layer):
 @pytest.fixture
 def registry(monkeypatch):
     """What is registered in a test is forgotten behind it."""
-    monkeypatch.setattr(layer_specs, "_REGISTERED", {})
+    monkeypatch.setattr(layer_lookup, "_REGISTERED", {})
 
 
 def with_own_layer():

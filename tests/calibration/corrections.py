@@ -6,8 +6,9 @@ import tensorflow as tf
 from keras_compress import CompressionConfig, Dataset
 from keras_compress._keras import keras
 from keras_compress.graph.variables import leaf_layers, named_variables
+from keras_compress.initialization import Corrections
 from keras_compress.layers import CompressedLayer
-from keras_compress.post_training.calibrated_model import Corrections, calibrated
+from keras_compress.post_training.calibrated_model import calibrated
 
 layers = keras.layers
 
@@ -20,8 +21,8 @@ def quantized(model, data, samples=64, *, bits=4, bias=None, rounding=None, equa
     """Return ``model`` quantized with weights of few bits, without any correction but those asked for."""
     settings = {"initializer": FLOAT_NORMALIZATIONS, "weights": {"bits": bits}, **settings}
     config = CompressionConfig.from_dict({"compression": {"algorithm": "quantization", **settings}})
-    corrections = Corrections(equalize_channels=equalize, bias=bias, rounding=rounding)
-    return calibrated(model, config, Dataset(data), samples, corrections).model
+    corrections = Corrections(bias, rounding, samples)
+    return calibrated(model, config, Dataset(data), corrections, equalize=equalize).model
 
 
 def uneven(shape, count=37, seed=0):

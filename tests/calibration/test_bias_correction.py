@@ -6,9 +6,9 @@ import tensorflow as tf
 
 from keras_compress import Dataset
 from keras_compress._keras import keras
-from keras_compress.calibration import FastBiasCorrection, corrected_layers, observe
+from keras_compress.calibration import FastBiasCorrection, collect_statistics, corrected_layers
 from keras_compress.graph import ModelGraph, take
-from keras_compress.graph.bias_carriers import bias_carriers
+from keras_compress.graph.batch_norm_fusion import bias_locations
 from keras_compress.graph.variables import leaf_layers
 from tests import zoo
 from tests.calibration.corrections import kernel_name, means, numbers, plain, quantized, uneven
@@ -220,7 +220,7 @@ def test_a_correctable_layer_knows_its_variable_and_the_sign():
         layers.Conv2D(5, 3, use_bias=False, name="layer"), (7, 7, 3), [layers.BatchNormalization(name="norm")]
     )
     found = quantized(model, uneven((7, 7, 3)))
-    [layer] = corrected_layers(found, bias_carriers(ModelGraph(take(model))))
+    [layer] = corrected_layers(found, bias_locations(ModelGraph(take(model))))
     x = uneven((7, 7, 3), 4)
     before = found(x).numpy()
     assert layer.bias is found.get_layer("norm").moving_mean
@@ -235,7 +235,7 @@ def test_data_without_a_row_for_a_layer_change_nothing():
     model = zoo.dense()
     found = quantized(model, uneven((4,)))
     before = numbers(found)
-    correction = FastBiasCorrection(corrected_layers(found, bias_carriers(ModelGraph(take(model)))), samples=8)
+    correction = FastBiasCorrection(corrected_layers(found, bias_locations(ModelGraph(take(model)))), samples=8)
     correction.assign()
     assert all(np.array_equal(value, before[key]) for key, value in numbers(found).items())
 
@@ -245,14 +245,14 @@ def test_the_layers_compute_as_before_when_the_data_fail():
     found = quantized(model, uneven((4,)))
     x = uneven((4,))
     before = found(x).numpy()
-    correction = FastBiasCorrection(corrected_layers(found, bias_carriers(ModelGraph(take(model)))), samples=64)
+    correction = FastBiasCorrection(corrected_layers(found, bias_locations(ModelGraph(take(model)))), samples=64)
 
     def breaking():
         yield x
         raise KeyError("the user's own")
 
     with pytest.raises(KeyError, match="own"):
-        observe(found, [correction], Dataset(breaking), "calibration")
+        collect_statistics(found, [correction], Dataset(breaking), "calibration")
     assert all("call" not in vars(layer.layer) for _, layer in leaf_layers(found) if hasattr(layer, "weight_ops"))
     np.testing.assert_array_equal(found(x), before)
 

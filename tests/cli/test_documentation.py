@@ -10,7 +10,7 @@ import pytest
 import tensorflow as tf
 
 from keras_compress._keras import keras
-from keras_compress.migration import Status
+from keras_compress.config.migration import Status
 from keras_compress_cli.command import commands
 from tests.cli.command_line import ROOT, call
 

@@ -3,7 +3,7 @@
 import contextlib
 import inspect
 
-from keras_compress.algorithms import CompressionAlgorithm
+from keras_compress.algorithms import registry as algorithm_registry
 from tests.contract import test_algorithms as contract
 
 
@@ -27,8 +27,8 @@ def run(test, name, folder, kind="residual"):
 @contextlib.contextmanager
 def known_to_the_contract(algorithm):
     """Let the contract tests know an algorithm class; it is unregistered afterwards."""
-    contract.ALGORITHMS[algorithm.name] = CompressionAlgorithm._registry[algorithm.name] = algorithm
+    contract.ALGORITHMS[algorithm.name] = algorithm_registry._ALGORITHMS[algorithm.name] = algorithm
     try:
         yield
     finally:
-        del contract.ALGORITHMS[algorithm.name], CompressionAlgorithm._registry[algorithm.name]
+        del contract.ALGORITHMS[algorithm.name], algorithm_registry._ALGORITHMS[algorithm.name]

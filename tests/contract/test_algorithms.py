@@ -15,10 +15,10 @@ from keras_compress import create_compressed_model, create_compression_callbacks
 from keras_compress._keras import OPERATOR_LAYERS, keras
 from keras_compress.algorithms import (
     CompressionStage,
-    LeveledAlgorithm,
     Plan,
     PlanContext,
     Position,
+    ScheduledAlgorithm,
     registered_algorithms,
 )
 from keras_compress.controller import CompressionController
@@ -37,7 +37,7 @@ every_algorithm = pytest.mark.parametrize("name", sorted(ALGORITHMS))
 every_model = pytest.mark.parametrize("kind", levels(KINDS, first=["convolution", "shared_layer", "nested"]))
 every_pair = pytest.mark.parametrize(("first", "second"), list(itertools.combinations(sorted(ALGORITHMS), 2)))
 with_a_level = pytest.mark.parametrize(
-    "name", sorted(name for name in ALGORITHMS if issubclass(ALGORITHMS[name], LeveledAlgorithm))
+    "name", sorted(name for name in ALGORITHMS if issubclass(ALGORITHMS[name], ScheduledAlgorithm))
 )
 
 
@@ -241,7 +241,7 @@ def test_what_it_reports_has_the_right_types(name):
     assert all(isinstance(value, (int, float)) for value in controller.algorithm_statistics()[name].values())
     assert isinstance(controller.compression_stage(), CompressionStage)
     assert controller.compression_rate is None or 0.0 <= controller.compression_rate <= 1.0
-    assert all(isinstance(remark, str) for remark in ALGORITHMS[name]().remarks())
+    assert all(isinstance(remark, str) for remark in ALGORITHMS[name]().configuration_warnings())
 
 
 @every_model

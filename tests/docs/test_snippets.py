@@ -10,8 +10,8 @@ import pytest
 
 import keras_compress as kc
 from keras_compress import CompressionConfig
-from keras_compress.algorithms import CompressionAlgorithm
-from keras_compress.graph import layer_specs
+from keras_compress.algorithms import registry as algorithm_registry
+from keras_compress.graph import layer_lookup
 
 from . import given
 from .pages import PAGES, REPOSITORY, blocks_of, given_to, text_of
@@ -29,7 +29,7 @@ WRITTEN = {
 @pytest.fixture(autouse=True)
 def _registries_as_before():
     """Forget the layers and algorithms that a page registers."""
-    registries = [(registry, dict(registry)) for registry in (layer_specs._REGISTERED, CompressionAlgorithm._registry)]
+    registries = [(registry, dict(registry)) for registry in (layer_lookup._REGISTERED, algorithm_registry._ALGORITHMS)]
     yield
     for registry, before in registries:
         registry.clear()

@@ -18,7 +18,8 @@ import keras_compress as kc
 from keras_compress._keras import keras
 from keras_compress.errors import ExportAuditError
 from keras_compress.export import registered_formats, registry
-from keras_compress.export.file_audit import audit_file, compare_outputs
+from keras_compress.export.compare import compare_outputs
+from keras_compress.export.file_audit import audit_file
 from keras_compress.export.format import TensorNames
 from tests import binary, zoo
 

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
-from keras_compress.export.quantized_constants import IntegerConstant, dequantized, grid, take_constants
+from keras_compress.export.quantized_constants import IntegerConstant, cut_out_constants, dequantized, grid
 
 
 def symmetric(scale, bits=8):
@@ -39,7 +39,7 @@ def taken(values, low, high, bits=8, narrow=False):
         return x + getattr(tf.quantization, name)(tf.constant(values), low, high, bits, narrow)
 
     graph = graph_of(function, tf.TensorSpec(values.shape))
-    [constant] = take_constants(graph)
+    [constant] = cut_out_constants(graph)
     return constant
 
 
@@ -111,7 +111,7 @@ def test_the_constant_becomes_an_input_of_its_name_and_the_rest_stays():
         return tf.identity(x * weight, name="y")
 
     graph = graph_of(function, tf.TensorSpec((5,), name="x"))
-    [constant] = take_constants(graph)
+    [constant] = cut_out_constants(graph)
     assert constant.name == "weight"
     assert [node.name for node in graph.node if node.op == "Placeholder"] == ["x", "weight"]
     imported = tf.compat.v1.wrap_function(lambda: tf.import_graph_def(graph, name=""), [])
@@ -126,7 +126,7 @@ def test_quantizers_of_computed_values_are_left():
 
     graph = graph_of(function, tf.TensorSpec((3,)))
     before = graph.SerializeToString(deterministic=True)
-    assert take_constants(graph) == []
+    assert cut_out_constants(graph) == []
     assert graph.SerializeToString(deterministic=True) == before
 
 
@@ -138,7 +138,7 @@ def test_constants_that_are_computed_from_constants_are_taken():
         twice = tf.constant(low) / 2, tf.constant(high) / 2
         return x + tf.quantization.fake_quant_with_min_max_vars_per_channel(moved, *twice, 8, True)
 
-    [constant] = take_constants(graph_of(function, tf.TensorSpec(VALUES.shape)))
+    [constant] = cut_out_constants(graph_of(function, tf.TensorSpec(VALUES.shape)))
     expected = quantized(VALUES, low / 2, high / 2, narrow=True)
     np.testing.assert_allclose(dequantized(constant), expected, rtol=1e-5)
 
@@ -151,7 +151,7 @@ def test_several_constants_keep_their_own_numbers():
         two = tf.quantization.fake_quant_with_min_max_vars(tf.constant(-VALUES), low, high, 8, True, name="two")
         return x + one + two
 
-    found = {constant.name: constant.values for constant in take_constants(graph_of(function, tf.TensorSpec(())))}
+    found = {constant.name: constant.values for constant in cut_out_constants(graph_of(function, tf.TensorSpec(())))}
     np.testing.assert_array_equal(found["one"], -found["two"])
     assert set(found) == {"one", "two"}
 
@@ -200,7 +200,7 @@ def test_a_move_may_tear_channels_apart():
 def test_channels_along_no_axis_are_an_error():
     constant = integer_constant((2, 2))
     torn = IntegerConstant("torn", constant.values, np.array([[0, 1], [1, 0]]), constant.scale, constant.zero_point)
-    with pytest.raises(ValueError, match="'torn' lie along no axis"):
+    with pytest.raises(ValueError, match="'torn' are on several axes"):
         torn.axis()
 
 

@@ -3,7 +3,7 @@
 import pytest
 
 from keras_compress.graph import ModelGraph, NodeRef, TensorRef, take
-from keras_compress.graph.layer_specs import LayerRole
+from keras_compress.graph.layer_spec import LayerRole
 from keras_compress.graph.view import OUTPUT
 from tests import zoo
 

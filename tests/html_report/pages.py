@@ -38,7 +38,7 @@ def table(element, number=0):
     return [{cell.get("data-label"): cell for cell in row.iter("td")} for row in body.iter("tr")]
 
 
-def shown(cell):
+def short_repr(cell):
     """Return what a cell shows, without its note."""
     return " ".join((cell.find("span").text or "").split())
 

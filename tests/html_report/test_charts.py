@@ -7,10 +7,16 @@ from xml.etree.ElementTree import fromstring
 import numpy as np
 import pytest
 
-from keras_compress.html_report.bar_chart import Bar, bar_chart
-from keras_compress.html_report.histogram_chart import histogram_chart, histogram_of
-from keras_compress.html_report.line_chart import Line, line_chart
-from keras_compress.html_report.point_chart import Point, point_chart
+from keras_compress.html_report.charts import (
+    Bar,
+    Line,
+    Point,
+    bar_chart,
+    histogram_chart,
+    histogram_of,
+    line_chart,
+    point_chart,
+)
 
 
 def marks(chart, kind, class_=None):

@@ -119,19 +119,19 @@ def test_the_summary_tells_what_the_statistics_tell(compressed, written):
 def test_every_weight_has_a_row_with_its_numbers(compressed, written):
     controller, _ = compressed
     integers = kc.quantization_parameters(controller.model)
-    rows = {pages.shown(row["weight"]): row for row in pages.table(pages.section(written[1], "weights"))}
+    rows = {pages.short_repr(row["weight"]): row for row in pages.table(pages.section(written[1], "weights"))}
     assert list(rows) == ["stem", "body", "out"]
     audits = {row.layer: row for row in written[2].weights}
     for name, row in rows.items():
         values = controller.model.get_layer(name).compressed_weight("kernel").numpy()
-        assert pages.shown(row["zeros"]) == f"{np.mean(values == 0):.1%}"
-        assert pages.shown(row["parameters"]) == f"{values.size:,}"
+        assert pages.short_repr(row["zeros"]) == f"{np.mean(values == 0):.1%}"
+        assert pages.short_repr(row["parameters"]) == f"{values.size:,}"
         quantized = f"{name}/kernel" in integers
         assert quantized == (name != "out")
-        assert pages.shown(row["bits"]) == ("8" if quantized else "float")
-        assert pages.shown(row["computes in"]) == ("integers" if quantized else "floating point")
+        assert pages.short_repr(row["bits"]) == ("8" if quantized else "float")
+        assert pages.short_repr(row["computes in"]) == ("integers" if quantized else "floating point")
         answer = "integers" if audits[name].runs_in_integers else "floating point"
-        assert pages.shown(row["in its runtime"]) == f"model.xml: {answer}"
+        assert pages.short_repr(row["in its runtime"]) == f"model.xml: {answer}"
     reason = next(row.reason for row in controller.statistics().coverage if row.layer == "out")
     assert pages.note(rows["out"]["computes in"]) == (reason or "it has zeros and no grid")
     assert "alarm" in rows["out"]["computes in"].get("class")
@@ -164,13 +164,13 @@ def test_exports_have_their_audit(written):
     part = pages.section(written[1], "exports")
     export = written[2]
     (row,) = pages.table(part, 0)
-    assert (pages.shown(row["file"]), pages.note(row["file"])) == ("model.xml", "openvino")
-    assert pages.shown(row["bytes"]) == f"{export.size:,}"
-    assert pages.shown(row["problems"]) == "0"
-    assert f"{export.comparison.sqnr:.1f} dB" in pages.shown(row["beside Keras"])
+    assert (pages.short_repr(row["file"]), pages.note(row["file"])) == ("model.xml", "openvino")
+    assert pages.short_repr(row["bytes"]) == f"{export.size:,}"
+    assert pages.short_repr(row["problems"]) == "0"
+    assert f"{export.comparison.sqnr:.1f} dB" in pages.short_repr(row["beside Keras"])
     audits = pages.table(part, 1)
-    assert [pages.shown(row["weight"]) for row in audits] == [row.layer for row in export.weights]
-    assert [pages.shown(row["stored as"]) for row in audits] == [row.stored_as for row in export.weights]
+    assert [pages.short_repr(row["weight"]) for row in audits] == [row.layer for row in export.weights]
+    assert [pages.short_repr(row["stored as"]) for row in audits] == [row.stored_as for row in export.weights]
 
 
 def test_problems_of_an_export_are_shown_in_alarm(compressed, tmp_path):
@@ -181,11 +181,11 @@ def test_problems_of_an_export_are_shown_in_alarm(compressed, tmp_path):
     comparison = Comparison(5, 0.0, 0.0, math.inf, None)
     reports = [ExportReport(tmp_path / name / "model.onnx", "onnx", 10, 40, audits, comparison) for name in "ab"]
     part = pages.section(pages.parsed(compressed[0].report(tmp_path / "report.html", exports=reports)), "exports")
-    assert [pages.shown(row["problems"]) for row in pages.table(part)] == ["1", "1"]
-    assert pages.shown(pages.table(part)[0]["beside Keras"]) == "no error signal to error, 5 samples"
+    assert [pages.short_repr(row["problems"]) for row in pages.table(part)] == ["1", "1"]
+    assert pages.short_repr(pages.table(part)[0]["beside Keras"]) == "no error signal to error, 5 samples"
     missing, present = pages.table(part, 1)
-    assert pages.shown(missing["stored as"]) == "missing"
-    assert pages.shown(missing["problem"]) == "not in the file"
+    assert pages.short_repr(missing["stored as"]) == "missing"
+    assert pages.short_repr(missing["problem"]) == "not in the file"
     assert [row["problem"].get("class") for row in (missing, present)] == [" alarm", None]
     titles = [pages.words(title) for title in part.iter("summary")]
     assert titles == [f"Weights in {report.path}" for report in reports]  # equal names are told apart
@@ -196,14 +196,17 @@ def test_a_file_given_by_path_is_audited(compressed, tmp_path):
     export = controller.export_model(tmp_path / "model.pb")
     one = controller.report(tmp_path / "one.html", exports=str(export.path), data=data)
     (row,) = pages.table(pages.section(pages.parsed(one), "exports"))
-    assert pages.shown(row["bytes"]) == f"{export.size:,}"
-    assert "16 samples" in pages.shown(row["beside Keras"])
+    assert pages.short_repr(row["bytes"]) == f"{export.size:,}"
+    assert "16 samples" in pages.short_repr(row["beside Keras"])
 
 
 def test_accuracies_stand_beside_their_bytes(compressed, written):
     rows = pages.table(pages.section(written[1], "accuracy"))
     size = measure_size(compressed[0].model)
-    assert [(pages.shown(row["model"]), pages.shown(row["bytes"]), pages.shown(row["accuracy"])) for row in rows] == [
+    assert [
+        (pages.short_repr(row["model"]), pages.short_repr(row["bytes"]), pages.short_repr(row["accuracy"]))
+        for row in rows
+    ] == [
         ("1: float", f"{size.float32:,}", "0.9"),
         ("2: model.xml", f"{written[2].size:,}", "0.8"),
         ("3: elsewhere", "123,000", "0.7"),
@@ -215,8 +218,8 @@ def test_damage_and_latency_are_those_of_the_reports(written):
     assert "8.2 dB signal to error on 64 samples" in pages.words(part)
     bars = pages.words(pages.pictures(part)["Share in the errors that layers cause one by one"])
     assert "75.0%" in bars
-    assert [pages.shown(row["layer"]) for row in pages.table(part)] == ["body", "out"]
-    assert [pages.shown(row["SQNR of layer"]) for row in pages.table(part)] == ["20.5 dB", "no error"]
+    assert [pages.short_repr(row["layer"]) for row in pages.table(part)] == ["body", "out"]
+    assert [pages.short_repr(row["SQNR of layer"]) for row in pages.table(part)] == ["20.5 dB", "no error"]
     part = pages.words(pages.section(written[1], "latency"))
     assert "7 runs of 3 samples" in part
     assert "0.500 ms (2.00)" in part
@@ -264,11 +267,11 @@ def test_words_from_outside_are_escaped(compressed, tmp_path):
     assert "alert" not in "".join(tree.find(".//script").itertext())
     assert pages.words(tree.find(".//h1")) == evil
     assert pages.words(tree.find(".//title")) == evil
-    assert pages.shown(pages.table(pages.section(tree, "damage"))[0]["layer"]) == evil
+    assert pages.short_repr(pages.table(pages.section(tree, "damage"))[0]["layer"]) == evil
     assert evil in pages.pictures(pages.section(tree, "training"))
-    assert pages.shown(pages.table(pages.section(tree, "accuracy"))[0]["model"]) == f"1: {evil}"
+    assert pages.short_repr(pages.table(pages.section(tree, "accuracy"))[0]["model"]) == f"1: {evil}"
     assert evil in pages.words(pages.section(tree, "latency"))
-    assert pages.shown(pages.table(pages.section(tree, "exports"), 1)[0]["problem"]) == evil
+    assert pages.short_repr(pages.table(pages.section(tree, "exports"), 1)[0]["problem"]) == evil
 
 
 def test_the_same_arguments_give_the_same_bytes(compressed, written, tmp_path):
@@ -285,7 +288,7 @@ def test_a_model_without_its_controller_has_the_same_weights(compressed, written
     assert pages.sections(tree) == ["summary", "weights", "histograms", "activations"]
     names = ["weight", "parameters", "bits", "zeros", "range", "SQNR", "computes in"]
     one, other = (
-        [[pages.shown(row[name]) for name in names] for row in pages.table(pages.section(part, "weights"))]
+        [[pages.short_repr(row[name]) for name in names] for row in pages.table(pages.section(part, "weights"))]
         for part in (tree, written[1])
     )
     assert one == other

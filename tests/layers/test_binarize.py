@@ -7,7 +7,7 @@ import pytest
 import tensorflow as tf
 
 from keras_compress._keras import deserialize, keras, serialize
-from keras_compress.layers import BinaryActivation, BinaryWeight, observing
+from keras_compress.layers import BinaryActivation, BinaryWeight, observed
 from keras_compress.layers.weight_op import Stage
 from tests.binary import activation_gradients, binary_activation, binary_weight
 
@@ -202,7 +202,7 @@ def test_configuration_round_trip(op):
 def test_while_observed_the_input_is_shown_and_passes_unchanged(active):
     op, values, seen = activation_op(active=active), random_values(), []
     before = op(values).numpy()
-    with observing({op: seen.append}, [op]):
+    with observed({op: seen.append}, [op]):
         np.testing.assert_array_equal(op(values), values)
     assert len(seen) == 1
     np.testing.assert_array_equal(seen[0], values)

@@ -7,7 +7,7 @@ import pytest
 import tensorflow as tf
 
 from keras_compress._keras import deserialize, keras, serialize
-from keras_compress.layers import AsymmetricFakeQuantize, SymmetricFakeQuantize, observing
+from keras_compress.layers import AsymmetricFakeQuantize, SymmetricFakeQuantize, observed
 from keras_compress.numerics import fake_quantize, symmetric_bounds
 
 QUANTIZERS = [SymmetricFakeQuantize, AsymmetricFakeQuantize]
@@ -221,7 +221,7 @@ def test_what_a_range_would_cover_is_what_it_covers_once_it_is_set(kind, bits, e
     low, high = (np.array(end, np.float32) for end in EXTREMES[extremes])
     if axes is None:
         low, high = low.min(), high.max()
-    covered = quantizer.covered(low, high)
+    covered = quantizer.range_for(low, high)
     for variable, value in zip(quantizer.variables, before, strict=True):
         np.testing.assert_array_equal(variable, value)
     quantizer.set_range(*(np.reshape(end, quantizer.range_variable_shape) for end in (low, high)))
@@ -233,8 +233,8 @@ def test_what_a_range_would_cover_is_what_it_covers_once_it_is_set(kind, bits, e
 @pytest.mark.parametrize("quantizer", [SymmetricFakeQuantize(4), AsymmetricFakeQuantize(4)])
 def test_several_ranges_in_a_row_are_covered_at_once_and_without_variables(quantizer):
     low, high = -np.abs(random_values((5, 3))), np.abs(random_values((5, 3), seed=1))
-    together = quantizer.covered(low, high)
-    alone = [quantizer.covered(one, other) for one, other in zip(low, high, strict=True)]
+    together = quantizer.range_for(low, high)
+    alone = [quantizer.range_for(one, other) for one, other in zip(low, high, strict=True)]
     np.testing.assert_array_equal(together, np.swapaxes(alone, 0, 1))
     assert not quantizer.variables
 
@@ -311,7 +311,7 @@ def test_configuration_round_trip(quantizer):
 def test_while_observed_the_input_is_shown_and_passes_unchanged(quantizer):
     watched, ignored = measured(quantizer(2), random_values()), measured(quantizer(2), random_values())
     values, seen = random_values(seed=5), []
-    with observing({watched: seen.append}, [watched, ignored]):
+    with observed({watched: seen.append}, [watched, ignored]):
         np.testing.assert_array_equal(ignored(watched(values)), values)
     assert len(seen) == 1
     np.testing.assert_array_equal(seen[0], values)
@@ -322,7 +322,7 @@ def test_while_observed_the_input_is_shown_and_passes_unchanged(quantizer):
 def test_observing_ends_with_an_exception():
     quantizer = measured(SymmetricFakeQuantize(2), random_values())
     before = quantizer(random_values()).numpy()
-    with pytest.raises(KeyError, match="stop"), observing({}, [quantizer]):
+    with pytest.raises(KeyError, match="stop"), observed({}, [quantizer]):
         raise KeyError("stop")
     np.testing.assert_array_equal(quantizer(random_values()), before)
 

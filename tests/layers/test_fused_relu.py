@@ -94,10 +94,10 @@ def test_an_activation_with_a_gradient_of_its_own_stays():
 
 
 def test_a_tensor_that_is_observed_is_the_one_behind_the_activation():
-    from keras_compress.layers.observable_op import observing
+    from keras_compress.layers.calibrated_op import observed
 
     made = quantizer(2.0)
-    with observing({}, [made]):
+    with observed({}, [made]):
         found = tf.function(lambda v: made(tf.nn.relu(v), training=True))(tf.constant([-1.0, 1.0]))
     assert found.numpy().tolist() == [0.0, 1.0]
 

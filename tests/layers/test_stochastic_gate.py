@@ -48,7 +48,6 @@ def test_in_training_gates_are_open_as_often_as_their_logit_says(pace):
         gates = drawn(op)
         assert set(np.unique(gates)) <= {0.0, 1.0}
         mean += gates / draws
-        op.draw_anew()
     probability = sigmoid(pace * normal())
     deviation = np.sqrt(probability * (1 - probability) / draws)
     assert (np.abs(mean - probability) <= 6 * deviation + 0.02).all()
@@ -57,22 +56,37 @@ def test_in_training_gates_are_open_as_often_as_their_logit_says(pace):
 
 def test_calls_of_one_step_see_the_same_gates_and_the_next_step_others():
     op = gate(np.zeros(SHAPE, np.float32))
-    first = drawn(op)
-    np.testing.assert_array_equal(drawn(op), first)
-    op.draw_anew()
-    second = drawn(op)
+    step = tf.function(lambda: (op(tf.ones(SHAPE), training=True), op(2 * tf.ones(SHAPE), training=True)))
+    first, doubled = step()
+    np.testing.assert_array_equal(2 * first, doubled)
+    second, doubled = step()
+    np.testing.assert_array_equal(2 * second, doubled)
     assert 0.4 < np.mean(first != second) < 0.6
-    np.testing.assert_array_equal(drawn(op), second)
+    np.testing.assert_array_equal(op.draw, [0, 2])
+
+
+def test_a_traced_step_draws_what_an_eager_one_draws():
+    traced, eager = gate(normal()), gate(normal())
+    step = tf.function(lambda: traced(tf.ones(SHAPE), training=True))
+    for _ in range(3):
+        np.testing.assert_array_equal(step(), drawn(eager))
+
+
+def test_evaluation_counts_no_draw():
+    op, ones = gate(normal()), tf.ones(SHAPE)
+    call = tf.function(lambda training: op(ones, training=training))
+    for training in (None, False, tf.constant(False)):
+        call(training)
+        op(ones, training=training)
+    np.testing.assert_array_equal(op.draw, [0, 0])
+    call(tf.constant(True))
+    np.testing.assert_array_equal(op.draw, [0, 1])
 
 
 def test_draws_are_those_of_the_seed():
     def steps(seed):
         op = gate(np.zeros(SHAPE, np.float32), seed=seed)
-        sequence = []
-        for _ in range(3):
-            sequence.append(drawn(op))
-            op.draw_anew()
-        return np.stack(sequence)
+        return np.stack([drawn(op) for _ in range(3)])
 
     np.testing.assert_array_equal(steps(5), steps(5))
     assert 0.4 < np.mean(steps(5) != steps(6)) < 0.6
@@ -81,7 +95,7 @@ def test_draws_are_those_of_the_seed():
 def test_a_draw_is_restored_with_the_variables():
     op, other = gate(normal()), gate()
     for _ in range(3):
-        op.draw_anew()
+        drawn(op)
     other.set_weights(op.get_weights())
     np.testing.assert_array_equal(drawn(other), drawn(op))
 
@@ -120,7 +134,6 @@ def test_frozen_gates_are_fixed_whatever_is_trained_or_drawn():
     op.freeze()
     for _ in range(3):
         np.testing.assert_array_equal(drawn(op), normal() > 0)
-        op.draw_anew()
     op.gates.assign(-normal())
     np.testing.assert_array_equal(drawn(op), normal() > 0)
     np.testing.assert_array_equal(op.kept(), normal() > 0)

@@ -4,10 +4,10 @@ import numpy as np
 import pytest
 
 import keras_compress as kc
-from keras_compress.algorithms import CompressionAlgorithm
+from keras_compress.algorithms import registry as algorithm_registry
 from keras_compress.errors import ExportError
 from keras_compress.export import registered_formats, registry
-from keras_compress.graph import ModelGraph, layer_specs, take
+from keras_compress.graph import ModelGraph, layer_lookup, take
 from keras_compress.graph.variables import leaf_layers
 from keras_compress.layers import FixedFakeQuantize
 from tests import zoo
@@ -19,7 +19,7 @@ FILES = ["model.pb", "model.onnx", "model.xml", "model.tflite", "model"]
 @pytest.fixture(scope="module", autouse=True)
 def plugins():
     """Import the modules of the other package; what they register is forgotten afterwards."""
-    algorithms, layer_rows = dict(CompressionAlgorithm._registry), dict(layer_specs._REGISTERED)
+    algorithms, layer_rows = dict(algorithm_registry._ALGORITHMS), dict(layer_lookup._REGISTERED)
     from tests.plugins.plain_format import PLAIN
     from tests.plugins.rounding import Rounding
 
@@ -27,11 +27,11 @@ def plugins():
     kc.register_format(PLAIN)
     with outside.known_to_the_contract(Rounding):
         yield
-    CompressionAlgorithm._registry.clear()
-    CompressionAlgorithm._registry.update(algorithms)
+    algorithm_registry._ALGORITHMS.clear()
+    algorithm_registry._ALGORITHMS.update(algorithms)
     registry._FORMATS.pop("plain")
-    layer_specs._REGISTERED.clear()
-    layer_specs._REGISTERED.update(layer_rows)
+    layer_lookup._REGISTERED.clear()
+    layer_lookup._REGISTERED.update(layer_rows)
 
 
 @pytest.mark.parametrize("test", outside.TESTS)

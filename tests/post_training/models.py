@@ -11,7 +11,7 @@ layers = keras.layers
 
 
 def chain(bad=(), length=8, width=8, convolutions=False):
-    """Dense layers, or convolutions of one pixel, ``d0`` … in a row. What each of the ``bad`` reads has one channel that is 10,000 times the others.
+    """Dense layers, or convolutions of one pixel, ``d0`` … in a row; one input channel of each ``bad`` one is 10,000 times the others.
 
     The kernel takes the factor back, so the model computes the same; one range for all channels loses the others.
     """

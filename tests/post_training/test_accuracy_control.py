@@ -8,7 +8,7 @@ import pytest
 
 import keras_compress as kc
 from keras_compress.post_training import DropType
-from keras_compress.post_training.accuracy_target import Budget, Target
+from keras_compress.post_training.accuracy_search import Budget, Target
 from tests import zoo
 from tests.post_training import models
 
@@ -133,7 +133,7 @@ def test_a_model_that_meets_the_target_before_the_budget_ends_is_returned():
 def test_no_evaluation_begins_after_the_time(monkeypatch):
     model, validate, seen = planted(bad=["d2"], length=3)
     clock = iter(np.arange(0.0, 1000.0, 1.0))
-    monkeypatch.setattr("keras_compress.post_training.accuracy_target.time.perf_counter", lambda: next(clock))
+    monkeypatch.setattr("keras_compress.post_training.accuracy_search.time.perf_counter", lambda: next(clock))
     with pytest.raises(kc.AccuracyTargetNotMet, match="budget") as caught:
         controlled(model, validate, max_drop=0, max_seconds=2.5)
     assert len(seen) == 1

@@ -1,5 +1,7 @@
 """CalibratedModel: layers come back to floating point with the numbers they had, and nobody else's numbers change."""
 
+import dataclasses
+
 import numpy as np
 import pytest
 import tensorflow as tf
@@ -11,22 +13,25 @@ from keras_compress.algorithms.quantizer_settings import GroupSettings, Quantize
 from keras_compress.calibration import AdaptiveRounding, BatchNormAdaptation
 from keras_compress.config import CompressionConfig
 from keras_compress.data import Dataset
-from keras_compress.post_training.calibrated_model import Corrections, calibrated
+from keras_compress.initialization import Corrections
+from keras_compress.post_training.calibrated_model import calibrated
 from keras_compress.post_training.quantized_layers import quantized_layers
 from tests import zoo
 from tests.post_training import models
 
 layers = keras.layers
+FAST = Corrections("fast")
 
 
-def calibrate(model, corrections=None, samples=24, adaptation=0, ranges="mixed_min_max", **settings):
+def calibrate(model, corrections=FAST, samples=24, adaptation=0, ranges="mixed_min_max", equalize=False, **settings):
     initializer = QuantizerInit(
         range=[{"type": ranges, "num_init_samples": samples}],
         batchnorm_adaptation=BatchNormAdaptation(num_bn_adaptation_samples=adaptation),
     )
     config = CompressionConfig(compression=(Quantization(initializer=initializer, **settings),))
     data = Dataset(zoo.samples(model, samples, seed=4))
-    return calibrated(model, config, data, samples, corrections or Corrections())
+    corrections = dataclasses.replace(corrections, samples=samples)
+    return calibrated(model, config, data, corrections, equalize=equalize)
 
 
 def plain(model, layer):
@@ -35,7 +40,7 @@ def plain(model, layer):
 
 
 CORRECTIONS = {
-    "fast": Corrections(),
+    "fast": FAST,
     "none": Corrections(bias=None),
     "sequential": Corrections(bias="sequential"),
     "rounded": Corrections(bias="fast", rounding=AdaptiveRounding(steps=5)),
@@ -128,7 +133,7 @@ def test_the_uncorrected_model_has_the_same_ranges_and_the_weights_as_they_were(
 
 def test_equalized_channels_compute_the_same_when_all_layers_return():
     model = models.chain(bad=["d1"], length=3, convolutions=True)
-    quantized = calibrate(model, Corrections(equalize_channels=True))
+    quantized = calibrate(model, equalize=True)
     assert np.abs(quantized.snapshot.weights["d0"]["kernel"] / model.get_layer("d0").kernel - 1).max() > 0.1
     returned = quantized.without([layer.path for layer in quantized_layers(quantized.model)])
     zoo.assert_same_predictions(returned, model, zoo.samples(model), rtol=1e-4, atol=1e-5)
@@ -142,16 +147,10 @@ def test_a_model_with_layers_in_float_is_compiled_and_named_as_the_original():
     assert returned.loss == model.loss
 
 
-def test_another_algorithm_is_refused():
-    config = CompressionConfig.from_dict({"compression": {"algorithm": "magnitude_sparsity"}})
-    with pytest.raises(TypeError, match=r"quantization alone.*magnitude_sparsity"):
-        calibrated(zoo.dense(), config, Dataset(zoo.samples(zoo.dense())), 4, Corrections())
-
-
 def test_biases_are_corrected_by_what_the_quantized_weights_add_to_the_mean():
     model = zoo.dense()
     settings = {"weights": GroupSettings(bits=3)}
-    quantized = calibrate(model, Corrections(), **settings)
+    quantized = calibrate(model, **settings)
     wrapper = models.wrapped(quantized.model)["hidden"]
     error = wrapper.compressed_weight("kernel").numpy() - model.get_layer("hidden").kernel.numpy()
     expected = model.get_layer("hidden").bias.numpy() - zoo.samples(model, 24, seed=4).mean(axis=0) @ error

@@ -19,8 +19,8 @@ def fix_quantizers(snapshot: ModelSnapshot) -> ModelSnapshot:
     """Return the model for inference in a runtime.
 
     Every operation on a weight is carried out and gone; where the weight ended on an integer grid, one fixed quantizer
-    of eight bits with the same step follows it, since runtimes know only eight-bit containers. An operation on an activation
-    becomes what its :meth:`~keras_compress.layers.WeightOp.fixed` returns.
+    of eight bits with the same step follows it, since runtimes know only eight-bit containers. An operation on an
+    activation becomes what its :meth:`~keras_compress.layers.WeightOp.fixed` returns.
     """
     edited = snapshot.edited()
     weights = dict(edited.weights)

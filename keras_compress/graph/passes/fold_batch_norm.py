@@ -10,9 +10,9 @@ from dataclasses import replace
 
 import numpy as np
 
+from keras_compress.graph.batch_norm_fusion import foldable_batch_norms
 from keras_compress.graph.compressed_entry import CompressedEntry
-from keras_compress.graph.layer_specs import spec_of
-from keras_compress.graph.normalized_layers import normalized_layers
+from keras_compress.graph.layer_spec import WeightSpec
 from keras_compress.graph.snapshot import ModelSnapshot, entries
 from keras_compress.graph.view import ModelGraph
 
@@ -29,10 +29,13 @@ def fold_batch_norm(snapshot: ModelSnapshot) -> ModelSnapshot:
     edited = snapshot.edited()
     weights = dict(edited.weights)
     by_path = dict(entries(edited.config))
-    for path, convolutions in normalized_layers(ModelGraph(snapshot)).items():
+    graph = ModelGraph(snapshot)
+    specs = {path: node.spec for path, node in graph.layers()}
+    for path, layers in foldable_batch_norms(graph).items():
         factor, shift = _factor_and_shift(by_path[path]["config"], weights.pop(path))
-        for convolution in convolutions:
-            weights[convolution] = _fold(by_path[convolution], weights[convolution], factor, shift)
+        for layer in layers:
+            [kernel] = specs[layer].weights
+            weights[layer] = _fold(by_path[layer], weights[layer], kernel, factor, shift)
         _become_identity(by_path[path])
     return edited.with_weights(weights)
 
@@ -45,11 +48,10 @@ def _factor_and_shift(config: dict, arrays: Mapping[str, np.ndarray]) -> tuple[n
 
 
 def _fold(
-    entry: dict, arrays: Mapping[str, np.ndarray], factor: np.ndarray, shift: np.ndarray
+    entry: dict, arrays: Mapping[str, np.ndarray], kernel: WeightSpec, factor: np.ndarray, shift: np.ndarray
 ) -> dict[str, np.ndarray]:
     """Scale the kernel, bias and quantizers of an entry, in place; return its arrays."""
     wrapped = CompressedEntry.of(entry, arrays) or CompressedEntry.wrapping(entry, arrays, ())
-    [kernel] = spec_of(wrapped.layer["class_name"], wrapped.layer["config"]).weights
     values = wrapped.arrays[kernel.path]
     axes = sorted(axis % values.ndim for axis in kernel.channel_axes)
     shape = [size if axis in axes else 1 for axis, size in enumerate(values.shape)]

@@ -97,6 +97,8 @@ PASSING = {
     "padding": lambda: layers.ZeroPadding2D(2),
     "max pooling": layers.MaxPooling2D,
     "average pooling": lambda: layers.AveragePooling2D(2, padding="same"),
+    "cropping": lambda: layers.Cropping2D(1),
+    "upsampling by interpolation": lambda: layers.UpSampling2D(interpolation="bilinear"),
 }
 
 
@@ -104,6 +106,19 @@ PASSING = {
 def test_the_function_stays_behind_layers_that_pass_channels_on(passing):
     model = chain(conv("a", activation="relu"), PASSING[passing](), conv("b", 4, padding="same"))
     equalized(model, [("a", "b")])
+
+
+FIRST_AND_SECOND = {
+    "groups of the first": lambda: [conv("a", 6, groups=3), layers.ReLU(), conv("b", 4)],
+    "several outputs of a channel": lambda: [depthwise("a", depth_multiplier=2), layers.ReLU(), conv("b")],
+    "a transposed second": lambda: [conv("a"), layers.ReLU(), layers.Conv2DTranspose(3, 2, name="b")],
+    "a transposed first": lambda: [layers.Conv2DTranspose(3, 2, name="a"), layers.ReLU(), conv("b")],
+}
+
+
+@pytest.mark.parametrize("kind", FIRST_AND_SECOND)
+def test_the_function_stays_for_other_convolutions_in_a_pair(kind):
+    equalized(chain(*FIRST_AND_SECOND[kind]()), [("a", "b")])
 
 
 KINDS = {
@@ -175,8 +190,6 @@ LEFT_ALONE = {
     "swish": lambda: [conv("a"), layers.Activation("swish"), conv("b")],
     "PReLU": lambda: [conv("a"), layers.PReLU(), conv("b")],
     "groups of the second": lambda: [conv("a", 6), layers.ReLU(), conv("b", 4, groups=2)],
-    "groups of the first": lambda: [conv("a", 6, groups=3), layers.ReLU(), conv("b", 4)],
-    "several outputs of a channel": lambda: [depthwise("a", depth_multiplier=2), layers.ReLU(), conv("b")],
     "several readings of a channel": lambda: [conv("a"), layers.ReLU(), depthwise("b", depth_multiplier=2)],
     "normalization without gamma": lambda: [conv("a"), norm("n", scale=False), layers.ReLU(), conv("b")],
     "normalization without beta": lambda: [conv("a"), norm("n", center=False), layers.ReLU(), conv("b")],
@@ -185,8 +198,6 @@ LEFT_ALONE = {
     "normalization behind a fused rectifier": lambda: [conv("a", activation="relu"), norm("n"), conv("b")],
     "normalization behind pooling": lambda: [conv("a"), layers.MaxPooling2D(), norm("n"), conv("b")],
     "a dense layer": lambda: [conv("a"), layers.ReLU(), layers.Flatten(), layers.Dense(3, name="b")],
-    "a transposed convolution": lambda: [conv("a"), layers.ReLU(), layers.Conv2DTranspose(3, 2, name="b")],
-    "upsampling by interpolation": lambda: [conv("a"), layers.UpSampling2D(interpolation="bilinear"), conv("b")],
     "padding of the channels": lambda: [conv("a"), layers.ZeroPadding2D(1, data_format="channels_first"), conv("b")],
     "pooling over channels": lambda: [
         conv("a", 6),

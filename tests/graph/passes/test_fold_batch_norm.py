@@ -214,8 +214,8 @@ def test_a_dense_layer_behind_others_whose_rank_is_known_is_folded():
 
 def test_a_dense_layer_of_unknown_rank_is_not_folded():
     x = keras.Input((6, 4), name="x")
-    reshaped = layers.Reshape((3, 8), name="reshaped")(x)
-    assert_not_folded(keras.Model(x, layers.BatchNormalization(name="norm")(layers.Dense(5, name="layer")(reshaped))))
+    scaled = layers.UnitNormalization(name="scaled")(x)
+    assert_not_folded(keras.Model(x, layers.BatchNormalization(name="norm")(layers.Dense(5, name="layer")(scaled))))
 
 
 # What is not folded

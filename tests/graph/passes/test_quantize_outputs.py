@@ -10,7 +10,7 @@ from keras_compress.export.inference_model import with_quantized_outputs
 from keras_compress.graph import ModelGraph, TensorRef, build, take
 from keras_compress.graph.passes.quantize_outputs import computes_with_integers, quantize_outputs
 from keras_compress.graph.variables import leaf_layers
-from keras_compress.layers import FakeQuantize, observing
+from keras_compress.layers import FakeQuantize, observed
 from tests import zoo
 
 layers = keras.layers
@@ -33,7 +33,7 @@ def image_model(make, shape=(6, 6, 3)):
 
 def without_quantizers(model):
     """Context in which the activation quantizers of a model pass their inputs on."""
-    return observing({}, [layer for _, layer in leaf_layers(model) if isinstance(layer, FakeQuantize)])
+    return observed({}, [layer for _, layer in leaf_layers(model) if isinstance(layer, FakeQuantize)])
 
 
 def assert_computes_the_same(model):
@@ -222,7 +222,7 @@ def leads_to_a_quantizer(graph, tensor):
     if len(readers) != 1:
         return False
     if readers[0] not in graph.nodes:  # the end of a nested model: the quantizer may stand behind that
-        scope = graph.producer(tensor).scope[:-1]
+        scope = graph.producer(tensor).prefix[:-1]
         calls = [node.ref for node in graph.nodes.values() if node.ref.layer == scope]
         return bool(calls) and all(leads_to_a_quantizer(graph, TensorRef(*call, 0)) for call in calls)
     node = graph.nodes[readers[0]]

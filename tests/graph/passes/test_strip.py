@@ -7,13 +7,13 @@ from keras_compress._keras import OPERATOR_LAYERS, keras
 from keras_compress.graph import build, take
 from keras_compress.graph.passes.strip import strip
 from keras_compress.graph.variables import leaf_layers
-from keras_compress.layers import CompressedLayer, FakeQuantize, observing
+from keras_compress.layers import CompressedLayer, FakeQuantize, observed
 from tests import zoo
 
 
 def without_activation_quantizers(model):
     """Context in which the activation quantizers of ``model`` pass their inputs on."""
-    return observing({}, [layer for _, layer in leaf_layers(model) if isinstance(layer, FakeQuantize)])
+    return observed({}, [layer for _, layer in leaf_layers(model) if isinstance(layer, FakeQuantize)])
 
 
 @zoo.every_kind

@@ -1,0 +1,149 @@
+"""create_compressed_model: plan the edits of a model, apply them, build the result, bind and initialize its operations."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from keras_compress._keras import keras
+from keras_compress.algorithms import BoundOp, SkippedWeight
+from keras_compress.config import CompressionConfig
+from keras_compress.controller import CompressionController
+from keras_compress.data import input_specs
+from keras_compress.graph import Edit, InsertLayer, ModelSnapshot, apply_edits, build, take
+from keras_compress.graph.compilation import copy_compilation
+from keras_compress.graph.model_check import require_compressible
+from keras_compress.graph.variables import leaf_layers
+from keras_compress.initialization import initialize
+from keras_compress.layers import CompressedLayer, weight_owner
+from keras_compress.planning import check_coverage, plan, prepare
+from keras_compress.reports import Coverage
+from keras_compress.state import CompressionState
+
+__all__ = ["bind", "coverage", "create_compressed_model", "uninitialized"]
+
+
+def create_compressed_model(
+    model: keras.Model, config: CompressionConfig | dict, compression_state: dict | None = None
+) -> tuple[CompressionController, keras.Model]:
+    """Return a controller and a compressed copy of ``model``, an ordinary Keras model.
+
+    Args:
+        model: a built Functional or Sequential tf-keras model. It is not changed. If it is compiled, the copy comes
+            back compiled with the same loss and metrics and a fresh optimizer of the same settings.
+        config: what to do, with the data for initialization registered (see ``register_default_init_args``).
+        compression_state: the state of an earlier compression, from ``controller.get_compression_state()`` or
+            ``TFCompressionStateLoader``. Its decisions are used as they are: nothing is planned or measured again, and
+            the numbers are expected from a checkpoint.
+
+    Returns:
+        ``(controller, compressed_model)``.
+
+    Raises:
+        UnsupportedModelError: the model is a Keras 3 model, has no graph of layers, is not built, or is compressed.
+        ConfigError: the configuration is wrong, or one of its scopes names no layer.
+        StateError: the state belongs to another model.
+
+    Example:
+        >>> model = keras.Sequential([keras.Input((4,)), keras.layers.Dense(2)])
+        >>> config = {"compression": {"algorithm": "quantization"}}
+        >>> import numpy as np
+        >>> data = np.random.default_rng(0).normal(size=(16, 4)).astype(np.float32)
+        >>> from keras_compress.config import register_default_init_args
+        >>> controller, compressed = create_compressed_model(model, register_default_init_args(config, data))
+        >>> compressed(data).shape
+        TensorShape([16, 2])
+    """
+    config = CompressionConfig.of(config)
+    require_compressible(model)
+    config.warn_about_foreign_keys()
+    with model.distribute_strategy.scope():
+        return _create(model, config, compression_state)
+
+
+def _create(
+    model: keras.Model, config: CompressionConfig, compression_state: dict | None
+) -> tuple[CompressionController, keras.Model]:
+    snapshot = prepare(take(model), config)
+    if compression_state is None:
+        controller = uninitialized(model, config, snapshot)
+        initialize(controller.parts, controller.model, snapshot, config.init_data)
+        controller.distributed()
+        return controller, controller.model
+    state = CompressionState.from_dict(compression_state)
+    state.check_config(config.to_dict())
+    state.check_model(snapshot)
+    controller = _assembled(model, config, snapshot, state.edits, state.skipped)
+    controller.scheduler.load_state(state.scheduler)
+    return controller, controller.model
+
+
+def uninitialized(model: keras.Model, config: CompressionConfig, snapshot: ModelSnapshot) -> CompressionController:
+    """Return the controller of a compressed copy of ``model`` whose operations still have the numbers they are made with.
+
+    Args:
+        model: the uncompressed model.
+        config: what to do.
+        snapshot: the model as a value, in the form that :func:`~keras_compress.planning.prepare` gives it.
+    """
+    return _assembled(model, config, snapshot, *plan(snapshot, config))
+
+
+def _assembled(
+    model: keras.Model,
+    config: CompressionConfig,
+    snapshot: ModelSnapshot,
+    edits: Sequence[Sequence[Edit]],
+    skipped: Sequence[SkippedWeight],
+) -> CompressionController:
+    """Build the model that edits of a prepared snapshot of ``model`` make, and the controller over it."""
+    covered = check_coverage(snapshot, config, edits, skipped)
+    compressed = build(apply_edits(snapshot, [edit for part in edits for edit in part]))
+    compressed.output_names = list(model.output_names)  # an output quantizer has its own name
+    copy_compilation(model, compressed)
+    ops = [bind(compressed, part) for part in edits]
+    controller = CompressionController(compressed, config, edits, skipped, ops, covered)
+    if config.init_data is not None:
+        controller.scheduler.steps_per_epoch = config.init_data.number_of_batches(input_specs(compressed))
+    return controller
+
+
+def bind(model: keras.Model, edits: Sequence[Edit]) -> list[BoundOp]:
+    """Return the operation in a live model that each edit made."""
+    layers = dict(leaf_layers(model))
+    bound = []
+    claimed: set[int] = set()
+    for edit in edits:
+        if isinstance(edit, InsertLayer):
+            sources = tuple(source.layer for source in edit.sources)
+            bound.append(BoundOp(layers[edit.path], edit.path, sources=sources))
+            continue
+        wrapper: CompressedLayer = layers[edit.layer]
+        name = edit.op["config"]["name"]
+        op = next(
+            op for path, op in wrapper.operations if (path, op.name) == (edit.weight, name) and id(op) not in claimed
+        )
+        claimed.add(id(op))
+        owner, attribute = weight_owner(wrapper.layer, edit.weight)
+        bound.append(BoundOp(op, edit.layer, edit.weight, getattr(owner, attribute)))
+    return bound
+
+
+def coverage(model: keras.Model, config: CompressionConfig | dict) -> Coverage:
+    """Return by what each weight of ``model`` would be compressed, or why it would not, without building anything.
+
+    Args:
+        model: a built Functional or Sequential tf-keras model; it is only read.
+        config: what to do.
+
+    Raises:
+        CompressionError: as :func:`create_compressed_model`.
+
+    Example:
+        >>> model = keras.Sequential([keras.Input((4,)), keras.layers.Dense(2, name="dense")])
+        >>> [row.compressed_by for row in coverage(model, {"compression": {"algorithm": "quantization"}})]
+        ['quantization: 8 bits']
+    """
+    config = CompressionConfig.of(config)
+    require_compressible(model)
+    snapshot = prepare(take(model), config)
+    return check_coverage(snapshot, config, *plan(snapshot, config))

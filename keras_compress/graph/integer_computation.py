@@ -1,0 +1,77 @@
+"""Which layers of a compressed model compute in integers: those with quantized weights whose inputs are quantized too."""
+
+from __future__ import annotations
+
+from keras_compress.graph.compressed_entry import is_compressed_entry, weight_operations
+from keras_compress.graph.identity import is_operation
+from keras_compress.graph.layer_spec import LayerRole
+from keras_compress.graph.view import GraphNode, ModelGraph, TensorRef
+from keras_compress.layers import FakeQuantize
+
+__all__ = [
+    "computes_with_integers",
+    "has_quantized_weights",
+    "is_compressed",
+    "is_on_grid",
+    "is_quantizer",
+    "quantizers_before_layers",
+]
+
+
+def is_quantizer(node: GraphNode) -> bool:
+    """Return whether a node quantizes an activation."""
+    return is_operation(node.entry, FakeQuantize)
+
+
+def is_compressed(node: GraphNode) -> bool:
+    """Return whether operations are on the weights of a node."""
+    return is_compressed_entry(node.entry)
+
+
+def has_quantized_weights(node: GraphNode) -> bool:
+    """Return whether a quantizer is on one of the weights of a node."""
+    return is_compressed(node) and any(is_operation(op, FakeQuantize) for _, op in weight_operations(node.entry))
+
+
+def computes_with_integers(graph: ModelGraph, node: GraphNode) -> bool:
+    """Return whether a node is a convolution or matrix product whose weights and inputs are quantized.
+
+    Sums and poolings have no weights; they are not asked about here.
+    """
+    computes = has_quantized_weights(node) and node.spec.role is LayerRole.COMPUTE
+    return computes and all(is_on_grid(graph, tensor) for tensor in node.inputs)
+
+
+def is_on_grid(graph: ModelGraph, tensor: TensorRef) -> bool:
+    """Return whether the values of a tensor are on the grid of a quantizer, so that a runtime can hold them as integers."""
+    producer = graph.producer(tensor)
+    if is_quantizer(producer):
+        return True
+    return (
+        producer.spec.moves_values
+        and bool(producer.inputs)
+        and all(is_on_grid(graph, source) for source in producer.inputs)
+    )
+
+
+def quantizers_before_layers(graph: ModelGraph) -> dict[str, tuple[str, ...]]:
+    """Return, for every layer that has compressed weights or reads quantized tensors, the paths of those quantizers.
+
+    Layers that only move values are looked through.
+
+    Args:
+        graph: a compressed model.
+    """
+    found: dict[str, dict[str, None]] = {}
+    for node in graph.nodes.values():
+        if is_quantizer(node) or _is_looked_through(node):
+            continue
+        reached = graph.backward(node.inputs, _is_looked_through)
+        before = [tensor.layer for tensor in reached if is_quantizer(graph.producer(tensor))]
+        if before or is_compressed(node):
+            found.setdefault(node.ref.layer, {}).update(dict.fromkeys(before))
+    return {path: tuple(quantizers) for path, quantizers in found.items()}
+
+
+def _is_looked_through(node: GraphNode) -> bool:
+    return node.spec.moves_values or node.class_name == "InputLayer" or node.is_model

@@ -1,0 +1,235 @@
+"""Serialize a live model: its configuration, and the custom objects needed to build it again.
+
+Keras' own configuration is taken where there is one. What Keras would refuse (a layer without ``get_config``, a class
+that is not registered, a model class with an ``__init__`` of its own) is put into the custom objects, so that every
+live model can be built again in the same process.
+"""
+
+from __future__ import annotations
+
+import copy
+import inspect
+from collections import Counter
+from collections.abc import Callable
+from typing import Any
+
+import tensorflow as tf
+
+from keras_compress._keras import (
+    Functional,
+    PreprocessingLayer,
+    deserialize,
+    functional_config,
+    is_graph_model,
+    keras,
+    serialize,
+)
+from keras_compress.graph.identity import STAND_IN
+from keras_compress.graph.variables import sublayers
+from keras_compress.layers import CompressedLayer
+from keras_compress.layers.compressed_layer import REGISTERED_NAME
+
+__all__ = ["describe"]
+
+_KNOWN_MODULES = ("tf_keras.", "keras.", "tensorflow.", "keras_compress.")
+
+
+class _Maker:
+    """Stands for a class among custom objects: its ``from_config`` calls a function."""
+
+    def __init__(self, make: Callable[[dict], Any]):
+        self._make = make
+
+    def from_config(self, config: dict, custom_objects: dict | None = None) -> Any:
+        return self._make(config)
+
+
+class _SharedMaker:
+    """Stands for the class of a layer that several models share: every build gets one layer, as often as it is used."""
+
+    def __init__(self, described: dict, uses: int):
+        self._described = described
+        self._uses = uses
+        self._left = 0
+        self._layer: Any = None
+
+    def from_config(self, config: dict, custom_objects: dict | None = None) -> Any:
+        if self._left == 0:
+            self._layer = deserialize({**self._described, "config": config}, custom_objects)
+            self._left = self._uses
+        self._left -= 1
+        layer = self._layer
+        if self._left == 0:
+            self._layer = None
+        return layer
+
+
+def _describe_shared(layer: keras.layers.Layer, described: dict, uses: int, custom_objects: dict[str, Any]) -> dict:
+    key = f"{STAND_IN}shared {layer.name} {id(layer)}"
+    custom_objects.setdefault(key, _SharedMaker(described, uses))
+    return {**described, "registered_name": key}
+
+
+def describe(model: keras.Model) -> tuple[dict, dict[str, Any]]:
+    """Return the serialized form of a model and the custom objects that its deserialization needs."""
+    custom_objects: dict[str, Any] = {}
+    return _describe_model(model, custom_objects, _models_by_layer(model)), custom_objects
+
+
+def _models_by_layer(model: keras.Model) -> Counter[int]:
+    """Count, for every layer and nested model by its identity, the models it belongs to directly."""
+    counts: Counter[int] = Counter()
+    waiting, seen = [model], {id(model)}
+    while waiting:
+        for layer in waiting.pop().layers:
+            counts[id(layer)] += 1
+            if is_graph_model(layer) and id(layer) not in seen:
+                seen.add(id(layer))
+                waiting.append(layer)
+    return counts
+
+
+def _describe_model(model: keras.Model, custom_objects: dict[str, Any], models_by_layer: Counter[int]) -> dict:
+    def describe_layer(layer: keras.layers.Layer) -> dict:
+        if is_graph_model(layer):
+            described = _describe_model(layer, custom_objects, models_by_layer)
+        else:
+            described = _describe_layer(layer, custom_objects)
+        uses = models_by_layer[id(layer)]
+        return described if uses < 2 else _describe_shared(layer, described, uses, custom_objects)
+
+    if isinstance(model, keras.Sequential):
+        base: Any = keras.Sequential
+        config = {"name": model.name, "layers": [describe_layer(layer) for layer in _with_input_layer(model)]}
+    else:
+        base = Functional
+        config = functional_config(model, describe_layer)
+    config["trainable"] = model.trainable
+    described = {"module": "keras", "class_name": base.__name__, "config": config, "registered_name": base.__name__}
+    key = f"model {model.name} {id(model)}"
+    custom_objects[key] = _Maker(lambda config: _make_model(model, base, config))
+    return {**described, "class_name": type(model).__name__, "registered_name": key}
+
+
+def _with_input_layer(model: keras.Sequential) -> list[keras.layers.Layer]:
+    """Return the layers of a Sequential model, the input layer first even if the model was built without one."""
+    layers = list(model._self_tracked_trackables)
+    if not isinstance(layers[0], keras.layers.InputLayer):
+        tensor = model.inputs[0]
+        layers.insert(
+            0, keras.layers.InputLayer(tensor.shape[1:], tensor.shape[0], tensor.dtype, name=model.input_names[0])
+        )
+    return layers
+
+
+def _make_model(original: keras.Model, base: Any, config: dict) -> keras.Model:
+    """Build a model and give it the class of the original, with the attributes its ``__init__`` would have set."""
+    config = dict(config)
+    trainable = config.pop("trainable")
+    model = base.from_config(config)
+    if not trainable:
+        model.trainable = False
+    if type(original) not in (keras.Model, keras.Sequential, Functional):
+        model.__class__ = type(original)
+        for name, value in vars(original).items():
+            if name not in vars(model) and not name.startswith("_"):
+                setattr(model, name, _own_copy(value, model))
+    return model
+
+
+def _own_copy(value: Any, model: keras.Model) -> Any:
+    """Return an attribute for the copy of a model: its own layer of the same name, its own state; the rest is shared."""
+    if isinstance(value, keras.metrics.Metric):
+        return type(value).from_config(value.get_config())
+    if isinstance(value, keras.layers.Layer):
+        own = {layer.name: layer for layer in model.layers}
+        return own[value.name] if value.name in own else _copy_of_living(value)
+    if isinstance(value, tf.Variable):
+        return tf.Variable(value, trainable=value.trainable, name=value.name.partition(":")[0])
+    return value
+
+
+def _describe_layer(layer: keras.layers.Layer, custom_objects: dict[str, Any]) -> dict:
+    for inner in sublayers(layer):
+        _collect_custom_objects(inner, custom_objects)
+    cls = type(layer)
+    if isinstance(layer, CompressedLayer):
+        config = layer.config_with(lambda inner: _describe_layer(inner, custom_objects))
+        return {
+            "module": cls.__module__,
+            "class_name": cls.__name__,
+            "config": config,
+            "registered_name": REGISTERED_NAME,
+        }
+    if not all(_can_be_made_again(inner) for inner in sublayers(layer)):
+        return _describe_living(layer, custom_objects)
+    described = serialize(layer)
+    described["config"] |= _adapted_state(layer)
+    if not _is_known(cls) and keras.saving.get_registered_object(described["registered_name"]) is not cls:
+        described["registered_name"] = f"{cls.__module__}.{cls.__qualname__}"
+        custom_objects[described["registered_name"]] = cls
+    return described
+
+
+def _adapted_state(layer: keras.layers.Layer) -> dict:
+    """Return what a preprocessing layer learned from data and keeps outside its variables and its configuration."""
+    if isinstance(layer, PreprocessingLayer) and hasattr(layer, "get_vocabulary") and layer.vocabulary_size() > 0:
+        return {"vocabulary": [_plain(token) for token in layer.get_vocabulary(include_special_tokens=False)]}
+    if isinstance(layer, keras.layers.Discretization):
+        return {"bin_boundaries": [float(edge) for edge in layer.bin_boundaries], "num_bins": None}
+    return {}
+
+
+def _plain(token: Any) -> Any:
+    return token.item() if hasattr(token, "item") else token
+
+
+def _can_be_made_again(layer: keras.layers.Layer) -> bool:
+    """Whether the same layer can be made from its configuration, as Keras promises and user code may not keep."""
+    if isinstance(layer, keras.layers.Lambda) or any(_is_lambda(value) for value in vars(layer).values()):
+        return False
+    if _is_known(type(layer)):
+        return True
+    try:
+        config = layer.get_config()
+        return config["name"] == type(layer).from_config(config).name == layer.name
+    except Exception:  # whatever the user's code raises, the answer is no
+        return False
+
+
+def _describe_living(layer: keras.layers.Layer, custom_objects: dict[str, Any]) -> dict:
+    """Serialize a layer that cannot be created from a configuration: it will be copied."""
+    key = f"{STAND_IN}{layer.name} {id(layer)}"
+    custom_objects[key] = _Maker(lambda config: _copy_of_living(layer))
+    cls = type(layer)
+    config = {"name": layer.name, "trainable": layer.trainable, "dtype": layer.dtype_policy.name}
+    return {"module": cls.__module__, "class_name": cls.__name__, "config": config, "registered_name": key}
+
+
+def _copy_of_living(layer: keras.layers.Layer) -> keras.layers.Layer:
+    """Return a deep copy of a layer that does not belong to any graph."""
+    memo: dict[int, Any] = {}
+    for inner in sublayers(layer):
+        for nodes in (inner._inbound_nodes, inner._outbound_nodes):
+            memo[id(nodes)] = []
+    return copy.deepcopy(layer, memo)
+
+
+def _collect_custom_objects(layer: Any, custom_objects: dict[str, Any]) -> None:
+    """Add the class of a layer, and functions and small objects it holds, if they are not Keras' own."""
+    for value in (layer, *vars(layer).values()):
+        thing = value if inspect.isfunction(value) else type(value)
+        serializable = inspect.isfunction(value) or hasattr(value, "get_config")
+        if serializable and not _is_known(thing) and not _is_lambda(value):
+            custom_objects.setdefault(thing.__name__, thing)
+
+
+def _is_known(thing: Any) -> bool:
+    """Whether a class or function belongs to a module whose names Keras resolves by itself."""
+    modules = _KNOWN_MODULES[:1] if inspect.isfunction(thing) else _KNOWN_MODULES
+    module = getattr(thing, "__module__", None) or ""
+    return module.startswith(modules) and ".applications." not in module  # whose layers Keras does not list
+
+
+def _is_lambda(value: Any) -> bool:
+    return inspect.isfunction(value) and value.__name__ == "<lambda>" and not _is_known(value)

@@ -1,0 +1,112 @@
+"""CalibratedOp: an operation that can be switched off, and shown the tensors it would map, so that they can be measured.
+
+How a range is found from what was seen is not decided here.
+"""
+
+from __future__ import annotations
+
+from abc import abstractmethod
+from collections.abc import Callable, Iterable, Mapping
+from contextlib import contextmanager
+
+import numpy as np
+import tensorflow as tf
+
+from keras_compress._keras import inferring_shapes
+from keras_compress.layers.weight_op import WeightOp
+
+__all__ = ["CalibratedOp", "bypassed_unless", "observed"]
+
+
+class CalibratedOp(WeightOp):
+    """Base of the operations whose numbers start from a measured range.
+
+    Forward: :meth:`apply`. While an observer is attached (:func:`observed`), the input is shown to it and returned
+    unchanged; it is also returned unchanged while Keras infers shapes.
+
+    Attributes:
+        range_variable_shape: shape of the measured ends: ``()``, or the rank of the tensor with ones except on the
+            channel axes.
+
+    Example:
+        >>> from keras_compress.layers import SymmetricFakeQuantize
+        >>> quantizer, seen = SymmetricFakeQuantize(), []
+        >>> with observed({quantizer: seen.append}, [quantizer]):
+        ...     quantizer(tf.constant([100.0])).numpy().tolist()
+        [100.0]
+        >>> seen[0].numpy().tolist()
+        [100.0]
+    """
+
+    range_variable_shape: tuple[int, ...] = ()
+
+    def __init__(self, **kwargs):
+        super().__init__(**kwargs)
+        self.supports_masking = True
+        self._observer: Callable[[tf.Tensor], None] | None = None
+        self._switch: tf.Tensor | None = None
+
+    def call(self, inputs, training=None):
+        if self._observer is not None:
+            self._observer(inputs)
+            return inputs
+        if inferring_shapes():
+            return inputs
+        mapped = self.apply(inputs, training)
+        return mapped if self._switch is None else tf.where(self._switch, mapped, inputs)
+
+    @abstractmethod
+    def apply(self, inputs: tf.Tensor, training: bool | tf.Tensor | None) -> tf.Tensor:
+        """Return the result of the operation: same shape, same type."""
+
+    @abstractmethod
+    def set_range(self, low: np.ndarray, high: np.ndarray) -> None:
+        """Start from measured extremes, shaped as ``range_variable_shape``."""
+
+
+@contextmanager
+def observed(observers: Mapping[CalibratedOp, Callable[[tf.Tensor], None]], operations: Iterable[CalibratedOp]):
+    """Switch operations off while the context lasts, and show their inputs to their observers, if they have one.
+
+    A graph traced inside the context keeps the observers, so trace a function of its own there and drop it afterwards.
+
+    Args:
+        observers: what is called with the input of an operation, a tensor of any shape.
+        operations: every operation to switch off.
+    """
+    operations = list(operations)
+    try:
+        for operation in operations:
+            operation._observer = observers.get(operation) or _ignore
+        yield
+    finally:
+        for operation in operations:
+            operation._observer = None
+
+
+@contextmanager
+def bypassed_unless(switches: Mapping[CalibratedOp, tf.Tensor]):
+    """Let operations work only while their switch is on; for graphs traced inside the context.
+
+    Args:
+        switches: for each operation a bool scalar; where it is False the operation returns its input.
+
+    Example:
+        >>> from keras_compress.layers import SymmetricFakeQuantize
+        >>> quantizer = SymmetricFakeQuantize()
+        >>> with bypassed_unless({quantizer: tf.constant(False)}):
+        ...     quantizer(tf.constant([100.0])).numpy().tolist()
+        [100.0]
+    """
+    try:
+        for operation, switch in switches.items():
+            operation._switch = switch
+        yield
+    finally:
+        for operation in switches:
+            operation._switch = None
+
+
+@tf.autograph.experimental.do_not_convert
+def _ignore(tensor) -> None:
+    """Observe nothing."""
