@@ -27,7 +27,7 @@ from keras_compress.distribution import broadcast_from_chief
 from keras_compress.errors import ConfigError
 from keras_compress.export import export_model, format_options
 from keras_compress.graph import Edit, build, strip, take
-from keras_compress.html_report import report
+from keras_compress.html_report.report import report
 from keras_compress.initialization import adapt_to_changes
 from keras_compress.reports import CompressionStatistics, Coverage, ExportReport, collect_statistics
 from keras_compress.scheduler import CompressionScheduler
@@ -176,7 +176,7 @@ class CompressionController:
         """
         self._warn_if_never_stepped()
         if "calibration_data" in format_options(path, save_format):
-            options.setdefault("calibration_data", options.get("data", self.config.init_data))
+            options.setdefault("calibration_data", self.config.init_data)
         return export_model(self.model, path, save_format, **options)
 
     def _warn_if_never_stepped(self) -> None:

@@ -13,7 +13,7 @@ from keras_compress.graph import Edit, InsertLayer, ModelSnapshot, apply_edits, 
 from keras_compress.graph.compilation import copy_compilation
 from keras_compress.graph.model_check import require_compressible
 from keras_compress.graph.variables import leaf_layers
-from keras_compress.initialization import initialize
+from keras_compress.initialization import initialize, record_data
 from keras_compress.layers import CompressedLayer, weight_owner
 from keras_compress.planning import check_coverage, plan, prepare
 from keras_compress.reports import Coverage
@@ -104,6 +104,7 @@ def _assembled(
     controller = CompressionController(compressed, config, edits, skipped, ops, covered)
     if config.init_data is not None:
         controller.scheduler.steps_per_epoch = config.init_data.number_of_batches(input_specs(compressed))
+        record_data(controller.parts, compressed, config.init_data)
     return controller
 
 

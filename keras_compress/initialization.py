@@ -14,18 +14,20 @@ from keras_compress.algorithms import BoundOp, CompressionAlgorithm
 from keras_compress.calibration import (
     AdaptiveRounding,
     FastBiasCorrection,
+    RangeInitializer,
     adapt_batch_norm,
     collect_statistics,
     correct_biases_in_sequence,
     corrected_layers,
     round_adaptively,
 )
+from keras_compress.calibration.calibration_record import CalibrationRecord, record_calibration
 from keras_compress.data import Dataset
 from keras_compress.graph import ModelGraph, ModelSnapshot, build
 from keras_compress.graph.batch_norm_fusion import bias_locations, linear_kernels
 from keras_compress.layers import FakeQuantize
 
-__all__ = ["Corrections", "adapt_to_changes", "initialize"]
+__all__ = ["Corrections", "adapt_to_changes", "initialize", "record_data"]
 
 Parts = Sequence[tuple[CompressionAlgorithm, Sequence[BoundOp]]]
 
@@ -93,6 +95,18 @@ def _measure(
 
 def _quantizes_weight(bound: BoundOp) -> bool:
     return bound.weight is not None and isinstance(bound.op, FakeQuantize)
+
+
+def record_data(parts: Parts, model: keras.Model, data: Dataset) -> None:
+    """Keep the data of the calibration with a compressed model, for what only files need and for their audits."""
+    collectors = [collector for algorithm, ops in parts for collector in algorithm.collectors(ops)]
+
+    def initializer(layer: str) -> RangeInitializer:
+        found = (algorithm.output_initializer(layer) for algorithm, _ in parts)
+        return next((one for one in found if one is not None), RangeInitializer())
+
+    samples = max((collector.samples for collector in collectors), default=0)
+    record_calibration(model, CalibrationRecord(data, samples, initializer))
 
 
 def adapt_to_changes(model: keras.Model, changed: Iterable[CompressionAlgorithm], data: Dataset | None) -> None:

@@ -20,7 +20,7 @@ from pydantic import model_validator
 
 from keras_compress._keras import keras
 from keras_compress.algorithms.scope import Scope
-from keras_compress.calibration import BatchNormAdaptation, StatisticsCollector
+from keras_compress.calibration import BatchNormAdaptation, RangeInitializer, StatisticsCollector
 from keras_compress.data import Dataset
 from keras_compress.errors import short_repr
 from keras_compress.graph import Edit, ModelGraph, ModelSnapshot
@@ -213,6 +213,10 @@ class CompressionAlgorithm(Settings):
     def collectors(self, ops: Sequence[BoundOp]) -> Sequence[StatisticsCollector]:
         """Return what is to be measured for the operations in the pass over data that all algorithms share."""
         return []
+
+    def output_initializer(self, layer: str) -> RangeInitializer | None:
+        """Return how the range of a layer's output is measured that only a file needs; None leaves it to others."""
+        return None
 
     @property
     def batch_norm_adaptation(self) -> BatchNormAdaptation:

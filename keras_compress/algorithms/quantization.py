@@ -261,6 +261,9 @@ class Quantization(CompressionAlgorithm):
         }
         return [ActivationRanges(measured, [bound.op for bound in ops])] if measured else []
 
+    def output_initializer(self, layer: str) -> RangeInitializer:
+        return self._range_initializer("activations", layer)
+
     def _activation_initializer(self, bound: BoundOp) -> RangeInitializer:
         return self._range_initializer("activations", bound.sources[0])
 

@@ -1,51 +1,148 @@
-"""Compare what a file computes with what the model computes, on the same samples."""
+"""Compare what a file computes with what the model computes, on the same samples, and judge the difference."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from pathlib import Path
-from typing import Any
+import math
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass, replace
 
 import numpy as np
 import tensorflow as tf
 
 from keras_compress._keras import keras
-from keras_compress.data import Dataset, input_specs, pack_inputs
-from keras_compress.export.format import Format, TensorNames
+from keras_compress.data import pack_inputs
+from keras_compress.export.audit_samples import AuditSamples
+from keras_compress.export.runtimes.run import Run
 from keras_compress.reports import Comparison
 from keras_compress.reports.formatting import decibels
 
-__all__ = ["compare_arrays", "compare_outputs"]
+__all__ = ["Limits", "compare_arrays", "compare_outputs", "judged"]
 
-#: Samples on which a file is compared with the model.
-SAMPLES = 1000
+BATCH = 32
+#: The greatest chance of calling a right file wrong because of the samples that were drawn.
+CHANCE = 0.01
+#: Scores nearer to each other than this share of their range are a tie.
+TIE = 0.02
 
 
-def compare_outputs(model: keras.Model, path: Path, form: Format, names: TensorNames, data: Any) -> Comparison:
-    """Run a file and the model it was made from on the same samples.
+@dataclass(frozen=True)
+class Limits:
+    """From what departure of its results on a file is wrong.
 
-    Raises:
-        ExportError: the runtime of the format is missing, or it cannot run the file.
+    Attributes:
+        min_sqnr: least ratio of signal to error of an output, in dB. Default 20.
+        min_agreement: least share of samples with the same top-1, or with equal integers. Default 0.97.
+        min_sqnr_drawn: ``min_sqnr`` on samples that were drawn. Default 10.
     """
-    run = form.load(path, names, 0)
-    batches = list(Dataset.of(data).batches(input_specs(model), 32, SAMPLES))
-    expected: list[list[np.ndarray]] = []
-    received: list[list[np.ndarray]] = []
-    size = model.inputs[0].shape[0]
-    for batch in batches:
-        for start in range(0, batch.samples, size or len(batch.inputs[0])):
-            part = [array[start : start + (size or len(array))] for array in batch.inputs]
-            kept = min(len(part[0]), batch.samples - start)
-            outputs = model(pack_inputs(model, part), training=False)
-            expected.append([np.asarray(output)[:kept] for output in tf.nest.flatten(outputs)])
-            received.append([output[:kept] for output in run(part)])
-    return compare_arrays(*([np.concatenate(o) for o in zip(*side, strict=True)] for side in (expected, received)))
+
+    min_sqnr: float = 20.0
+    min_agreement: float = 0.97
+    min_sqnr_drawn: float = 10.0
+
+
+def compare_outputs(model: keras.Model, run: Run, samples: AuditSamples) -> Comparison:
+    """Run a file and the model it was made from on the same samples, in batches of more than one where the file takes them."""
+    expected, received = [], []
+    for part, kept in _batches(model, samples.inputs):
+        expected.append([output[:kept] for output in _outputs(model, part)])
+        received.append([output[:kept] for output in run(part)])
+    comparison = compare_arrays(
+        *([np.concatenate(o) for o in zip(*side, strict=True)] for side in (expected, received))
+    )
+    return replace(comparison, source=samples.source)
+
+
+def judged(model: keras.Model, samples: AuditSamples, comparison: Comparison, limits: Limits) -> Comparison:
+    """Return a comparison with what is wrong with its results, or with the reason why a departure is none of the file's.
+
+    Args:
+        model: the compressed model.
+        samples: those of the comparison.
+        comparison: of a file.
+        limits: from what on results are wrong.
+    """
+    problem = _problem(comparison, limits)
+    if not problem:
+        return comparison
+    own = _own_departure(model, samples)
+    if _problem(replace(own, source=comparison.source), limits):
+        note = f"the model amplifies rounding: by itself, on inputs changed by 1e-6, it departs by {own.sqnr:.1f} dB"
+        return replace(comparison, note=note)
+    return replace(comparison, problem=problem)
+
+
+def _problem(comparison: Comparison, limits: Limits) -> str:
+    least = limits.min_sqnr_drawn if comparison.source == "drawn" else limits.min_sqnr
+    if comparison.sqnr < least or math.isnan(comparison.sqnr):
+        return f"its outputs depart from the model's: {comparison.sqnr:.1f} dB signal to error, at least {least:g} expected"
+    if comparison.source == "drawn" or comparison.decided == 0:
+        return ""
+    if _is_shown(comparison.flips, comparison.decided, 1 - limits.min_agreement):
+        share = 1 - comparison.flips / comparison.decided
+        return f"its decisions depart from the model's: {share:.1%} agree, at least {limits.min_agreement:.0%} expected"
+    return ""
+
+
+def _is_shown(flips: int, decided: int, allowed: float) -> bool:
+    """Return whether more than a share ``allowed`` of flips is shown with 99 % confidence, by the binomial distribution."""
+    if flips <= allowed * decided:
+        return False
+    below = sum(
+        math.exp(
+            math.lgamma(decided + 1)
+            - math.lgamma(count + 1)
+            - math.lgamma(decided - count + 1)
+            + count * math.log(allowed)
+            + (decided - count) * math.log1p(-allowed)
+        )
+        for count in range(flips)
+    )
+    return 1 - below < CHANCE
+
+
+def _own_departure(model: keras.Model, samples: AuditSamples) -> Comparison:
+    """Compare the model with itself on inputs changed by a millionth of their magnitude."""
+    random = np.random.default_rng(0)
+
+    def changed(array: np.ndarray) -> np.ndarray:
+        if array.dtype.kind != "f":
+            return array
+        return (array * (1 + 1e-6 * random.choice([-1, 1], array.shape))).astype(array.dtype)
+
+    pairs = [
+        (
+            [output[:kept] for output in _outputs(model, part)],
+            [output[:kept] for output in _outputs(model, list(map(changed, part)))],
+        )
+        for part, kept in _batches(model, samples.inputs)
+    ]
+    return compare_arrays(*([np.concatenate(o) for o in zip(*side, strict=True)] for side in zip(*pairs, strict=True)))
+
+
+def _batches(model: keras.Model, arrays: Sequence[np.ndarray]) -> Iterator[tuple[list[np.ndarray], int]]:
+    """Yield batches of the model's fixed size, the last one filled up, or of 32, and how many of their samples count."""
+    fixed = model.inputs[0].shape[0]
+    samples = len(arrays[0])
+    for start in range(0, samples, fixed or BATCH):
+        rows = np.arange(start, start + fixed) if fixed else np.arange(start, min(start + BATCH, samples))
+        yield [array[np.minimum(rows, samples - 1)] for array in arrays], min(len(rows), samples - start)
+
+
+def _outputs(model: keras.Model, arrays: Sequence[np.ndarray]) -> list[np.ndarray]:
+    outputs = model(pack_inputs(model, arrays), training=False)
+    return [np.asarray(output) for output in tf.nest.flatten(outputs)]
 
 
 def compare_arrays(expected: Sequence[np.ndarray], received: Sequence[np.ndarray]) -> Comparison:
     """Compare outputs as arrays, those that count as the truth first; of several the worst counts."""
     errors, steps, ratios, same = [0.0], [0.0], [np.inf], []
+    flips = decided = 0
     for one, other in zip(expected, received, strict=True):
+        if one.dtype.kind in "biu":
+            agree = one == np.asarray(other).reshape(one.shape)
+            same.append(float(agree.mean()))
+            flips, decided = _worse((flips, decided), (int((~agree).sum()), agree.size))
+            continue
         one, other = one.astype(np.float64), np.asarray(other, np.float64).reshape(one.shape)
         difference = np.abs(one - other)
         errors.append(difference.max() / max(np.abs(one).max(), 1e-30))
@@ -54,6 +151,37 @@ def compare_arrays(expected: Sequence[np.ndarray], received: Sequence[np.ndarray
         ratios.append(decibels(noise / max(np.mean(one**2), np.finfo(np.float64).tiny)))
         if one.ndim > 1 and one.shape[-1] > 1:
             same.append(float(np.mean(one.argmax(-1) == other.argmax(-1))))
+        if _are_scores(one):
+            flips, decided = _worse((flips, decided), _flips(one, other))
     return Comparison(
-        len(expected[0]), float(max(errors)), float(max(steps)), float(min(ratios)), min(same) if same else None
+        len(expected[0]),
+        float(max(errors)),
+        float(max(steps)),
+        float(min(ratios)) if not any(map(math.isnan, ratios)) else math.nan,
+        min(same) if same else None,
+        flips=flips,
+        decided=decided,
     )
+
+
+def _worse(one: tuple[int, int], other: tuple[int, int]) -> tuple[int, int]:
+    key: Callable[[tuple[int, int]], float] = lambda pair: pair[0] / pair[1] if pair[1] else -1.0  # noqa: E731
+    return max(one, other, key=key)
+
+
+def _are_scores(values: np.ndarray) -> bool:
+    """Whether the last axis holds the shares of classes."""
+    return (
+        values.ndim > 1
+        and values.shape[-1] > 1
+        and bool(values.min() >= -1e-6)
+        and bool(np.allclose(values.sum(-1), 1, atol=1e-3))
+    )
+
+
+def _flips(expected: np.ndarray, received: np.ndarray) -> tuple[int, int]:
+    """Return how many top-1 decisions differ, and how many there are, ties left out."""
+    scores, others = expected.reshape(-1, expected.shape[-1]), received.reshape(-1, expected.shape[-1])
+    two = np.sort(scores, axis=-1)[:, -2:]
+    clear = two[:, 1] - two[:, 0] > TIE * np.ptp(scores)
+    return int((scores.argmax(-1) != others.argmax(-1))[clear].sum()), int(clear.sum())

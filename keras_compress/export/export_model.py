@@ -9,7 +9,9 @@ from typing import Any
 import numpy as np
 
 from keras_compress._keras import keras
+from keras_compress.calibration.calibration_record import calibration_of
 from keras_compress.errors import ExportAuditError, ExportError
+from keras_compress.export.compare import Limits
 from keras_compress.export.file_audit import audit_file
 from keras_compress.export.frozen_graph import tensor_names
 from keras_compress.export.latency import LatencyReport, measure_latency
@@ -26,6 +28,8 @@ def export_model(
     *,
     strict: bool = True,
     data: Any = None,
+    min_sqnr: float = Limits.min_sqnr,
+    min_agreement: float = Limits.min_agreement,
     **options: Any,
 ) -> ExportReport:
     """Write a compressed model for inference, read the file back and report what it holds.
@@ -36,19 +40,24 @@ def export_model(
         save_format: ``"frozen_graph"``, ``"saved_model"``, ``"keras"``, ``"h5"``, ``"onnx"``, ``"openvino"`` or
             ``"tflite"``; by default the format of the suffix: ``.pb``, none, ``.keras``, ``.h5``, ``.onnx``, ``.xml``,
             ``.tflite``.
-        strict: raise if the audit finds a weight that should be compressed and is not. Default True.
-        data: samples, as for ``kc.Dataset``, on which the outputs of the file are compared with the model's. Default:
-            none.
+        strict: raise if the audit finds a weight that should be compressed and is not, or results that depart from the
+            model's. Default True.
+        data: samples, as for ``kc.Dataset``, on which the file is run and its outputs are compared with the model's; nothing is
+            calibrated on them. Default: 64 registered samples, of which those that calibrated come last, else samples
+            drawn to fit the inputs, on which only gross departures count (below 10 dB).
+        min_sqnr: least ratio of signal to error of every output, in dB. Default 20.
+        min_agreement: least share of samples with the same top-1 where outputs are scores, or with equal integers, as far
+            as the number of samples shows it with 99 % confidence. Default 0.97.
         options: of the format, as ``input_names``, ``output_names``, ``batch_size``; see its function in this package.
             ONNX Runtime and TensorFlow Lite need ranges that training does not: they are measured on
-            ``calibration_data``, by default on ``data``.
+            ``calibration_data``, by default on the registered data.
 
     Returns:
         The report; it can stand wherever ``os.PathLike`` is accepted, and has the ``path``.
 
     Raises:
         ExportError: the format is unknown, an option is wrong, a package is missing, or writing failed.
-        ExportAuditError: the file was written, and holds a weight otherwise than it should.
+        ExportAuditError: the file was written, and holds a weight, or computes, otherwise than it should.
 
     Example:
         >>> import tempfile
@@ -67,17 +76,19 @@ def export_model(
     unknown = [key for key in options if key not in allowed]
     if unknown:
         raise ExportError(f"The format '{form.name}' has no option '{unknown[0]}'. Expected: one of {allowed}.")
-    if "calibration_data" in allowed:
-        options.setdefault("calibration_data", data)
+    if "calibration_data" in allowed and options.get("calibration_data") is None:
+        record = calibration_of(model)
+        options["calibration_data"] = None if record is None else record.data
     form.write(model, path, **options)
     names = tensor_names(model, options.get("input_names"), options.get("output_names"))
-    report = audit_file(model, path, form, names, data)
-    if strict and report.problems:
-        listed = "\n".join(f"    {row.layer}: {row.weight}: {row.problem}" for row in report.problems)
+    report = audit_file(model, path, form, names, data, Limits(min_sqnr, min_agreement))
+    if strict and (report.problems or report.result_problem):
+        listed = [f"    {row.layer}: {row.weight}: {row.problem}" for row in report.problems]
+        listed += [f"    {report.result_problem}"] if report.result_problem else []
         unmeasured = "calibration_data" in allowed and options["calibration_data"] is None
         hint = " Pass samples as calibration_data=…, to measure the ranges that are missing." if unmeasured else ""
         raise ExportAuditError(
-            f"'{path}' was written, but {len(report.problems)} weights in it are not as they should be:\n{listed}\n"
+            f"'{path}' was written, but the audit found {len(listed)} faults in it:\n" + "\n".join(listed) + "\n"
             f"strict=False returns the report instead.{hint}"
         )
     return report

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -9,11 +10,14 @@ import numpy as np
 
 from keras_compress._keras import keras
 from keras_compress.errors import ExportError
-from keras_compress.export.compare import compare_outputs
+from keras_compress.export.audit_samples import audit_samples
+from keras_compress.export.compare import Limits, compare_outputs, judged
 from keras_compress.export.expected_weights import ExpectedWeight, expected_weights
 from keras_compress.export.format import Format, StoredWeight, TensorNames
+from keras_compress.export.isolated_runtime import isolated_load, isolated_stored_weights
+from keras_compress.export.runtimes.run import MissingRuntime
 from keras_compress.export.weight_matching import holds_the_values, match_weights
-from keras_compress.graph import strip, take
+from keras_compress.graph import build, strip, take
 from keras_compress.reports import ExportReport, WeightAudit
 from keras_compress.reports.coverage import INPUT_NOT_QUANTIZED
 
@@ -23,25 +27,46 @@ __all__ = ["audit_file", "stored_weights"]
 COUNTED = 4096
 
 
-def audit_file(model: keras.Model, path: Path, form: Format, names: TensorNames, data: Any = None) -> ExportReport:
-    """Read a file back and report what it holds.
+def audit_file(
+    model: keras.Model, path: Path, form: Format, names: TensorNames, data: Any = None, limits: Limits | None = None
+) -> ExportReport:
+    """Read a file back, run it, and report what it holds and computes.
 
     Args:
         model: the compressed model the file was made from.
         path: the file.
         form: its format.
         names: of its inputs and outputs.
-        data: samples, as for ``kc.Dataset``, on which its outputs are compared with the model's; at most 1,000 are
-            used.
+        data: samples, as for ``kc.Dataset``, on which its outputs are compared with the model's; see
+            :func:`~keras_compress.export.audit_samples.audit_samples` for the default.
+        limits: from what departure on its results are wrong. Default: those of :class:`Limits`.
     """
     snapshot = take(model)
     stored = stored_weights(path, form)
     expected = expected_weights(snapshot, form.passes)
     rows = [_row(form, weight, found) for weight, found in match_weights(expected, stored)]
-    comparison = None if data is None else compare_outputs(model, path, form, names, data)
     arrays = strip(snapshot).weights.values()
     float_size = sum(4 * array.size for layer in arrays for array in layer.values())
-    return ExportReport(path, form.name, form.size(path), float_size, tuple(rows), comparison)
+    report = ExportReport(path, form.name, form.size(path), float_size, tuple(rows))
+    samples = audit_samples(model, data)
+    if samples is None:
+        return replace(report, not_run="no samples can be drawn for an input of text; pass data=…")
+    try:
+        run = isolated_load(form, path, names)
+    except MissingRuntime as error:
+        if data is not None:
+            raise
+        return replace(report, not_run=str(error))
+    except ExportError:
+        raise
+    except Exception as error:
+        raise ExportError(
+            f"'{path}' was written, and its runtime cannot run it:\n{error}\nKeep the layer named there in floating point "
+            "('ignored_scopes'), write it with other operations, or choose another format."
+        ) from error
+    reference = model if form.keeps_quantizers else build(strip(snapshot))
+    comparison = compare_outputs(reference, run, samples)
+    return replace(report, comparison=judged(reference, samples, comparison, limits or Limits()))
 
 
 def stored_weights(path: Path, form: Format) -> list[StoredWeight]:
@@ -51,7 +76,7 @@ def stored_weights(path: Path, form: Format) -> list[StoredWeight]:
         ExportError: the file cannot be read back.
     """
     try:
-        return form.stored_weights(path)
+        return isolated_stored_weights(form, path)
     except ExportError:
         raise
     except Exception as error:

@@ -2,35 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import numpy as np
-
+from keras_compress.export.runtimes.run import Run, in_batches_of
+from keras_compress.export.stored_weight import StoredWeight
 from keras_compress.graph import ModelSnapshot
 
 __all__ = ["Format", "Run", "StoredWeight", "TensorNames", "in_batches_of"]
-
-#: Maps the inputs of a model to its outputs, both in the order of the Keras model.
-Run = Callable[[Sequence[np.ndarray]], list[np.ndarray]]
-
-
-def in_batches_of(size: int, run: Run) -> Run:
-    """Return ``run`` for any number of samples, where the file takes exactly ``size`` of them at a time."""
-
-    def run_any(arrays: Sequence[np.ndarray]) -> list[np.ndarray]:
-        samples = len(arrays[0])
-        if samples == size:
-            return run(arrays)
-        parts = []
-        for start in range(0, samples, size):
-            indices = np.minimum(np.arange(start, start + size), samples - 1)
-            parts.append(run([array[indices] for array in arrays]))
-        return [np.concatenate(outputs)[:samples] for outputs in zip(*parts, strict=True)]
-
-    return run_any
 
 
 @dataclass(frozen=True)
@@ -39,29 +20,6 @@ class TensorNames:
 
     inputs: tuple[str, ...]
     outputs: tuple[str, ...]
-
-
-@dataclass(frozen=True)
-class StoredWeight:
-    """A constant as a file holds it.
-
-    Attributes:
-        name: its name in the file.
-        values: the dequantized numbers, float32, in any order of axes.
-        stored_as: type of the numbers in the file, as ``"int8"``, ``"u1"``, ``"float32"``.
-        size: bytes it takes in the file, without scales.
-        on_grid: whether the file states the grid of the numbers: they are integers, or inputs of a quantizer.
-        input_quantized: whether the operation that computes with it reads integers; None if there is no such operation.
-        runs_in_integers: whether the runtime computes it in integers; None if that is not known.
-    """
-
-    name: str
-    values: np.ndarray
-    stored_as: str
-    size: int
-    on_grid: bool
-    input_quantized: bool | None = None
-    runs_in_integers: bool | None = None
 
 
 @dataclass(frozen=True)
@@ -81,6 +39,8 @@ class Format:
         open: returns the object of the runtime that users run the file with; None where there is no such runtime.
         runtime: its name, as in ``quantize_with_accuracy_control(…, validate_with=name)``; None where there is none.
         beside: suffixes of further files with the same stem.
+        isolated: name of the module of :mod:`keras_compress.export.runtimes` that reads and runs files of the format in a process
+            of its own; None (default) for this process.
     """
 
     name: str
@@ -94,6 +54,7 @@ class Format:
     open: Callable[[Path, int], Any] | None = None
     runtime: str | None = None
     beside: tuple[str, ...] = ()
+    isolated: str | None = None
 
     def files(self, path: Path) -> list[Path]:
         """Return every file that an exported model consists of."""

@@ -7,12 +7,14 @@ from typing import Any
 
 from keras_compress._keras import keras
 from keras_compress.calibration import Measurement, RangeInitializer, calibrate_activations
+from keras_compress.calibration.calibration_record import CalibrationRecord, calibration_of
 from keras_compress.data import Dataset
-from keras_compress.graph import ModelSnapshot, build, take
+from keras_compress.graph import InsertLayer, ModelSnapshot, build, take
 from keras_compress.graph.passes.fix_quantizers import fix_quantizers
 from keras_compress.graph.passes.quantize_outputs import quantize_outputs
 from keras_compress.graph.passes.to_float32 import to_float32
 from keras_compress.graph.variables import leaf_layers
+from keras_compress.graph.view import OUTPUT
 
 __all__ = ["inference_model", "with_quantized_outputs"]
 
@@ -45,7 +47,16 @@ def with_quantized_outputs(model: keras.Model, data: Any, *, of_matrix_products:
     complete = build(snapshot)
     if added:
         layers = dict(leaf_layers(complete))
-        how = RangeInitializer(num_init_samples=SAMPLES)
-        new = {layers[edit.path]: Measurement(how, len(edit.sources)) for edit in added}
+        record = calibration_of(model)
+        new = {layers[edit.path]: Measurement(_initializer(edit, record), len(edit.sources)) for edit in added}
         calibrate_activations(complete, new, list(new), Dataset.of(data))
     return complete
+
+
+def _initializer(edit: InsertLayer, record: CalibrationRecord | None) -> RangeInitializer:
+    """Return how the range of a new quantizer is measured: as configured; what is an output of the model is never clipped."""
+    is_output = any(consumer.layer == OUTPUT for consumer in edit.consumers)
+    how = RangeInitializer() if record is None else record.initializer(edit.sources[0].layer)
+    return how.model_copy(
+        update={"type": "min_max" if is_output else how.type, "num_init_samples": how.num_init_samples or SAMPLES}
+    )

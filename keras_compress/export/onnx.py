@@ -8,19 +8,17 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-import numpy as np
-
 from keras_compress._keras import keras
 from keras_compress.errors import ExportError
 from keras_compress.export.atomic_file import write_atomically
-from keras_compress.export.format import Format, Run, StoredWeight, TensorNames, in_batches_of
+from keras_compress.export.format import Format
 from keras_compress.export.frozen_graph import freeze, tensor_names
 from keras_compress.export.inference_model import inference_model, with_quantized_outputs
-from keras_compress.export.onnx_audit import stored_in_onnx
 from keras_compress.export.onnx_dense_layers import join_dense_layers
 from keras_compress.export.onnx_quantization import activation_handlers, put_constants, quantize_in_front_of_moves
 from keras_compress.export.quantized_constants import cut_out_constants
 from keras_compress.export.registry import register_format
+from keras_compress.export.runtimes.onnx_runtime import load, open_file, stored_weights
 from keras_compress.graph.passes.fold_batch_norm import fold_batch_norm
 
 __all__ = ["export_onnx"]
@@ -123,43 +121,16 @@ def _converting(path: str | Path) -> Iterator[None]:
         logger.setLevel(level)
 
 
-def _stored_weights(path: Path) -> list[StoredWeight]:
-    import onnx
-
-    return stored_in_onnx(onnx.load(path), path)
-
-
-def _open(path: Path, threads: int) -> Any:
-    """Return the ``onnxruntime.InferenceSession`` of a file on the CPU."""
-    try:
-        import onnxruntime
-    except ImportError:
-        raise ExportError("Running ONNX files needs a package: pip install onnxruntime") from None
-    options = onnxruntime.SessionOptions()
-    options.intra_op_num_threads = threads
-    return onnxruntime.InferenceSession(str(path), options, providers=["CPUExecutionProvider"])
-
-
-def _load(path: Path, names: TensorNames | None, threads: int) -> Run:
-    session = _open(path, threads)
-    inputs = names.inputs if names else [value.name for value in session.get_inputs()]
-
-    def run(arrays: Sequence[np.ndarray]) -> list[np.ndarray]:
-        return session.run(names.outputs if names else None, dict(zip(inputs, arrays, strict=True)))
-
-    size = session.get_inputs()[0].shape[0]
-    return in_batches_of(size, run) if isinstance(size, int) else run
-
-
 register_format(
     Format(
         "onnx",
         ".onnx",
         export_onnx,
-        _stored_weights,
-        _load,
+        stored_weights,
+        load,
         passes=(fold_batch_norm,),
-        open=_open,
+        open=open_file,
         runtime="onnxruntime",
+        isolated="onnx_runtime",
     )
 )

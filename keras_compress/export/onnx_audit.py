@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 
 from keras_compress.export.dataflow import Dataflow
-from keras_compress.export.format import StoredWeight
+from keras_compress.export.stored_weight import StoredWeight
 
 __all__ = ["stored_in_onnx"]
 

@@ -10,15 +10,13 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-import numpy as np
-
 from keras_compress._keras import keras
 from keras_compress.errors import ExportError
-from keras_compress.export.format import Format, Run, StoredWeight, TensorNames, in_batches_of
+from keras_compress.export.format import Format
 from keras_compress.export.frozen_graph import export_frozen_graph
-from keras_compress.export.openvino_audit import stored_in_openvino
 from keras_compress.export.openvino_binary import rewrite_binary_convolutions
 from keras_compress.export.registry import register_format
+from keras_compress.export.runtimes.openvino_runtime import load, open_file, stored_weights
 from keras_compress.graph.variables import leaf_layers
 from keras_compress.layers import BinaryActivation
 
@@ -118,49 +116,16 @@ def _move_together(moves: Sequence[tuple[Path, Path]], folder: Path) -> None:
         raise
 
 
-def _stored_weights(path: Path) -> list[StoredWeight]:
-    import openvino
-
-    return stored_in_openvino(openvino.Core().read_model(path))
-
-
-def _open(path: Path, threads: int) -> Any:
-    """Return the ``openvino.CompiledModel`` of a file on the CPU."""
-    try:
-        import openvino
-    except ImportError:
-        raise ExportError("Running OpenVINO files needs its package: pip install openvino") from None
-    options: dict[str, Any] = {"INFERENCE_PRECISION_HINT": "f32", "PERFORMANCE_HINT": "LATENCY"}
-    if threads:
-        options["INFERENCE_NUM_THREADS"] = threads
-    return openvino.Core().compile_model(path, "CPU", options)
-
-
-def _load(path: Path, names: TensorNames | None, threads: int) -> Run:
-    compiled = _open(path, threads)
-    inputs = _ports(compiled.inputs, names.inputs) if names else compiled.inputs
-    outputs = _ports(compiled.outputs, names.outputs) if names else compiled.outputs
-
-    def run(arrays: Sequence[np.ndarray]) -> list[np.ndarray]:
-        results = compiled(dict(zip(inputs, arrays, strict=True)))
-        return [results[port] for port in outputs]
-
-    size = compiled.inputs[0].get_partial_shape()[0]
-    return in_batches_of(size.get_length(), run) if size.is_static else run
-
-
-def _ports(ports: Sequence[Any], names: Sequence[str]) -> list[Any]:
-    """Return the ports in the order of ``names``, which OpenVINO keeps as TensorFlow's names of the tensors.
-
-    An output that is an input has lost its name; it takes the place that is left.
-    """
-    by_name = {name.removesuffix(":0"): port for port in ports for name in port.get_names()}
-    unnamed = [port for port in ports if port not in [by_name.get(name) for name in names]]
-    return [by_name[name] if name in by_name else unnamed.pop(0) for name in names]
-
-
 register_format(
     Format(
-        "openvino", ".xml", export_openvino, _stored_weights, _load, open=_open, beside=(".bin",), runtime="openvino"
+        "openvino",
+        ".xml",
+        export_openvino,
+        stored_weights,
+        load,
+        open=open_file,
+        beside=(".bin",),
+        runtime="openvino",
+        isolated="openvino_runtime",
     )
 )

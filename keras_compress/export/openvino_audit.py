@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 
 from keras_compress.export.dataflow import Dataflow
-from keras_compress.export.format import StoredWeight
+from keras_compress.export.stored_weight import StoredWeight
 
 __all__ = ["ExecutedLayer", "executed_layers", "stored_in_openvino"]
 

@@ -9,19 +9,19 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, Literal
 
-import numpy as np
 import tensorflow as tf
 
 from keras_compress._keras import keras
 from keras_compress.errors import ExportError
 from keras_compress.export.atomic_file import write_atomically
-from keras_compress.export.format import Format, Run, TensorNames, in_batches_of
+from keras_compress.export.format import Format
 from keras_compress.export.frozen_graph import freeze, tensor_names
 from keras_compress.export.graph_function import graph_function
 from keras_compress.export.inference_model import inference_model, with_quantized_outputs
 from keras_compress.export.quantized_constants import FAKE_QUANTIZERS
 from keras_compress.export.registry import register_format
-from keras_compress.export.tflite_audit import dequantized_tensor, open_interpreter, require_litert, stored_in_tflite
+from keras_compress.export.runtimes.tflite_runtime import load
+from keras_compress.export.tflite_audit import open_interpreter, require_litert, stored_in_tflite
 from keras_compress.export.tflite_pooling import repeat_grids_before_pooling
 from keras_compress.export.tflite_weights import arrange_weights
 from keras_compress.graph.passes.dense_to_convolution import dense_to_convolution
@@ -115,48 +115,16 @@ def _quiet() -> Iterator[None]:
         os.close(silent)
 
 
-def _load(path: Path, names: TensorNames | None, threads: int) -> Run:
-    interpreter = open_interpreter(path, threads)
-
-    def run(arrays: Sequence[np.ndarray]) -> list[np.ndarray]:
-        inputs = _in_order(interpreter.get_input_details(), names.inputs if names else None)
-        for tensor, array in zip(inputs, arrays, strict=True):
-            if tuple(tensor["shape"]) != array.shape:
-                interpreter.resize_tensor_input(tensor["index"], array.shape)
-        interpreter.allocate_tensors()
-        for tensor, array in zip(inputs, arrays, strict=True):
-            interpreter.set_tensor(tensor["index"], _quantized(tensor, array))
-        interpreter.invoke()
-        outputs = _in_order(interpreter.get_output_details(), names.outputs if names else None)
-        return [dequantized_tensor(tensor, interpreter.get_tensor(tensor["index"])) for tensor in outputs]
-
-    size = int(interpreter.get_input_details()[0]["shape_signature"][0])
-    return run if size < 0 else in_batches_of(max(size, 1), run)
-
-
-def _in_order(details: list[dict], names: Sequence[str] | None) -> list[dict]:
-    """Return tensors in the order of ``names``, if the file has kept them."""
-    by_name = {tensor["name"].partition(":")[0]: tensor for tensor in details}
-    return [by_name[name] for name in names] if names and set(names) == set(by_name) else details
-
-
-def _quantized(tensor: dict, array: np.ndarray) -> np.ndarray:
-    if tensor["dtype"] == array.dtype:
-        return array
-    scale, zero_point = tensor["quantization"]
-    limits = np.iinfo(tensor["dtype"])
-    return np.clip(np.round(array / scale) + zero_point, limits.min, limits.max).astype(tensor["dtype"])
-
-
 register_format(
     Format(
         "tflite",
         ".tflite",
         export_tflite,
         stored_in_tflite,
-        _load,
+        load,
         passes=(fold_batch_norm, dense_to_convolution),
         open=open_interpreter,
         runtime="tflite",
+        isolated="tflite_runtime",
     )
 )

@@ -8,8 +8,8 @@ from typing import Any
 
 import numpy as np
 
-from keras_compress.errors import ExportError
-from keras_compress.export.format import StoredWeight
+from keras_compress.export.runtimes.run import MissingRuntime
+from keras_compress.export.stored_weight import StoredWeight
 
 __all__ = ["dequantized_tensor", "open_interpreter", "require_litert", "stored_in_tflite"]
 
@@ -22,12 +22,12 @@ def require_litert() -> Any:
     """Return the module of the interpreter.
 
     Raises:
-        ExportError: it is not installed.
+        MissingRuntime: it is not installed.
     """
     try:
         from ai_edge_litert import interpreter
     except ImportError:
-        raise ExportError("TensorFlow Lite files are read back with a package: pip install ai-edge-litert") from None
+        raise MissingRuntime("TensorFlow Lite files are read back with a package: pip install ai-edge-litert") from None
     return interpreter
 
 

@@ -42,7 +42,6 @@ class CalibratedOp(WeightOp):
 
     def __init__(self, **kwargs):
         super().__init__(**kwargs)
-        self.supports_masking = True
         self._observer: Callable[[tf.Tensor], None] | None = None
         self._switch: tf.Tensor | None = None
 

@@ -32,6 +32,7 @@ class PointwiseDense(keras.layers.Layer):
         self.units = units
         self.use_bias = use_bias
         self.activation = keras.activations.get(activation)
+        self.supports_masking = True
 
     def build(self, input_shape):
         inputs = tf.TensorShape(input_shape)[-1]

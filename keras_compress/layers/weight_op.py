@@ -86,6 +86,7 @@ class WeightOp(keras.layers.Layer):
         kwargs.setdefault("dtype", "float32")
         kwargs.setdefault("autocast", False)
         super().__init__(**kwargs)
+        self.supports_masking = True
 
     @property
     def value_bits(self) -> int:

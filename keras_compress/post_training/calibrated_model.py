@@ -17,7 +17,7 @@ from keras_compress.graph.batch_norm_fusion import BiasLocation, bias_locations,
 from keras_compress.graph.compressed_entry import is_operation_variable
 from keras_compress.graph.passes.equalize_channels import equalize_channels
 from keras_compress.graph.variables import leaf_layers, named_variables
-from keras_compress.initialization import Corrections, initialize
+from keras_compress.initialization import Corrections, initialize, record_data
 from keras_compress.layers import observed
 from keras_compress.planning import prepare
 
@@ -102,6 +102,7 @@ class CalibratedModel:
             collect_statistics(controller.model, collectors, self.data, "calibration")
         for collector in collectors:
             collector.assign()
+        record_data(controller.parts, controller.model, self.data)
 
 
 def calibrated(
@@ -126,6 +127,7 @@ def calibrated(
         snapshot = equalize_channels(snapshot)
     controller = uninitialized(model, config, snapshot)
     initialize(controller.parts, controller.model, snapshot, data, corrections)
+    record_data(controller.parts, controller.model, data)
     graph = ModelGraph(snapshot)
     places = {bound.layer: bound.sources for _, ops in controller.parts for bound in ops if bound.weight is None}
     return CalibratedModel(

@@ -50,8 +50,12 @@ class Comparison:
         relative_error: greatest difference over the greatest magnitude of the outputs.
         steps: greatest difference in steps of a grid of 256 levels over the range of the outputs.
         sqnr: power of the signal over power of the difference in dB, infinite for equal outputs.
-        same_top1: share of samples whose greatest output along the last axis is the same; None for outputs of one
-            number.
+        same_top1: share of samples whose greatest output along the last axis is the same, and of equal integers; None for
+            outputs of one number.
+        source: where the samples came from: ``"data"``, ``"registered"``, ``"calibration"`` or ``"drawn"``.
+        flips, decided: how many decisions differ, of how many that are no near-ties; of outputs that are scores or integers.
+        problem: what is wrong with the results; empty if nothing is.
+        note: why a departure is none of the file's; empty if there is none.
     """
 
     samples: int
@@ -59,6 +63,19 @@ class Comparison:
     steps: float
     sqnr: float
     same_top1: float | None
+    source: str = "data"
+    flips: int = 0
+    decided: int = 0
+    problem: str = ""
+    note: str = ""
+
+
+_SOURCES = {
+    "data": "samples",
+    "registered": "registered samples",
+    "calibration": "samples of the calibration",
+    "drawn": "drawn samples",
+}
 
 
 @dataclass(frozen=True)
@@ -71,7 +88,8 @@ class ExportReport(JsonReport):
         size: bytes of all its files.
         float_size: bytes of the weights of the float model.
         weights: one row per compressed weight.
-        comparison: with the Keras model, None if there were no samples.
+        comparison: of the results with the Keras model's, None if the file was not run.
+        not_run: why it was not run; empty if it was.
     """
 
     path: Path
@@ -80,6 +98,7 @@ class ExportReport(JsonReport):
     float_size: int
     weights: tuple[WeightAudit, ...]
     comparison: Comparison | None = None
+    not_run: str = ""
 
     def __fspath__(self) -> str:
         return str(self.path)
@@ -88,6 +107,11 @@ class ExportReport(JsonReport):
     def problems(self) -> list[WeightAudit]:
         """The weights that should be compressed and are not."""
         return [row for row in self.weights if row.problem]
+
+    @property
+    def result_problem(self) -> str:
+        """What is wrong with the results of the file; empty if nothing is."""
+        return "" if self.comparison is None else self.comparison.problem
 
     @property
     def size_ratio(self) -> float:
@@ -106,7 +130,11 @@ class ExportReport(JsonReport):
             same = self.comparison.same_top1
             text = f"{self.comparison.sqnr:.1f} dB signal to error, {self.comparison.steps:.2f} steps of 256 at most"
             top1 = "" if same is None else f", same top-1 on {same:.2%}"
-            parts.append(f"beside Keras on {self.comparison.samples} samples: {text}{top1}")
+            source = _SOURCES[self.comparison.source]
+            parts.append(f"against Keras on {self.comparison.samples} {source}: {text}{top1}")
+            parts += [sentence for sentence in (self.comparison.problem, self.comparison.note) if sentence]
+        if self.not_run:
+            parts.append(f"not run: {self.not_run}")
         return "\n\n".join(parts)
 
     def _table(self) -> str:

@@ -1,0 +1,181 @@
+"""IsolatedRuntime: runs files of a format in a process of its own, which may hang or die without taking this one with it.
+
+The process imports the runtime and NumPy only, is kept for the next file, and every request has a limit of time.
+"""
+
+from __future__ import annotations
+
+import atexit
+import contextlib
+import os
+import select
+import signal
+import subprocess
+import sys
+import tempfile
+import threading
+import time
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from keras_compress.errors import ExportError
+from keras_compress.export.format import Format, Run, StoredWeight, TensorNames
+from keras_compress.export.runtimes import worker
+from keras_compress.export.runtimes.run import MissingRuntime
+
+__all__ = ["SECONDS", "isolated_load", "isolated_stored_weights"]
+
+#: How long a runtime may take to read or to compile a file, or to run one batch.
+SECONDS = 300.0
+
+#: Modules without their packages, whose ``__init__`` would import TensorFlow.
+_START = """
+import sys, types
+sys.path[:] = {path!r}
+for name, folder in {packages!r}:
+    package = sys.modules[name] = types.ModuleType(name)
+    package.__path__ = [folder]
+from keras_compress.export.runtimes.worker import serve
+serve({module!r})
+"""
+
+
+def isolated_stored_weights(form: Format, path: Path, seconds: float = SECONDS) -> list[StoredWeight]:
+    """Return every constant of a file that may be a weight.
+
+    Raises:
+        ExportError: the runtime cannot read the file, takes too long, or dies of it.
+    """
+    if form.isolated is None:
+        return form.stored_weights(path)
+    return _runtime(form.isolated).request(path, seconds, "stored_weights", str(path.absolute()))
+
+
+def isolated_load(form: Format, path: Path, names: TensorNames | None, seconds: float = SECONDS) -> Run:
+    """Make a file ready to run. The function that is returned holds until another file of the format is loaded.
+
+    Raises:
+        ExportError: the runtime cannot run the file, takes too long, or dies of it.
+    """
+    if form.isolated is None:
+        return form.load(path, names, 0)
+    runtime = _runtime(form.isolated)
+    plain = None if names is None else (tuple(names.inputs), tuple(names.outputs))
+    number = runtime.request(path, seconds, "load", str(path.absolute()), plain, 0)
+
+    def run(arrays: Sequence[np.ndarray]) -> list[np.ndarray]:
+        return runtime.request(path, seconds, "run", number, [np.asarray(array) for array in arrays])
+
+    return run
+
+
+class _IsolatedRuntime:
+    """The process of one runtime; it is started by the first request, and again after it has died."""
+
+    def __init__(self, module: str):
+        self._module = module
+        self._process: subprocess.Popen[bytes] | None = None
+        self._errors: Any = None
+        self._lock = threading.Lock()
+
+    def request(self, path: Path, seconds: float, command: str, *arguments: Any) -> Any:
+        with self._lock:
+            process = self._started()
+            try:
+                worker.send(process.stdin, (command, *arguments))  # type: ignore[arg-type]
+                answer = worker.receive(_Limited(process.stdout, time.monotonic() + seconds))  # type: ignore[arg-type]
+            except TimeoutError:
+                self.close()
+                raise ExportError(
+                    f"'{path}' has kept its runtime busy for {seconds:g} s ({_DOING[command]}), and was given up. Keep the layer "
+                    "that the runtime cannot take in floating point ('ignored_scopes'), or choose another format."
+                ) from None
+            except (EOFError, BrokenPipeError):
+                reason = self._last_words(process)
+                self.close()
+                raise ExportError(
+                    f"'{path}' has ended its runtime ({_DOING[command]}): {reason}. Keep the layer that the runtime cannot take in "
+                    "floating point ('ignored_scopes'), or choose another format."
+                ) from None
+        if answer[0] == "done":
+            return answer[1]
+        kind, reason = answer[1:]
+        known = {"ExportError": ExportError, "MissingRuntime": MissingRuntime}
+        raise known[kind](reason) if kind in known else RuntimeError(f"{kind}: {reason}")
+
+    def _started(self) -> subprocess.Popen[bytes]:
+        if self._process is None or self._process.poll() is not None:
+            root = Path(worker.__file__).parents[2]
+            packages = [("keras_compress", str(root)), ("keras_compress.export", str(root / "export"))]
+            packages.append(("keras_compress.export.runtimes", str(root / "export" / "runtimes")))
+            path = [entry for entry in sys.path if entry not in ("", os.getcwd())]
+            start = _START.format(path=path, packages=packages, module=self._module)
+            self._errors = tempfile.TemporaryFile()  # noqa: SIM115  closed with the process
+            self._process = subprocess.Popen(
+                [sys.executable, "-c", start], stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=self._errors
+            )
+        return self._process
+
+    def _last_words(self, process: subprocess.Popen[bytes]) -> str:
+        """Return how a process has ended, and the end of what it wrote to standard error."""
+        try:
+            code = process.wait(10)
+        except subprocess.TimeoutExpired:
+            code = 0
+        how = signal.Signals(-code).name if code < 0 else f"exit code {code}"
+        self._errors.seek(0)
+        written = self._errors.read().decode(errors="replace").strip().splitlines()[-5:]
+        return "\n".join([how, *written])
+
+    def close(self) -> None:
+        """End the process."""
+        if self._process is not None:
+            self._process.kill()
+            self._process.wait()
+            for stream in (self._process.stdin, self._process.stdout, self._errors):
+                with contextlib.suppress(BrokenPipeError):
+                    stream.close()  # type: ignore[union-attr]
+            self._process = None
+
+
+_DOING = {"stored_weights": "reading", "load": "compiling", "run": "running"}
+
+
+class _Limited:
+    """The output of a process, to be read until a moment."""
+
+    def __init__(self, stream: Any, until: float):
+        self._stream, self._until = stream, until
+
+    def read(self, size: int) -> bytes:
+        parts, missing = [], size
+        while missing:
+            left = self._until - time.monotonic()
+            if left <= 0 or not select.select([self._stream], [], [], left)[0]:
+                raise TimeoutError
+            part = os.read(self._stream.fileno(), min(missing, 1 << 20))
+            if not part:
+                break
+            parts.append(part)
+            missing -= len(part)
+        return b"".join(parts)
+
+
+_RUNTIMES: dict[tuple[int, str], _IsolatedRuntime] = {}
+_STARTING = threading.Lock()
+
+
+def _runtime(module: str) -> _IsolatedRuntime:
+    """Return the process of a runtime; a forked process has one of its own."""
+    with _STARTING:
+        return _RUNTIMES.setdefault((os.getpid(), module), _IsolatedRuntime(module))
+
+
+@atexit.register
+def _close() -> None:
+    for (owner, _), runtime in _RUNTIMES.items():
+        if owner == os.getpid():
+            runtime.close()
