@@ -75,8 +75,7 @@ def _first(data: Dataset, model: keras.Model, skipped: int, count: int) -> tuple
         seen += batch.samples
     joined = (np.concatenate(arrays) for arrays in zip(*parts, strict=True))
     return tuple(
-        array if spec.dtype == "string" else array.astype(spec.dtype)
-        for array, spec in zip(joined, specs, strict=True)
+        array if spec.dtype == "string" else array.astype(spec.dtype) for array, spec in zip(joined, specs, strict=True)
     )
 
 

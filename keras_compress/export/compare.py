@@ -21,7 +21,7 @@ __all__ = ["Limits", "compare_arrays", "compare_outputs", "judged"]
 BATCH = 32
 #: The greatest chance of calling a right file wrong because of the samples that were drawn.
 CHANCE = 0.01
-#: Scores nearer to each other than this share of their range are a tie.
+#: Scores of classes that are nearer to each other than this are a tie.
 TIE = 0.02
 
 
@@ -183,5 +183,5 @@ def _flips(expected: np.ndarray, received: np.ndarray) -> tuple[int, int]:
     """Return how many top-1 decisions differ, and how many there are, ties left out."""
     scores, others = expected.reshape(-1, expected.shape[-1]), received.reshape(-1, expected.shape[-1])
     two = np.sort(scores, axis=-1)[:, -2:]
-    clear = two[:, 1] - two[:, 0] > TIE * np.ptp(scores)
+    clear = two[:, 1] - two[:, 0] > TIE
     return int((scores.argmax(-1) != others.argmax(-1))[clear].sum()), int(clear.sum())

@@ -72,6 +72,13 @@ def isolated_load(form: Format, path: Path, names: TensorNames | None, seconds: 
     return run
 
 
+def packages() -> list[tuple[str, str]]:
+    """Return the packages around the modules of runtimes, and their folders."""
+    root = Path(worker.__file__).parents[2]
+    names = ("keras_compress", "keras_compress.export", "keras_compress.export.runtimes")
+    return [(name, str(root.joinpath(*name.split(".")[1:]))) for name in names]
+
+
 class _IsolatedRuntime:
     """The process of one runtime; it is started by the first request, and again after it has died."""
 
@@ -108,11 +115,8 @@ class _IsolatedRuntime:
 
     def _started(self) -> subprocess.Popen[bytes]:
         if self._process is None or self._process.poll() is not None:
-            root = Path(worker.__file__).parents[2]
-            packages = [("keras_compress", str(root)), ("keras_compress.export", str(root / "export"))]
-            packages.append(("keras_compress.export.runtimes", str(root / "export" / "runtimes")))
             path = [entry for entry in sys.path if entry not in ("", os.getcwd())]
-            start = _START.format(path=path, packages=packages, module=self._module)
+            start = _START.format(path=path, packages=packages(), module=self._module)
             self._errors = tempfile.TemporaryFile()  # noqa: SIM115  closed with the process
             self._process = subprocess.Popen(
                 [sys.executable, "-c", start], stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=self._errors

@@ -59,6 +59,8 @@ class LayerSpec:
         rank: rank of its output, the batch axis counted; None if that depends on the input.
         keeps_rank: its output has the rank of its input.
         operands: with fewer tensors than this, the others being constants, it is of role OTHER.
+        sensitive_from: number of the first input whose small values count as much as its large ones, as that of a logarithm
+            or of a divisor; a grid in front of it would lose them. None (default) if there is no such input.
     """
 
     role: LayerRole
@@ -75,6 +77,7 @@ class LayerSpec:
     rank: int | None = None
     keeps_rank: bool = False
     operands: int = 1
+    sensitive_from: int | None = None
 
     @property
     def is_activation(self) -> bool:

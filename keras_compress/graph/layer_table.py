@@ -104,13 +104,13 @@ LAYER_TABLE: dict[str, LayerSpec] = {
     "add": LayerSpec(LayerRole.MERGE, sum=True, operands=2),
     **dict.fromkeys(["subtract", "multiply", "maximum", "minimum"], LayerSpec(LayerRole.MERGE, operands=2)),
     **dict.fromkeys(["mean", "average_pool"], LayerSpec(LayerRole.MERGE)),
-    "matmul": LayerSpec(LayerRole.COMPUTE),
+    "matmul": LayerSpec(LayerRole.COMPUTE, operands=2),
+    **dict.fromkeys(["log", "pow", "root", "reciprocal"], LayerSpec(LayerRole.OTHER, sensitive_from=0)),
+    "divide": LayerSpec(LayerRole.OTHER, operands=2, sensitive_from=1),
     **dict.fromkeys(["move", "max_pool", "max"], LayerSpec(LayerRole.TRANSPARENT)),
     "concat": LayerSpec(LayerRole.CONCAT),
-    **{
-        name: _function(name)
-        for name in ("relu", "relu6", "softplus", "exponential", "sigmoid", "softmax", "tanh", "softsign")
-    },
+    **{name: _function(name) for name in ("relu", "relu6", "softplus", "sigmoid", "softmax", "tanh", "softsign")},
+    "exponential": replace(_function("exponential"), sensitive_from=0),
 }
 
 #: TensorFlow functions that Keras wraps into layers, by the name of their row.
@@ -128,6 +128,11 @@ OPERATORS: dict[str, tuple[str, ...]] = {
         *("slice", "strided_slice", "__operators__.getitem", "tile", "gather", "reverse", "broadcast_to"),
         *("nn.space_to_depth", "nn.depth_to_space", "stop_gradient"),
     ),
+    "log": ("math.log", "math.log1p"),
+    "pow": ("math.pow", "pow", "__operators__.pow"),
+    "root": ("math.sqrt", "sqrt", "math.rsqrt"),
+    "reciprocal": ("math.reciprocal",),
+    "divide": ("math.divide", "math.truediv", "truediv", "math.divide_no_nan", "__operators__.truediv"),
     "max_pool": ("nn.max_pool", "nn.max_pool2d"),
     "max": ("math.reduce_max",),
     "concat": ("concat", "stack"),

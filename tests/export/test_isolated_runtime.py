@@ -1,0 +1,123 @@
+"""A runtime in a process of its own: it computes the same, is kept, and may hang or die without taking this process with it."""
+
+import os
+import subprocess
+import sys
+import textwrap
+
+import numpy as np
+import pytest
+
+import keras_compress as kc
+from keras_compress.errors import ExportError
+from keras_compress.export import isolated_runtime
+from keras_compress.export.isolated_runtime import isolated_load, isolated_stored_weights
+from keras_compress.export.registry import registered_formats
+from tests import zoo
+
+FILES = {"onnx": "model.onnx", "openvino": "model.xml", "tflite": "model.tflite"}
+
+
+@pytest.fixture(scope="module")
+def exported(tmp_path_factory):
+    """A quantized model and its files, by format."""
+    folder = tmp_path_factory.mktemp("isolated")
+    model = kc.quantize(zoo.convolution(), zoo.samples(zoo.convolution(), 32))
+    return model, {name: kc.export_model(model, folder / file).path for name, file in FILES.items()}
+
+
+@pytest.mark.parametrize("name", FILES)
+def test_it_reads_and_computes_what_this_process_does(exported, name):
+    model, files = exported
+    form, inputs = registered_formats()[name], [zoo.samples(model, 5)]
+    here = form.load(files[name], None, 0)(inputs)
+    there = isolated_load(form, files[name], None)(inputs)
+    for one, other in zip(here, there, strict=True):
+        np.testing.assert_allclose(one, other, rtol=1e-5, atol=1e-6)
+    stored, isolated = form.stored_weights(files[name]), isolated_stored_weights(form, files[name])
+    assert [weight.name for weight in stored] == [weight.name for weight in isolated]
+    for one, other in zip(stored, isolated, strict=True):
+        np.testing.assert_array_equal(one.values, other.values)
+
+
+@pytest.mark.parametrize("name", FILES)
+def test_its_process_is_kept_and_has_neither_tensorflow_nor_keras(exported, name):
+    _, files = exported
+    form = registered_formats()[name]
+    isolated_load(form, files[name], None)
+    runtime = isolated_runtime._RUNTIMES[os.getpid(), form.isolated]
+    process = runtime._process
+    isolated_load(form, files[name], None)
+    assert runtime._process is process
+    code = f"""
+        import sys
+        sys.argv = ["worker"]
+        import builtins, types
+        for name, folder in {isolated_runtime.packages()!r}:
+            package = sys.modules[name] = types.ModuleType(name)
+            package.__path__ = [folder]
+        import keras_compress.export.runtimes.{form.isolated}
+        assert not {{"tensorflow", "tf_keras", "keras"}} & set(sys.modules), sorted(sys.modules)
+    """
+    subprocess.run([sys.executable, "-c", textwrap.dedent(code)], check=True, timeout=120)
+
+
+def test_a_file_that_was_loaded_before_another_one_is_not_mixed_up_with_it(exported):
+    model, files = exported
+    form, inputs = registered_formats()["onnx"], [zoo.samples(model, 2)]
+    first = isolated_load(form, files["onnx"], None)
+    isolated_load(form, files["onnx"], None)
+    with pytest.raises(RuntimeError, match="another file has been loaded since"):
+        first(inputs)
+
+
+RUNTIME = """
+    import os, time
+    def stored_weights(path):
+        return []
+    def load(path, names, threads):
+        if "hangs" in path.name:
+            time.sleep(600)
+        if "dies" in path.name:
+            print("the last words", flush=True)
+            os.abort()
+        if "raises" in path.name:
+            raise ValueError("a reason\\nof two lines")
+        return lambda arrays: [2 * array for array in arrays]
+"""
+
+
+@pytest.fixture
+def form(monkeypatch, tmp_path):
+    """A format whose runtime hangs, dies or raises by the name of the file."""
+    folder = tmp_path / "runtimes"
+    folder.mkdir()
+    (folder / "strange.py").write_text(textwrap.dedent(RUNTIME))
+    original = isolated_runtime.packages()
+    real = dict(original)["keras_compress.export.runtimes"]
+    (folder / "worker.py").write_text((isolated_runtime.Path(real) / "worker.py").read_text())
+    packages = [*original[:2], ("keras_compress.export.runtimes", str(folder))]
+    monkeypatch.setattr(isolated_runtime, "packages", lambda: packages)
+    yield kc.export.Format("strange", ".strange", None, None, None, isolated="strange")
+    isolated_runtime._RUNTIMES.pop((os.getpid(), "strange")).close()
+
+
+def test_a_runtime_that_hangs_is_given_up(form, tmp_path):
+    with pytest.raises(
+        ExportError, match=r"hangs.strange' has kept its runtime busy for 3 s \(compiling\).*ignored_scopes"
+    ):
+        isolated_load(form, tmp_path / "hangs.strange", None, seconds=3)
+    assert isolated_load(form, tmp_path / "right.strange", None)([np.ones(2)])[0].tolist() == [2.0, 2.0]
+
+
+def test_a_runtime_that_dies_is_an_error_with_its_last_words(form, tmp_path):
+    with pytest.raises(
+        ExportError, match=r"dies.strange' has ended its runtime \(compiling\): SIGABRT\nthe last words"
+    ):
+        isolated_load(form, tmp_path / "dies.strange", None)
+    assert isolated_load(form, tmp_path / "right.strange", None)([np.ones(2)])[0].tolist() == [2.0, 2.0]
+
+
+def test_an_error_of_a_runtime_comes_in_full(form, tmp_path):
+    with pytest.raises(RuntimeError, match="ValueError: a reason\nof two lines"):
+        isolated_load(form, tmp_path / "raises.strange", None)
