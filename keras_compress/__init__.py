@@ -21,7 +21,7 @@ from keras_compress.errors import (
     StateError,
     UnsupportedModelError,
 )
-from keras_compress.export import audit, benchmark, export_model, register_format
+from keras_compress.export import audit, benchmark, compare, export_model, register_format
 from keras_compress.graph import register_layer_spec
 from keras_compress.html_report import report
 from keras_compress.plots import plot_accuracy_against_size, plot_latency, plot_schedule, plot_weight_histograms
@@ -75,6 +75,7 @@ __all__ = [
     "analyze",
     "audit",
     "benchmark",
+    "compare",
     "coverage",
     "create_compressed_model",
     "create_compression_callbacks",

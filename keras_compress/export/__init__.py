@@ -2,14 +2,17 @@
 
 from keras_compress.export.export_model import audit, benchmark, export_model
 from keras_compress.export.format import Format, StoredWeight, TensorNames
+from keras_compress.export.layer_comparison import LayerComparison, compare
 from keras_compress.export.registry import format_of, format_options, register_format, registered_formats
 
 __all__ = [
     "Format",
+    "LayerComparison",
     "StoredWeight",
     "TensorNames",
     "audit",
     "benchmark",
+    "compare",
     "export_model",
     "format_of",
     "format_options",

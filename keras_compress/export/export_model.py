@@ -11,11 +11,11 @@ import numpy as np
 from keras_compress._keras import keras
 from keras_compress.calibration.calibration_record import calibration_of
 from keras_compress.errors import ExportAuditError, ExportError
-from keras_compress.export.compare import Limits
 from keras_compress.export.file_audit import audit_file
 from keras_compress.export.frozen_graph import tensor_names
 from keras_compress.export.latency import LatencyReport, measure_latency
 from keras_compress.export.registry import format_of, format_options
+from keras_compress.export.result_comparison import Limits
 from keras_compress.reports import ExportReport
 
 __all__ = ["audit", "benchmark", "export_model"]
@@ -76,7 +76,7 @@ def export_model(
     unknown = [key for key in options if key not in allowed]
     if unknown:
         raise ExportError(f"The format '{form.name}' has no option '{unknown[0]}'. Expected: one of {allowed}.")
-    if "calibration_data" in allowed and options.get("calibration_data") is None:
+    if "calibration_data" in allowed and "calibration_data" not in options:
         record = calibration_of(model)
         options["calibration_data"] = None if record is None else record.data
     form.write(model, path, **options)
@@ -85,10 +85,11 @@ def export_model(
     if strict and (report.problems or report.result_problem):
         listed = [f"    {row.layer}: {row.weight}: {row.problem}" for row in report.problems]
         listed += [f"    {report.result_problem}"] if report.result_problem else []
+        count = f"{len(listed)} fault{'s' if len(listed) > 1 else ''}"
         unmeasured = "calibration_data" in allowed and options["calibration_data"] is None
         hint = " Pass samples as calibration_data=…, to measure the ranges that are missing." if unmeasured else ""
         raise ExportAuditError(
-            f"'{path}' was written, but the audit found {len(listed)} faults in it:\n" + "\n".join(listed) + "\n"
+            f"'{path}' was written, but the audit found {count} in it:\n" + "\n".join(listed) + "\n"
             f"strict=False returns the report instead.{hint}"
         )
     return report

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -11,11 +13,11 @@ import numpy as np
 from keras_compress._keras import keras
 from keras_compress.errors import ExportError
 from keras_compress.export.audit_samples import audit_samples
-from keras_compress.export.compare import Limits, compare_outputs, judged
 from keras_compress.export.expected_weights import ExpectedWeight, expected_weights
 from keras_compress.export.format import Format, StoredWeight, TensorNames
 from keras_compress.export.isolated_runtime import isolated_load, isolated_stored_weights
-from keras_compress.export.runtimes.run import MissingRuntime
+from keras_compress.export.result_comparison import Limits, compare_outputs, judged
+from keras_compress.export.runtimes.run import MissingRuntime, Run, RunError
 from keras_compress.export.weight_matching import holds_the_values, match_weights
 from keras_compress.graph import build, strip, take
 from keras_compress.reports import ExportReport, WeightAudit
@@ -51,22 +53,35 @@ def audit_file(
     samples = audit_samples(model, data)
     if samples is None:
         return replace(report, not_run="no samples can be drawn for an input of text; pass data=…")
+    reference = model if form.keeps_quantizers else build(strip(snapshot))
     try:
-        run = isolated_load(form, path, names)
+        comparison = compare_outputs(reference, _loaded(form, path, names), samples)
     except MissingRuntime as error:
         if data is not None:
             raise
         return replace(report, not_run=str(error))
-    except ExportError:
-        raise
-    except Exception as error:
-        raise ExportError(
-            f"'{path}' was written, and its runtime cannot run it:\n{error}\nKeep the layer named there in floating point "
-            "('ignored_scopes'), write it with other operations, or choose another format."
-        ) from error
-    reference = model if form.keeps_quantizers else build(strip(snapshot))
-    comparison = compare_outputs(reference, run, samples)
+    except RunError as error:
+        return replace(report, run_error=str(error))
     return replace(report, comparison=judged(reference, samples, comparison, limits or Limits()))
+
+
+def _loaded(form: Format, path: Path, names: TensorNames) -> Run:
+    """Make a file ready to run; whatever its runtime raises, then or later, is a RunError."""
+
+    def guarded(call: Callable[..., Any], *arguments: Any) -> Any:
+        try:
+            return call(*arguments)
+        except MissingRuntime:
+            raise
+        except ExportError as error:
+            raise RunError(str(error)) from error
+        except Exception as error:
+            raise RunError(
+                f"its runtime cannot run it: {error}\nKeep the layer named there in floating point ('ignored_scopes'), write it "
+                "with other operations, or choose another format."
+            ) from error
+
+    return partial(guarded, guarded(isolated_load, form, path, names))
 
 
 def stored_weights(path: Path, form: Format) -> list[StoredWeight]:

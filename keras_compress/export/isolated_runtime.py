@@ -26,7 +26,7 @@ from keras_compress.export.format import Format, Run, StoredWeight, TensorNames
 from keras_compress.export.runtimes import worker
 from keras_compress.export.runtimes.run import MissingRuntime
 
-__all__ = ["SECONDS", "isolated_load", "isolated_stored_weights"]
+__all__ = ["SECONDS", "isolated_load", "isolated_stored_weights", "isolated_tensors"]
 
 #: How long a runtime may take to read or to compile a file, or to run one batch.
 SECONDS = 300.0
@@ -77,6 +77,23 @@ def packages() -> list[tuple[str, str]]:
     root = Path(worker.__file__).parents[2]
     names = ("keras_compress", "keras_compress.export", "keras_compress.export.runtimes")
     return [(name, str(root.joinpath(*name.split(".")[1:]))) for name in names]
+
+
+def isolated_tensors(
+    form: Format, path: Path, names: TensorNames, arrays: Sequence[np.ndarray], seconds: float = SECONDS
+) -> list[tuple[str, np.ndarray]]:
+    """Return the float tensors inside a file for some inputs, by name and in the order in which they are computed.
+
+    Raises:
+        ExportError: the format has no runtime that tells them.
+    """
+    if form.isolated is None:
+        raise ExportError(
+            f"What is computed inside of '{path.name}' cannot be read. Expected: a file for ONNX Runtime, OpenVINO or LiteRT. "
+            f"Received: the format '{form.name}'."
+        )
+    plain = (tuple(names.inputs), tuple(names.outputs))
+    return _runtime(form.isolated).request(path, seconds, "tensors", str(path.absolute()), plain, list(arrays))
 
 
 class _IsolatedRuntime:
@@ -145,7 +162,7 @@ class _IsolatedRuntime:
             self._process = None
 
 
-_DOING = {"stored_weights": "reading", "load": "compiling", "run": "running"}
+_DOING = {"stored_weights": "reading", "load": "compiling", "run": "running", "tensors": "running"}
 
 
 class _Limited:

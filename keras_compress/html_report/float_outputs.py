@@ -10,7 +10,7 @@ import tensorflow as tf
 from keras_compress._keras import keras
 from keras_compress.calibration.traced_model import TracedModel
 from keras_compress.data import Dataset
-from keras_compress.export.compare import compare_arrays
+from keras_compress.export.result_comparison import compare_arrays
 from keras_compress.graph.variables import leaf_layers
 from keras_compress.layers import CalibratedOp, CompressedLayer, observed
 from keras_compress.reports import Comparison

@@ -89,7 +89,8 @@ class ExportReport(JsonReport):
         float_size: bytes of the weights of the float model.
         weights: one row per compressed weight.
         comparison: of the results with the Keras model's, None if the file was not run.
-        not_run: why it was not run; empty if it was.
+        not_run: why it was not run, as the package that is missing; empty if it was.
+        run_error: why its runtime could not run it; empty if it could.
     """
 
     path: Path
@@ -99,6 +100,7 @@ class ExportReport(JsonReport):
     weights: tuple[WeightAudit, ...]
     comparison: Comparison | None = None
     not_run: str = ""
+    run_error: str = ""
 
     def __fspath__(self) -> str:
         return str(self.path)
@@ -110,8 +112,8 @@ class ExportReport(JsonReport):
 
     @property
     def result_problem(self) -> str:
-        """What is wrong with the results of the file; empty if nothing is."""
-        return "" if self.comparison is None else self.comparison.problem
+        """What is wrong with the results of the file, or with running it; empty if nothing is."""
+        return self.run_error if self.comparison is None else self.comparison.problem
 
     @property
     def size_ratio(self) -> float:
@@ -135,6 +137,8 @@ class ExportReport(JsonReport):
             parts += [sentence for sentence in (self.comparison.problem, self.comparison.note) if sentence]
         if self.not_run:
             parts.append(f"not run: {self.not_run}")
+        if self.run_error:
+            parts.append(self.run_error)
         return "\n\n".join(parts)
 
     def _table(self) -> str:

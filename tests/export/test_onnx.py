@@ -228,7 +228,7 @@ def quantizers(model):
 
 def test_every_quantizer_becomes_a_pair_of_operations_on_uint8(tmp_path):
     _, model = zoo.compress(zoo.residual())
-    graph = onnx.load(kc.export_model(model, tmp_path / "model.onnx").path).graph
+    graph = onnx.load(kc.export_model(model, tmp_path / "model.onnx", calibration_data=None).path).graph
     arrays = {value.name: onnx.numpy_helper.to_array(value) for value in graph.initializer}
     pairs = {node.output[0]: node for node in graph.node if node.op_type == "QuantizeLinear"}
     behind = [n for n in graph.node if n.op_type == "DequantizeLinear" and n.input[0] not in arrays]
@@ -344,7 +344,7 @@ def test_the_controller_calibrates_on_its_own_data(tmp_path):
 
 def test_without_calibration_data_convolutions_in_front_of_a_sum_run_in_floating_point_and_the_report_says_so(tmp_path):
     _, model = zoo.compress(zoo.residual())
-    report = kc.export_model(model, tmp_path / "model.onnx")
+    report = kc.export_model(model, tmp_path / "model.onnx", calibration_data=None)
     kinds = optimized(report.path, tmp_path)
     in_floats = [row.layer for row in report.weights if row.layer != "out" and row.runs_in_integers is False]
     assert kinds.count("Conv") + kinds.count("FusedConv") == len(in_floats) > 0

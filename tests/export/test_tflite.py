@@ -140,8 +140,8 @@ def test_a_depthwise_convolution_runs_in_int8(multiplier, tmp_path):
 def test_without_calibration_data_the_error_names_what_stays_in_floating_point_and_the_way_out(tmp_path):
     _, model = zoo.compress(zoo.residual())
     with pytest.raises(ExportAuditError, match=r"body: kernel: stored as float32(.|\n)*calibration_data="):
-        kc.export_model(model, tmp_path / "model.tflite")
-    report = kc.export_model(model, tmp_path / "model.tflite", strict=False)
+        kc.export_model(model, tmp_path / "model.tflite", calibration_data=None)
+    report = kc.export_model(model, tmp_path / "model.tflite", calibration_data=None, strict=False)
     floats = [row.layer for row in report.problems]
     assert floats == [row.layer for row in report.weights if row.stored_as == "float32"]
     assert "body" in floats

@@ -275,3 +275,58 @@ def test_an_activation_written_out_stays_one_operation(gate):
         return convolution("after")(layers.Multiply(name="swish")([x, gate(x)]))
 
     assert_points(points(functional(body)), [({"image"}, {"before"}), ({"swish"}, {"after"})])
+
+
+def readers(model):
+    """Return the layers that read quantized tensors."""
+    return {layer for _, consumers in points(model) for layer in consumers}
+
+
+def logarithmic(steps):
+    """A model whose signal goes through ``steps`` into a logarithm, and from there into a convolution."""
+    signal = keras.Input((8, 8), name="signal")
+    x = tf.math.log(steps(signal) + 1e-6)
+    return keras.Model(signal, layers.Conv1D(4, 3, name="conv")(x))
+
+
+STEPS = {
+    "a product with a constant": lambda x: tf.matmul(x, tf.ones((8, 8))),
+    "a sum of squares": lambda x: tf.square(x) + x * x,
+    "a product of two tensors": lambda x: tf.matmul(x, x),
+    "a product that is moved": lambda x: tf.transpose(x * tf.abs(x), [0, 2, 1]),
+    "an average": lambda x: layers.AveragePooling1D(1)(x * x),
+}
+
+
+@pytest.mark.parametrize("steps", STEPS)
+def test_signal_processing_in_front_of_a_logarithm_stays_in_floating_point(steps):
+    assert readers(logarithmic(STEPS[steps])) == {"conv"}
+
+
+SENSITIVE = {
+    "root": lambda x: tf.sqrt(x + tf.abs(x)),
+    "inverse root": lambda x: tf.math.rsqrt(x + tf.abs(x)),
+    "power": lambda x: tf.pow(x + tf.abs(x), 0.3),
+    "exponential": lambda x: tf.exp(x + tf.abs(x)),
+    "divisor": lambda x: x / (x + tf.abs(x)),
+}
+
+
+@pytest.mark.parametrize("function", SENSITIVE)
+def test_no_grid_in_front_of_functions_that_need_the_full_dynamic_range(function):
+    signal = keras.Input((8, 8), name="signal")
+    model = keras.Model(signal, layers.Conv1D(4, 3, name="conv")(SENSITIVE[function](signal)))
+    assert readers(model) == {"conv"}
+
+
+def test_the_dividend_may_be_quantized_and_so_may_what_a_trained_layer_reads():
+    x = keras.Input((8, 8), name="x")
+    total = layers.Add(name="total")([layers.Dense(8, name="one")(x), layers.Dense(8, name="two")(x)])
+    model = keras.Model(x, tf.math.log(layers.Dense(4, name="head")(total / tf.abs(x))))
+    assert readers(model) == {"one", "two", "total", "head"}
+
+
+def test_a_product_with_a_constant_is_no_product_of_integers():
+    x = keras.Input((8, 8), name="x")
+    model = keras.Model(x, layers.Dense(4, name="head")(tf.matmul(x, tf.ones((8, 8)))))
+    assert readers(model) == {"head"}

@@ -65,6 +65,11 @@ def test_it_is_a_dict_of_plain_values():
         "steps": 1.5,
         "sqnr": 41.26,
         "same_top1": 0.984375,
+        "source": "data",
+        "flips": 0,
+        "decided": 0,
+        "problem": "",
+        "note": "",
     }
     assert strict(json.dumps(values))["weights"][0] == values["weights"][0]
 

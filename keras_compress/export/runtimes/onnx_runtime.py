@@ -12,7 +12,7 @@ from keras_compress.export.onnx_audit import stored_in_onnx
 from keras_compress.export.runtimes.run import MissingRuntime, Run, in_batches_of
 from keras_compress.export.stored_weight import StoredWeight
 
-__all__ = ["load", "open_file", "stored_weights"]
+__all__ = ["load", "open_file", "stored_weights", "tensors"]
 
 
 def stored_weights(path: Path) -> list[StoredWeight]:
@@ -43,3 +43,24 @@ def load(path: Path, names: Any, threads: int) -> Run:
 
     size = session.get_inputs()[0].shape[0]
     return in_batches_of(size, run) if isinstance(size, int) else run
+
+
+def tensors(path: Path, names: Any, arrays: Sequence[np.ndarray]) -> list[tuple[str, np.ndarray]]:
+    """Return the float tensors inside a file for some inputs, by name and in the order in which they are computed."""
+    import onnx
+    import onnxruntime
+
+    model = onnx.load(path)
+    made = [name for node in model.graph.node for name in node.output if name]
+    present = {output.name for output in model.graph.output}
+    model.graph.output.extend(onnx.ValueInfoProto(name=name) for name in made if name not in present)
+    options = onnxruntime.SessionOptions()
+    options.graph_optimization_level = onnxruntime.GraphOptimizationLevel.ORT_DISABLE_ALL
+    session = onnxruntime.InferenceSession(model.SerializeToString(), options, providers=["CPUExecutionProvider"])
+    inputs = names.inputs if names else [value.name for value in session.get_inputs()]
+    values = session.run(made, dict(zip(inputs, arrays, strict=True)))
+    return [(name, value) for name, value in zip(made, values, strict=True) if _is_float(value)]
+
+
+def _is_float(value: Any) -> bool:
+    return isinstance(value, np.ndarray) and value.dtype == np.float32 and value.ndim > 0

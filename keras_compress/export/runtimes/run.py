@@ -8,11 +8,15 @@ import numpy as np
 
 from keras_compress.errors import ExportError
 
-__all__ = ["MissingRuntime", "Run", "in_batches_of"]
+__all__ = ["MissingRuntime", "Run", "RunError", "in_batches_of"]
 
 
 class MissingRuntime(ExportError):  # noqa: N818  what is the case
     """The package that runs files of a format is not installed."""
+
+
+class RunError(ExportError):
+    """The runtime of a file cannot run it, or what it returns is not what the model returns."""
 
 
 #: Maps the inputs of a model to its outputs, both in the order of the Keras model.

@@ -9,10 +9,10 @@ from typing import Any
 import numpy as np
 
 from keras_compress.export.runtimes.run import Run, in_batches_of
-from keras_compress.export.tflite_audit import dequantized_tensor, open_interpreter
+from keras_compress.export.tflite_audit import dequantized_tensor, open_interpreter, require_litert
 from keras_compress.export.tflite_audit import stored_in_tflite as stored_weights
 
-__all__ = ["load", "stored_weights"]
+__all__ = ["load", "stored_weights", "tensors"]
 
 
 def load(path: Path, names: Any, threads: int) -> Run:
@@ -47,3 +47,25 @@ def _quantized(tensor: dict, array: np.ndarray) -> np.ndarray:
     scale, zero_point = tensor["quantization"]
     limits = np.iinfo(tensor["dtype"])
     return np.clip(np.round(array / scale) + zero_point, limits.min, limits.max).astype(tensor["dtype"])
+
+
+def tensors(path: Path, names: Any, arrays: Sequence[np.ndarray]) -> list[tuple[str, np.ndarray]]:
+    """Return the tensors inside a file for some inputs as floats, by name and in order, computed by the built-in kernels."""
+    plain = require_litert().OpResolverType.BUILTIN_WITHOUT_DEFAULT_DELEGATES
+    options = {"experimental_op_resolver_type": plain, "experimental_preserve_all_tensors": True}
+    interpreter = open_interpreter(path, 1, **options)
+    inputs = _in_order(interpreter.get_input_details(), names.inputs if names else None)
+    for tensor, array in zip(inputs, arrays, strict=True):
+        interpreter.resize_tensor_input(tensor["index"], array.shape)
+    interpreter.allocate_tensors()
+    for tensor, array in zip(inputs, arrays, strict=True):
+        interpreter.set_tensor(tensor["index"], _quantized(tensor, array))
+    interpreter.invoke()
+    details = {tensor["index"]: tensor for tensor in interpreter.get_tensor_details()}
+    found = []
+    for operation in interpreter._get_ops_details():
+        for index in operation["outputs"]:
+            inside = details.get(index)
+            if inside is not None and inside["dtype"] in (np.float32, np.int8, np.uint8, np.int16):
+                found.append((inside["name"], dequantized_tensor(inside, interpreter.get_tensor(index))))
+    return found

@@ -42,7 +42,8 @@ def serve(module: str) -> None:
     """Answer requests until the other side closes the pipe.
 
     A request is ``("stored_weights", path)``, ``("load", path, names, threads)``, whose answer is a number, or
-    ``("run", number, arrays)``, which runs the file that was loaded last and has this number. An answer is ``("done", value)``
+    ``("run", number, arrays)``, which runs the file that was loaded last and has this number, or
+    ``("tensors", path, names, arrays)``, which returns what is computed inside of a file. An answer is ``("done", value)``
     or ``("failed", kind of the error, reason)``.
     """
     answers = os.fdopen(os.dup(1), "wb")
@@ -64,6 +65,9 @@ def serve(module: str) -> None:
                 run = None  # the memory of the file before
                 run = runtime.load(Path(path), None if names is None else Names(*names), threads)
                 value = loaded = loaded + 1
+            elif command == "tensors":
+                path, names, arrays = arguments
+                value = runtime.tensors(Path(path), None if names is None else Names(*names), arrays)
             elif arguments[0] != loaded:
                 raise LookupError("another file has been loaded since")
             else:

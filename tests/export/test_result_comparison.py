@@ -5,7 +5,8 @@ import pytest
 
 from keras_compress._keras import keras
 from keras_compress.export.audit_samples import AuditSamples
-from keras_compress.export.compare import Limits, compare_arrays, compare_outputs, judged
+from keras_compress.export.result_comparison import Limits, compare_arrays, compare_outputs, judged
+from keras_compress.export.runtimes.run import RunError
 from tests import zoo
 
 layers = keras.layers
@@ -114,3 +115,85 @@ def test_a_fixed_batch_is_filled_up_and_the_filling_does_not_count():
     found = compare_outputs(model, lambda arrays: (seen.append(len(arrays[0])), [model(arrays[0]).numpy()])[1], samples)
     assert seen == [8, 8]
     assert found.samples == 11
+
+
+# The numbers of a comparison, against NumPy
+
+
+def perturbed(model, errors):
+    """A runtime that computes what the model does, and adds errors to its outputs; batches may be padded."""
+    waiting = [np.concatenate([error, np.zeros((32, *error.shape[1:]), np.float32)]) for error in errors]
+
+    def run(inputs):
+        outputs, size = zoo.predict(model, inputs[0]), len(inputs[0])
+        received = [output + error[:size] for output, error in zip(outputs, waiting, strict=True)]
+        waiting[:] = [error[size:] for error in waiting]
+        return received
+
+    return run
+
+
+def given(*inputs):
+    return AuditSamples("data", inputs)
+
+
+def test_the_numbers_of_a_comparison_are_those_of_numpy():
+    model = zoo.dense()
+    x = zoo.samples(model, 70)
+    expected = zoo.predict(model, x)[0].astype(np.float64)
+    error = np.random.default_rng(0).normal(scale=0.3, size=expected.shape).astype(np.float32)
+    found = compare_outputs(model, perturbed(model, [error]), given(x))
+    assert (found.samples, found.source) == (70, "data")
+    assert found.relative_error == pytest.approx(np.abs(error).max() / np.abs(expected).max(), rel=1e-4)
+    assert found.steps == pytest.approx(np.abs(error).max() * 255 / (expected.max() - expected.min()), rel=1e-4)
+    assert found.sqnr == pytest.approx(10 * np.log10(np.sum(expected**2) / np.sum(error**2.0)), rel=1e-4)
+    same = np.mean(np.argmax(expected, 1) == np.argmax(expected + error, 1))
+    assert 0.5 < same < 1
+    assert found.same_top1 == pytest.approx(same)
+
+
+def test_of_several_outputs_the_worst_counts():
+    model = zoo.two_outputs()
+    x = zoo.samples(model, 40)
+    near, far = (output.astype(np.float64) for output in zoo.predict(model, x))
+    errors = [np.full(near.shape, 0.01, np.float32), np.random.default_rng(0).normal(size=far.shape).astype("float32")]
+    found = compare_outputs(model, perturbed(model, errors), given(x))
+    ratios = [np.sum(one**2) / np.sum(error**2.0) for one, error in zip((near, far), errors, strict=True)]
+    assert found.sqnr == pytest.approx(10 * np.log10(min(ratios)), rel=1e-4)
+    assert found.relative_error == pytest.approx(np.abs(errors[1]).max() / np.abs(far).max(), rel=1e-4)
+    assert found.same_top1 == pytest.approx(np.mean(far.argmax(1) == (far + errors[1]).argmax(1)))
+
+
+def test_equal_outputs_have_no_error():
+    model = zoo.dense()
+    found = compare_outputs(model, perturbed(model, [np.zeros((8, 3), np.float32)]), given(zoo.samples(model)))
+    assert (found.samples, found.relative_error, found.steps, found.sqnr, found.same_top1) == (8, 0.0, 0.0, np.inf, 1.0)
+
+
+def test_outputs_of_one_number_have_no_top1():
+    model = keras.Sequential([keras.Input((4,)), layers.Dense(1)])
+    found = compare_outputs(model, perturbed(model, [np.ones((8, 1), np.float32)]), given(zoo.samples(model)))
+    assert found.same_top1 is None
+
+
+def test_a_model_of_a_fixed_batch_is_compared_in_its_batches():
+    x = keras.Input(batch_shape=(4, 3), name="x")
+    model = keras.Model(x, layers.Dense(2, name="y")(x))
+    sizes = []
+
+    def run(inputs):
+        sizes.append(len(inputs[0]))
+        return [model(inputs[0]).numpy()]
+
+    data = np.random.default_rng(0).normal(size=(10, 3)).astype(np.float32)
+    found = compare_outputs(model, run, given(data))
+    assert found.samples == 10
+    assert sizes == [4, 4, 4]
+    assert found.sqnr == np.inf
+
+
+@pytest.mark.parametrize("wrong", [lambda array: [array[:, :2]], lambda array: [array, array]], ids=["shape", "number"])
+def test_other_outputs_than_the_models_are_an_error_of_the_file(wrong):
+    model = zoo.dense()
+    with pytest.raises(RunError, match=r"Expected: arrays of the shapes \[\(8, 3\)\]. Received: \[\(8"):
+        compare_outputs(model, lambda inputs: wrong(zoo.predict(model, inputs[0])[0]), given(zoo.samples(model)))

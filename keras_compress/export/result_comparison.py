@@ -12,7 +12,7 @@ import tensorflow as tf
 from keras_compress._keras import keras
 from keras_compress.data import pack_inputs
 from keras_compress.export.audit_samples import AuditSamples
-from keras_compress.export.runtimes.run import Run
+from keras_compress.export.runtimes.run import Run, RunError
 from keras_compress.reports import Comparison
 from keras_compress.reports.formatting import decibels
 
@@ -41,11 +41,21 @@ class Limits:
 
 
 def compare_outputs(model: keras.Model, run: Run, samples: AuditSamples) -> Comparison:
-    """Run a file and the model it was made from on the same samples, in batches of more than one where the file takes them."""
+    """Run a file and the model it was made from on the same samples, in batches of more than one where the file takes them.
+
+    Raises:
+        RunError: the file returns other outputs than the model, by number or shape.
+    """
     expected, received = [], []
     for part, kept in _batches(model, samples.inputs):
-        expected.append([output[:kept] for output in _outputs(model, part)])
-        received.append([output[:kept] for output in run(part)])
+        outputs, found = _outputs(model, part), run(part)
+        if [output.size for output in outputs] != [output.size for output in found]:
+            shapes = [[output.shape for output in side] for side in (outputs, found)]
+            raise RunError(
+                f"its outputs are not the model's. Expected: arrays of the shapes {shapes[0]}. Received: {shapes[1]}."
+            )
+        expected.append([output[:kept] for output in outputs])
+        received.append([output[:kept] for output in found])
     comparison = compare_arrays(
         *([np.concatenate(o) for o in zip(*side, strict=True)] for side in (expected, received))
     )

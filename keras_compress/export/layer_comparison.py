@@ -1,0 +1,263 @@
+"""compare: a file and the model it was made from, layer by layer; the first layer that departs is named."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from keras_compress._keras import keras
+from keras_compress.calibration.layer_hooks import hooked_calls
+from keras_compress.data import pack_inputs
+from keras_compress.errors import ExportError
+from keras_compress.export.audit_samples import audit_samples
+from keras_compress.export.frozen_graph import tensor_names
+from keras_compress.export.isolated_runtime import isolated_tensors
+from keras_compress.export.registry import format_of
+from keras_compress.graph import ModelGraph, TensorRef, take
+from keras_compress.graph.variables import leaf_layers
+from keras_compress.reports.formatting import JsonReport, decibels, decibels_text, format_table, json_values
+
+__all__ = ["LayerComparison", "LayerDeparture", "compare"]
+
+#: Samples on which layers are compared.
+SAMPLES = 16
+#: From what ratio of signal to error on, in dB, a tensor is taken for the output of a layer by its values alone.
+CLEAR = 25.0
+
+
+@dataclass(frozen=True)
+class LayerDeparture:
+    """The output of a layer in the file and in the model.
+
+    Attributes:
+        layer: path of the layer, with the number of the call behind ``#`` where it is called several times.
+        tensor: name of the tensor of the file.
+        sqnr: power of the signal over power of the difference in dB.
+        steps: mean difference in steps of a grid of 256 levels over the range of the model's values.
+        expected, received: smallest and largest value in the model and in the file.
+    """
+
+    layer: str
+    tensor: str
+    sqnr: float
+    steps: float
+    expected: tuple[float, float]
+    received: tuple[float, float]
+
+
+@dataclass(frozen=True)
+class LayerComparison(JsonReport):
+    """Layers of a model whose outputs were found in a file. ``print`` shows a table.
+
+    Attributes:
+        path: the file.
+        samples: how many samples were compared.
+        rows: one per layer and call, in the order of the model.
+        hidden: layers whose outputs were not found in the file and that the first layer that departs reads from.
+        min_sqnr: below this a layer departs, in dB.
+    """
+
+    path: Path
+    samples: int
+    rows: tuple[LayerDeparture, ...]
+    hidden: tuple[str, ...]
+    min_sqnr: float
+
+    @property
+    def first(self) -> LayerDeparture | None:
+        """The first layer that departs, None if none does."""
+        return next((row for row in self.rows if not row.sqnr >= self.min_sqnr), None)
+
+    @property
+    def reason(self) -> str:
+        """What is seen at the first layer that departs, as a sentence; empty if none does."""
+        row = self.first
+        if row is None:
+            return ""
+        low, high = row.received
+        text = f"layer '{row.layer}' departs first ({row.sqnr:.1f} dB, tensor '{row.tensor}')"
+        ranges = f"its values lie in [{low:.4g}, {high:.4g}] in the file and in [{row.expected[0]:.4g}, {row.expected[1]:.4g}] in Keras"
+        before = f"; it reads from {', '.join(map(repr, self.hidden))}, not found in the file" if self.hidden else ""
+        return f"{text}: {ranges}{before}"
+
+    def to_dict(self) -> dict[str, Any]:
+        """Return the comparison as JSON-able values."""
+        return json_values({**asdict(self), "path": str(self.path), "reason": self.reason})
+
+    def __str__(self) -> str:
+        rows = [
+            [
+                row.layer,
+                row.tensor,
+                decibels_text(row.sqnr),
+                f"{row.steps:.3f}",
+                _range(row.expected),
+                _range(row.received),
+            ]
+            for row in self.rows
+        ]
+        table = format_table(["layer", "tensor", "signal to error", "steps", "in Keras", "in the file"], rows)
+        end = self.reason or "no layer departs"
+        return f"{self.path}: {len(self.rows)} layers on {self.samples} samples\n\n{table}\n\n{end}"
+
+
+def _range(ends: tuple[float, float]) -> str:
+    return f"{ends[0]:.4g} to {ends[1]:.4g}"
+
+
+def compare(
+    model: keras.Model,
+    path: str | Path,
+    data: Any = None,
+    *,
+    save_format: str | None = None,
+    input_names: Any = None,
+    output_names: Any = None,
+    min_sqnr: float = 20.0,
+) -> LayerComparison:
+    """Compare a file with the model it was made from, layer by layer.
+
+    The runtime is asked for the tensors inside of the file. The output of a layer is found among them by its values in any order
+    of axes, else by the name of the layer.
+
+    Args:
+        model: the compressed model; it is only read.
+        path: a file for ONNX Runtime (``.onnx``), OpenVINO (``.xml``) or LiteRT (``.tflite``).
+        data: samples, as for ``kc.Dataset``. Default: as for :func:`~keras_compress.export.export_model`.
+        save_format, input_names, output_names: as for :func:`~keras_compress.export.audit`.
+        min_sqnr: below this a layer departs, in dB. Default 20.
+
+    Raises:
+        ExportError: the file cannot be run, its runtime does not tell what is inside, or samples of a text input are missing.
+
+    Example::
+
+        kc.export_model(compressed, "model.tflite", strict=False)
+        print(kc.compare(compressed, "model.tflite", images).reason)
+    """
+    path = Path(path)
+    form = format_of(path, save_format)
+    samples = audit_samples(model, data)
+    if samples is None:
+        raise ExportError(f"The model '{model.name}' takes text, for which no samples can be drawn. Pass data=.")
+    arrays = [array[:SAMPLES] for array in samples.inputs]
+    inside = isolated_tensors(form, path, tensor_names(model, input_names, output_names), arrays)
+    outputs = _layer_outputs(model, arrays)
+    rows = [row for layer, expected in outputs if (row := _departure(layer, expected, inside)) is not None]
+    readers = _readers(model)
+    rows = _without_fused(rows, readers, min_sqnr)
+    first = next((_path(row.layer) for row in rows if not row.sqnr >= min_sqnr), None)
+    found = dict.fromkeys((_path(row.layer) for row in rows), True)
+    hidden = [layer for layer, _ in outputs if layer not in found and first in _next_found(layer, readers, found)]
+    return LayerComparison(path, len(arrays[0]), tuple(rows), tuple(hidden), min_sqnr)
+
+
+def _without_fused(
+    rows: Sequence[LayerDeparture], readers: Mapping[str, set[str]], min_sqnr: float
+) -> list[LayerDeparture]:
+    """Leave out layers that depart and of whose next layers one is right: their output is inside of a fused operation of the file."""
+    right = {_path(row.layer): row.sqnr >= min_sqnr for row in rows}
+    kept = []
+    for row in reversed(rows):
+        layer = _path(row.layer)
+        if row.sqnr >= min_sqnr or not any(right[reader] for reader in _next_found(layer, readers, right)):
+            kept.append(row)
+        else:
+            right.pop(layer, None)
+    return kept[::-1]
+
+
+def _readers(model: keras.Model) -> dict[str, set[str]]:
+    """Return the layers that read the outputs of every layer."""
+    graph = ModelGraph(take(model))
+    readers: dict[str, set[str]] = {}
+    for ref in graph.nodes:
+        found = graph.successors(TensorRef(ref.layer, ref.node, 0))
+        readers.setdefault(ref.layer, set()).update(reader.layer for reader in found)
+    return readers
+
+
+def _next_found(layer: str, readers: Mapping[str, set[str]], found: Mapping[str, bool]) -> set[str]:
+    """Return the first layers behind a layer whose outputs were found in the file."""
+    waiting, seen = [layer], {layer}
+    first: set[str] = set()
+    while waiting:
+        for reader in readers.get(waiting.pop(), set()) - seen:
+            seen.add(reader)
+            (first.add if reader in found else waiting.append)(reader)
+    return first
+
+
+def _path(layer: str) -> str:
+    return layer.partition("#")[0]
+
+
+def _layer_outputs(model: keras.Model, arrays: Sequence[np.ndarray]) -> list[tuple[str, np.ndarray]]:
+    """Return the float output of every call of a layer, in the order of the calls."""
+    seen: list[tuple[str, np.ndarray]] = []
+
+    def note(path: str, call: Any, *inputs: Any, **arguments: Any) -> Any:
+        outputs = call(*inputs, **arguments)
+        array = np.asarray(outputs) if hasattr(outputs, "dtype") else None
+        if array is not None and array.dtype == np.float32 and array.ndim > 1 and array.size:
+            seen.append((path, array))
+        return outputs
+
+    layers = {
+        layer: partial(note, path)
+        for path, layer in leaf_layers(model)
+        if not isinstance(layer, keras.layers.InputLayer)
+    }
+    with hooked_calls(layers):
+        model(pack_inputs(model, arrays), training=False)
+    counts: dict[str, int] = {}
+    named = []
+    for path, array in seen:
+        counts[path] = counts.get(path, 0) + 1
+        named.append((path if counts[path] == 1 else f"{path}#{counts[path]}", array))
+    return named
+
+
+def _departure(layer: str, expected: np.ndarray, inside: Sequence[tuple[str, np.ndarray]]) -> LayerDeparture | None:
+    """Return how the output of a layer departs in the file, None if it is not found there."""
+    candidates = [(name, _arranged(array, expected)) for name, array in inside if array.size == expected.size]
+    if not candidates:
+        return None
+    ratios = [_sqnr(expected, array) for _, array in candidates]
+    best = int(np.nanargmax(ratios)) if not np.isnan(ratios).all() else 0
+    if not ratios[best] >= CLEAR:
+        own = re.compile(rf"(^|[/;]){re.escape(_path(layer).rpartition('/')[2])}([/;:_]|$)")
+        named = [index for index, (name, _) in enumerate(candidates) if own.search(name)]
+        if not named:
+            return None
+        best = max(named, key=lambda index: np.nan_to_num(ratios[index], nan=-np.inf))
+    name, array = candidates[best]
+    step = max(float(np.ptp(expected)) / 255, 1e-30)
+    return LayerDeparture(
+        layer,
+        name,
+        ratios[best],
+        float(np.mean(np.abs(array - expected))) / step,
+        (float(expected.min()), float(expected.max())),
+        (float(array.min()), float(array.max())),
+    )
+
+
+def _arranged(array: np.ndarray, expected: np.ndarray) -> np.ndarray:
+    """Return a tensor of a file in the order of axes of Keras, in which it is nearest."""
+    forms = [array.reshape(expected.shape)]
+    if expected.ndim > 2:  # channels first
+        moved = np.moveaxis(expected, -1, 1).shape
+        forms.append(np.moveaxis(array.reshape(moved), 1, -1))
+    return max(forms, key=lambda form: np.nan_to_num(_sqnr(expected, form), nan=-np.inf))
+
+
+def _sqnr(expected: np.ndarray, received: np.ndarray) -> float:
+    one, other = expected.astype(np.float64), received.astype(np.float64)
+    return decibels(float(np.mean((one - other) ** 2) / max(np.mean(one**2), np.finfo(np.float64).tiny)))

@@ -1,0 +1,91 @@
+"""A file and its model, layer by layer: right files have no departing layer, a change is found in the layer where it is made."""
+
+import json
+import re
+
+import numpy as np
+import pytest
+
+import keras_compress as kc
+from keras_compress._keras import keras
+from keras_compress.errors import ExportError
+from keras_compress.export.layer_comparison import LayerDeparture, _without_fused
+from tests import zoo
+
+layers = keras.layers
+
+ENDINGS = (".onnx", ".xml", ".tflite")
+
+
+@pytest.fixture(scope="module")
+def compressed():
+    inputs = keras.Input((12, 12, 3))
+    x = layers.Conv2D(8, 3, name="first")(inputs)
+    x = skip = layers.ReLU(name="relu")(layers.BatchNormalization(name="normalized")(x))
+    x = layers.Conv2D(8, 3, padding="same", name="second")(x)
+    x = layers.Add(name="sum")([x, skip])
+    x = layers.GlobalAveragePooling2D(name="pooled")(x)
+    outputs = layers.Dense(4, name="scores")(x)
+    data = np.random.default_rng(0).normal(size=(64, 12, 12, 3)).astype("float32")
+    return kc.quantize(keras.Model(inputs, outputs), data)
+
+
+@pytest.fixture(scope="module")
+def files(compressed, tmp_path_factory):
+    folder = tmp_path_factory.mktemp("files")
+    for ending in ENDINGS:
+        kc.export_model(compressed, folder / f"model{ending}")
+    return folder
+
+
+@pytest.mark.parametrize("ending", ENDINGS)
+def test_no_layer_of_a_right_file_departs(compressed, files, ending):
+    found = kc.compare(compressed, files / f"model{ending}")
+    assert found.first is None
+    assert found.reason == ""
+    assert {"relu", "second", "sum", "pooled", "scores"} <= {row.layer for row in found.rows}
+    assert min(row.sqnr for row in found.rows) > 30
+    assert "no layer departs" in str(found)
+
+
+@pytest.mark.parametrize("ending", ENDINGS)
+@pytest.mark.parametrize("layer", ["second", "scores"])
+def test_a_layer_that_changed_since_the_export_is_named(compressed, files, ending, layer):
+    bias = compressed.get_layer(layer).layer.bias
+    kept = bias.numpy()
+    try:
+        bias.assign(kept + 3)
+        found = kc.compare(compressed, files / f"model{ending}")
+    finally:
+        bias.assign(kept)
+    assert layer in (found.first.layer, *found.hidden)
+    assert f"'{layer}'" in found.reason
+    assert re.search(r"departs first \(-?[\d.]+ dB, tensor '.+'\): its values lie in \[", found.reason)
+    assert found.to_dict()["reason"] == found.reason
+    json.dumps(found.to_dict())
+
+
+def test_the_user_gives_the_samples(compressed, files):
+    data = np.random.default_rng(1).normal(size=(5, 12, 12, 3)).astype("float32")
+    assert kc.compare(compressed, files / "model.onnx", data).samples == 5
+
+
+def test_a_layer_inside_of_a_fused_operation_does_not_depart():
+    def row(layer, sqnr):
+        return LayerDeparture(layer, "t", sqnr, 0.0, (0.0, 1.0), (0.0, 1.0))
+
+    readers = {"conv": {"norm"}, "norm": {"relu"}, "relu": {"next"}}
+    rows = [row("conv", 3.0), row("relu", 50.0), row("next", 2.0)]
+    assert [found.layer for found in _without_fused(rows, readers, 20.0)] == ["relu", "next"]
+    rows = [row("conv", 3.0), row("norm", 4.0), row("relu", 50.0)]
+    assert [found.layer for found in _without_fused(rows, readers, 20.0)] == ["relu"]
+    rows = [row("conv", 3.0), row("relu", 4.0)]
+    assert [found.layer for found in _without_fused(rows, readers, 20.0)] == ["conv", "relu"]
+
+
+def test_a_runtime_without_a_view_inside_says_so(tmp_path):
+    model = zoo.dense()
+    compressed = kc.quantize(model, zoo.samples(model, 32))
+    kc.export_model(compressed, tmp_path / "m.pb")
+    with pytest.raises(ExportError, match=r"m\.pb"):
+        kc.compare(compressed, tmp_path / "m.pb")
