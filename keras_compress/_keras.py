@@ -6,10 +6,12 @@ that the package depends on are collected here, so that another Keras can be sup
 
 from __future__ import annotations
 
+import inspect
 import sys
 import warnings
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from functools import cache
 from typing import Any
 
 import tensorflow as tf
@@ -25,6 +27,7 @@ from tf_keras.src.layers.core.tf_op_layer import (
     SlicingOpLambda,
     TFOpLambda,
 )
+from tf_keras.src.mixed_precision.autocast_variable import AutoCastVariable, create_autocast_variable
 from tf_keras.src.saving import serialization_lib
 
 __all__ = [
@@ -39,19 +42,23 @@ __all__ = [
     "flat_layers",
     "fresh_optimizer",
     "functional_config",
+    "has_graph",
     "inferring_shapes",
     "innermost_optimizer",
     "input_names",
     "is_graph_model",
+    "is_revived",
     "keras",
     "learning_rate_schedule",
     "number_of_calls",
+    "own_attribute_names",
     "raised_recursion_limit",
     "register",
     "released_graphs",
     "retrace",
     "serialize",
     "unsafe_deserialization",
+    "variable_like",
 ]
 
 #: Layers that Keras makes by itself from TensorFlow calls on symbolic tensors (``x + y``, ``tf.concat``, ``x[:, 1:]``).
@@ -156,6 +163,50 @@ def inferring_shapes() -> bool:
 def is_graph_model(layer: Any) -> bool:
     """True for a model that knows its own graph of layers: Functional, Sequential and classes built on them."""
     return isinstance(layer, (Functional, keras.Sequential))
+
+
+def has_graph(layer: Any) -> bool:
+    """True for a graph model that has been built: a Sequential without shapes has no graph yet."""
+    return is_graph_model(layer) and bool(getattr(layer, "inputs", None)) and bool(getattr(layer, "outputs", None))
+
+
+def is_revived(layer: Any) -> bool:
+    """True for a layer that was read from a SavedModel without its class: traced functions and nothing else."""
+    return any(base.__module__.startswith("tf_keras.src.saving.legacy.saved_model") for base in type(layer).__mro__)
+
+
+@cache
+def own_attribute_names() -> frozenset[str]:
+    """Return all names that the code of Keras' model classes speaks of; other attributes of a model are the user's."""
+    names: set[str] = set()
+    waiting: list[Any] = [
+        inspect.unwrap(getattr(member, "fget", None) or getattr(member, "__func__", None) or member)
+        for base in {*Functional.__mro__, *keras.Sequential.__mro__}
+        for member in vars(base).values()
+        if callable(member) or isinstance(member, (property, classmethod, staticmethod))
+    ]
+    waiting = [function.__code__ for function in waiting if hasattr(function, "__code__")]
+    while waiting:
+        code = waiting.pop()
+        names.update(code.co_names)
+        waiting += [constant for constant in code.co_consts if inspect.iscode(constant)]
+    return frozenset(names)
+
+
+def variable_like(variable: tf.Variable) -> tf.Variable:
+    """Return a new variable of the same value, name and settings, under whatever strategy is in scope."""
+    inner = variable._variable if isinstance(variable, AutoCastVariable) else variable
+    made = tf.Variable(
+        inner.read_value(),
+        trainable=inner.trainable,
+        name=inner.name.partition(":")[0],
+        dtype=inner.dtype,
+        shape=inner.shape,
+        constraint=inner.constraint,
+        synchronization=inner.synchronization,
+        aggregation=inner.aggregation,
+    )
+    return create_autocast_variable(made) if isinstance(variable, AutoCastVariable) else made
 
 
 def accepts(layer: Any, argument: str) -> bool:

@@ -13,8 +13,6 @@ from collections import Counter
 from collections.abc import Callable
 from typing import Any
 
-import tensorflow as tf
-
 from keras_compress._keras import (
     Functional,
     PreprocessingLayer,
@@ -24,8 +22,9 @@ from keras_compress._keras import (
     keras,
     serialize,
 )
+from keras_compress.graph.copying import LiveCopy, copy_own_attributes
 from keras_compress.graph.identity import STAND_IN
-from keras_compress.graph.variables import sublayers
+from keras_compress.graph.variables import named_variables, sublayers
 from keras_compress.layers import CompressedLayer
 from keras_compress.layers.compressed_layer import REGISTERED_NAME
 
@@ -62,6 +61,19 @@ class _SharedMaker:
         if self._left == 0:
             self._layer = None
         return layer
+
+
+class _CopyMaker:
+    """Stands for the class of a layer of the user's: the layer is copied, and made from its configuration once that is edited."""
+
+    def __init__(self, layer: keras.layers.Layer, described: dict):
+        self._layer = layer
+        self._described = copy.deepcopy(described)
+
+    def from_config(self, config: dict, custom_objects: dict | None = None) -> Any:
+        if config == self._described["config"]:
+            return LiveCopy(_rebuilt).of_layer(self._layer)
+        return deserialize({**self._described, "config": config}, custom_objects)
 
 
 def _describe_shared(layer: keras.layers.Layer, described: dict, uses: int, custom_objects: dict[str, Any]) -> dict:
@@ -131,22 +143,18 @@ def _make_model(original: keras.Model, base: Any, config: dict) -> keras.Model:
         model.trainable = False
     if type(original) not in (keras.Model, keras.Sequential, Functional):
         model.__class__ = type(original)
-        for name, value in vars(original).items():
-            if name not in vars(model) and not name.startswith("_"):
-                setattr(model, name, _own_copy(value, model))
+        copy_own_attributes(original, model, LiveCopy(_rebuilt))
     return model
 
 
-def _own_copy(value: Any, model: keras.Model) -> Any:
-    """Return an attribute for the copy of a model: its own layer of the same name, its own state; the rest is shared."""
-    if isinstance(value, keras.metrics.Metric):
-        return type(value).from_config(value.get_config())
-    if isinstance(value, keras.layers.Layer):
-        own = {layer.name: layer for layer in model.layers}
-        return own[value.name] if value.name in own else _copy_of_living(value)
-    if isinstance(value, tf.Variable):
-        return tf.Variable(value, trainable=value.trainable, name=value.name.partition(":")[0])
-    return value
+def _rebuilt(model: keras.Model) -> keras.Model:
+    """Return a copy of a graph of layers that is held by a layer, weights included."""
+    description, custom_objects = describe(model)
+    made = deserialize(copy.deepcopy(description), custom_objects)
+    variables = named_variables(made)
+    for name, variable in named_variables(model).items():
+        variables[name].assign(variable)
+    return made
 
 
 def _describe_layer(layer: keras.layers.Layer, custom_objects: dict[str, Any]) -> dict:
@@ -168,7 +176,11 @@ def _describe_layer(layer: keras.layers.Layer, custom_objects: dict[str, Any]) -
     if not _is_known(cls) and keras.saving.get_registered_object(described["registered_name"]) is not cls:
         described["registered_name"] = f"{cls.__module__}.{cls.__qualname__}"
         custom_objects[described["registered_name"]] = cls
-    return described
+    if all(_is_known(type(inner)) for inner in sublayers(layer)):
+        return described
+    key = f"{STAND_IN}{layer.name} {id(layer)}"
+    custom_objects[key] = _CopyMaker(layer, described)
+    return {**described, "registered_name": key}
 
 
 def _adapted_state(layer: keras.layers.Layer) -> dict:
@@ -200,19 +212,10 @@ def _can_be_made_again(layer: keras.layers.Layer) -> bool:
 def _describe_living(layer: keras.layers.Layer, custom_objects: dict[str, Any]) -> dict:
     """Serialize a layer that cannot be created from a configuration: it will be copied."""
     key = f"{STAND_IN}{layer.name} {id(layer)}"
-    custom_objects[key] = _Maker(lambda config: _copy_of_living(layer))
+    custom_objects[key] = _Maker(lambda config: LiveCopy(_rebuilt).of_layer(layer))
     cls = type(layer)
     config = {"name": layer.name, "trainable": layer.trainable, "dtype": layer.dtype_policy.name}
     return {"module": cls.__module__, "class_name": cls.__name__, "config": config, "registered_name": key}
-
-
-def _copy_of_living(layer: keras.layers.Layer) -> keras.layers.Layer:
-    """Return a deep copy of a layer that does not belong to any graph."""
-    memo: dict[int, Any] = {}
-    for inner in sublayers(layer):
-        for nodes in (inner._inbound_nodes, inner._outbound_nodes):
-            memo[id(nodes)] = []
-    return copy.deepcopy(layer, memo)
 
 
 def _collect_custom_objects(layer: Any, custom_objects: dict[str, Any]) -> None:
