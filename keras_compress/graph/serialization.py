@@ -22,6 +22,7 @@ from keras_compress._keras import (
     keras,
     serialize,
 )
+from keras_compress.graph.calls import with_all_arguments
 from keras_compress.graph.copying import LiveCopy, copy_own_attributes
 from keras_compress.graph.identity import STAND_IN
 from keras_compress.graph.variables import named_variables, sublayers
@@ -115,7 +116,7 @@ def _describe_model(model: keras.Model, custom_objects: dict[str, Any], models_b
         config = {"name": model.name, "layers": [describe_layer(layer) for layer in _with_input_layer(model)]}
     else:
         base = Functional
-        config = functional_config(model, describe_layer)
+        config = with_all_arguments(model, functional_config(model, describe_layer))
     config["trainable"] = model.trainable
     described = {"module": "keras", "class_name": base.__name__, "config": config, "registered_name": base.__name__}
     key = f"model {model.name} {id(model)}"
