@@ -6,14 +6,12 @@ that the package depends on are collected here, so that another Keras can be sup
 
 from __future__ import annotations
 
-import copy
 import inspect
 import sys
 import warnings
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from functools import cache
-from types import SimpleNamespace
 from typing import Any
 
 import tensorflow as tf
@@ -21,7 +19,9 @@ import tf_keras as keras
 from tensorflow.python.autograph.core.ag_ctx import ControlStatusCtx, Status
 from tensorflow.python.framework.ops import gradient_registry
 from tf_keras.src.engine.base_preprocessing_layer import PreprocessingLayer
-from tf_keras.src.engine.functional import Functional, _make_node_key, _should_skip_first_node, get_network_config
+from tf_keras.src.engine.functional import Functional
+from tf_keras.src.engine.functional import _make_node_key as call_key
+from tf_keras.src.engine.functional import _should_skip_first_node as skips_first_call
 from tf_keras.src.engine.node import KerasHistory
 from tf_keras.src.layers.core.tf_op_layer import (
     ClassMethod,
@@ -36,38 +36,34 @@ from tf_keras.src.saving import serialization_lib
 __all__ = [
     "OPERATOR_LAYERS",
     "Functional",
+    "KerasHistory",
     "PreprocessingLayer",
     "TFOpLambda",
     "accepts",
-    "arguments_of",
     "autograph_converted",
+    "call_key",
     "calls_of",
     "compute_type_attribute",
     "deserialize",
     "flat_layers",
     "fresh_optimizer",
-    "functional_config",
     "has_graph",
     "inferring_shapes",
     "innermost_optimizer",
     "input_names",
     "is_graph_model",
     "is_revived",
-    "kept_calls",
     "keras",
     "learning_rate_schedule",
+    "metric_prefixes",
     "number_of_calls",
-    "operator_function",
-    "output_of",
     "own_attribute_names",
     "raised_recursion_limit",
     "register",
     "released_graphs",
     "retrace",
     "serialize",
-    "serialized_call",
-    "takes_unnamed_arguments",
-    "tensor_place",
+    "skips_first_call",
     "unsafe_deserialization",
     "variable_like",
 ]
@@ -156,74 +152,6 @@ def autograph_converted(call: Callable) -> Callable:
     return tf.__internal__.autograph.tf_convert(call, ControlStatusCtx(Status.ENABLED))
 
 
-def functional_config(model: Functional, describe_layer: Callable[[Any], dict]) -> dict:
-    """Return the configuration of a Functional model, each layer serialized by ``describe_layer``."""
-    return get_network_config(model, serialize_layer_fn=describe_layer)
-
-
-def kept_calls(model: Functional) -> tuple[dict[str, list[Any]], dict[str, int]]:
-    """Return the calls of each layer that a model's configuration lists, by the layer's name, and their numbers there."""
-    calls: dict[str, list[Any]] = {}
-    numbers: dict[str, int] = {}
-    for layer in model.layers:
-        kept = int(_should_skip_first_node(layer))
-        calls[layer.name] = []
-        for index, node in enumerate(layer._inbound_nodes):
-            key = _make_node_key(layer.name, index)
-            if key in model._network_nodes:
-                numbers[key] = kept
-                kept += 1
-                calls[layer.name] += [] if node.is_input else [node]
-    return calls, numbers
-
-
-def arguments_of(call: Any, by_name: bool = False) -> tuple[Any, Any]:
-    """Return the positional arguments of a call of a layer and those by name.
-
-    Args:
-        call: a node of Keras.
-        by_name: return the first argument, and all others by their names.
-    """
-    if not by_name:
-        return call.call_args, dict(call.call_kwargs)
-    spec = call.layer._call_spec
-    first, rest, named = spec.split_out_first_arg(call.call_args, call.call_kwargs)
-    return first, {**dict(zip(spec.arg_names[1:], rest, strict=False)), **named}
-
-
-def takes_unnamed_arguments(call: Any) -> bool:
-    """True if a call hands a function more arguments than it has names for, as ``tf.einsum`` takes them."""
-    spec = inspect.getfullargspec(call.layer.function)
-    return spec.varargs is not None and len(call.call_args) > len(spec.args)
-
-
-def tensor_place(tensor: Any, numbers: dict[str, int]) -> list[Any] | None:
-    """Return ``[layer, call, output]`` of a symbolic tensor, None for anything else."""
-    history = getattr(tensor, "_keras_history", None)
-    if history is None:
-        return None
-    number = numbers.get(_make_node_key(history.layer.name, history.node_index), 0)
-    return [history.layer.name, number, history.tensor_index]
-
-
-def output_of(layer: str) -> Any:
-    """Return what stands for the output of a layer that has a name and is not made yet, where a call is serialized."""
-    return SimpleNamespace(_keras_history=KerasHistory(SimpleNamespace(name=layer), 0, 0))
-
-
-def serialized_call(call: Any, numbers: dict[str, int], replaced: Callable[[Any], Any]) -> Any:
-    """Return a call as Keras' configuration holds it, with some of its arguments replaced."""
-    changed = copy.copy(call)
-    changed.call_args = tf.nest.map_structure(replaced, call.call_args)
-    changed.call_kwargs = tf.nest.map_structure(replaced, call.call_kwargs)
-    return changed.serialize(_make_node_key, numbers)
-
-
-def operator_function(name: str) -> Callable:
-    """Return the public function of TensorFlow of this name, as ``"einsum"``."""
-    return TFOpLambda.from_config({"function": name, "name": "operator"}).function
-
-
 def inferring_shapes() -> bool:
     """True while Keras runs a layer on placeholders only to learn the shape of its output.
 
@@ -305,6 +233,19 @@ def calls_of(model: Any, layer: Any) -> list[tuple[tuple[int | None, ...], tuple
 
 def _first_shape(tensors: Any) -> tuple[int | None, ...]:
     return keras.backend.int_shape(tf.nest.flatten(tensors)[0])
+
+
+def metric_prefixes(model: Any) -> dict[int, str]:
+    """Return what Keras put in front of the names of a model's metrics, by the identity of the metric.
+
+    The first batch of a model of several outputs renames the metrics in place: ``"loss_of_mine"`` becomes
+    ``"head_loss_of_mine"``.
+    """
+    container = getattr(model, "compiled_metrics", None)
+    if not getattr(container, "built", False) or container._from_serialized or len(container._output_names) < 2:
+        return {}
+    outputs = zip(container._output_names, container._metrics, container._weighted_metrics, strict=False)
+    return {id(metric): f"{name}_" for name, *groups in outputs for group in groups for metric in group}
 
 
 def number_of_calls(model: Any, layer: Any) -> int:

@@ -1,74 +1,95 @@
-"""Calls of layers that Keras' configuration cannot hold: with constant tensors, or with arguments that have no name.
+"""Calls of layers that Keras' configuration cannot hold: with constant tensors, with variables, or with unnamed arguments.
 
 Keras writes a constant as a list of numbers, which most layers do not take, and forgets ``*args`` of TensorFlow's
-functions. Here a constant becomes the output of a layer, and such a function a layer that keeps all its arguments.
+functions. Here a constant becomes the output of a layer, a variable that of a layer which owns it, and such a function a
+layer that keeps all its arguments.
 """
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any
 
 import numpy as np
 import tensorflow as tf
 
-from keras_compress._keras import (
-    TFOpLambda,
+from keras_compress._keras import TFOpLambda, keras, serialize
+from keras_compress._keras_calls import (
     arguments_of,
     kept_calls,
-    keras,
+    model_structure,
     output_of,
-    serialize,
     serialized_call,
     takes_unnamed_arguments,
     tensor_place,
 )
-from keras_compress.layers import Constant, OperatorCall
+from keras_compress.errors import UnsupportedModelError
+from keras_compress.layers import Constant, OperatorCall, Parameter
 
-__all__ = ["with_all_arguments"]
+__all__ = ["functional_config"]
 
 _PLACE = ("module", "class_name", "config", "registered_name")
 
 
-def with_all_arguments(model: keras.Model, config: dict[str, Any]) -> dict[str, Any]:
-    """Return the configuration of a Functional model with the arguments that Keras left out or wrote as lists."""
-    return {**config, "layers": _Calls(model, config).entries()}
+def functional_config(model: keras.Model, describe_layer: Callable[[keras.layers.Layer], dict]) -> dict[str, Any]:
+    """Return the configuration of a Functional model, as Keras reads it.
+
+    Args:
+        model: the model; it is only read.
+        describe_layer: returns what Keras' serialization says of a layer.
+
+    Raises:
+        UnsupportedModelError: a call has an argument that cannot be written down.
+    """
+    return _Calls(model).config(describe_layer)
 
 
 class _Calls:
-    """Writes down the calls of one model, and the constants among their arguments."""
+    """Writes down the calls of one model, and the constants and variables among their arguments."""
 
-    def __init__(self, model: keras.Model, config: dict[str, Any]):
-        self._config = config
-        self._names = {entry["name"] for entry in config["layers"]}
+    def __init__(self, model: keras.Model):
+        self._model = model
+        self._names = {layer.name for layer in model.layers}
         self._calls, self._numbers = kept_calls(model)
-        self._input = _first_place(config["input_layers"])
-        self._constants: dict[int, dict[str, Any]] = {}
+        self._input = tensor_place(tf.nest.flatten(model.inputs)[0], self._numbers)
+        self._values: dict[int, dict[str, Any]] = {}
 
-    def entries(self) -> list[dict[str, Any]]:
+    def config(self, describe_layer: Callable[[keras.layers.Layer], dict]) -> dict[str, Any]:
         written: list[dict[str, Any]] = []
-        for entry in self._config["layers"]:
-            known = len(self._constants)
-            changed = self._entry(entry)
-            written += list(self._constants.values())[known:]
-            written.append(changed)
-        return written
+        for layer in self._model.layers:
+            known = len(self._values)
+            entry = self._entry(layer, {**describe_layer(layer), "name": layer.name})
+            written += [*list(self._values.values())[known:], entry]
+        inputs, outputs = (self._places(part) for part in model_structure(self._model))
+        return {"name": self._model.name, "layers": written, "input_layers": inputs, "output_layers": outputs}
 
-    def _entry(self, entry: dict[str, Any]) -> dict[str, Any]:
-        calls = self._calls[entry["name"]]
+    def _places(self, structure: Any) -> Any:
+        places = tf.nest.map_structure(lambda tensor: tensor_place(tensor, self._numbers), structure)
+        return places if tf.nest.is_nested(structure) else [places]
+
+    def _entry(self, layer: keras.layers.Layer, described: dict[str, Any]) -> dict[str, Any]:
+        calls = self._calls[layer.name]
         if any(_has_unnamed_arguments(call) for call in calls) and len(calls) == 1:
-            return self._operator(entry, calls[0])
-        nodes = [
-            serialized_call(call, self._numbers, self._replaced) if self._has_constants(call) else node
-            for call, node in zip(calls, entry["inbound_nodes"], strict=True)
-        ]
-        return {**entry, "inbound_nodes": nodes}
+            return self._operator(described, calls[0])
+        return {**described, "inbound_nodes": [self._call(layer, call) for call in calls]}
+
+    def _call(self, layer: keras.layers.Layer, call: Any) -> Any:
+        replaced = self._replaced if self._is_concerned(call) else _unchanged
+        try:
+            return serialized_call(call, self._numbers, replaced)
+        except (TypeError, ValueError) as error:
+            raise UnsupportedModelError(
+                f"A call of layer '{layer.name}' of class {type(layer).__name__} cannot be written down: {error} Expected: "
+                "tensors, numbers, strings, and lists and dicts of them as arguments of the call. Received: see there. Give "
+                "the layer what else it needs when it is made, as layer = MyLayer(argument)."
+            ) from error
 
     def _operator(self, entry: dict[str, Any], call: Any) -> dict[str, Any]:
         """Return the entry of a layer that keeps all arguments of a function of TensorFlow."""
         tensors: list[Any] = []
 
         def without_tensor(thing: Any) -> Any:
-            thing = self._constant(thing) if _is_constant(thing) else thing
+            thing = self._replaced(thing)
             place = tensor_place(thing, self._numbers)
             if place is None:
                 return thing
@@ -80,23 +101,32 @@ class _Calls:
         layer = OperatorCall(call.layer.symbol, arguments, keywords, name=entry["name"], dtype=call.layer.dtype_policy)
         return {**entry, **_described(layer), "inbound_nodes": [tensors]}
 
-    def _has_constants(self, call: Any) -> bool:
-        inputs, keywords = arguments_of(call, by_name=True)
+    def _is_concerned(self, call: Any) -> bool:
+        """Whether a call has arguments that Keras' configuration would lose."""
+        first, named = arguments_of(call, by_name=True)
+        if any(isinstance(thing, tf.Variable) for thing in tf.nest.flatten([first, named])):
+            return True
         operator = isinstance(call.layer, TFOpLambda)  # whose named arguments TensorFlow reads from lists
-        return any(_is_constant(thing) for thing in tf.nest.flatten([inputs] if operator else [inputs, keywords]))
+        return any(_is_constant(thing) for thing in tf.nest.flatten([first] if operator else [first, named]))
 
     def _replaced(self, thing: Any) -> Any:
-        return self._constant(thing) if _is_constant(thing) else thing
+        """Return what stands for a constant or a variable in a call, the output of a layer that gives it."""
+        if isinstance(thing, tf.Variable):
+            return self._value(
+                thing, "variable", lambda array, **place: Parameter(array, trainable=thing.trainable, **place)
+            )
+        if _is_constant(thing):
+            return self._value(thing, "constant", lambda array, **place: Constant(array, array.dtype.name, **place))
+        return thing
 
-    def _constant(self, value: Any) -> Any:
-        """Return what stands for a constant in a call: the output of a layer that gives it."""
-        if id(value) not in self._constants:
-            name = _unused("constant", self._names)
-            array = value.numpy() if isinstance(value, tf.Tensor) else value
+    def _value(self, thing: Any, kind: str, make: Callable[..., keras.layers.Layer]) -> Any:
+        if id(thing) not in self._values:
+            array = np.asarray(thing)
             dtype = tf.as_dtype(array.dtype)
-            layer = Constant(array, dtype.name, name=name, dtype=dtype.name if dtype.is_floating else None)
-            self._constants[id(value)] = {**_described(layer), "name": name, "inbound_nodes": [[[*self._input, {}]]]}
-        return output_of(self._constants[id(value)]["name"])
+            layer = make(array, name=_unused(kind, self._names), dtype=dtype.name if dtype.is_floating else None)
+            place = {"name": layer.name, "inbound_nodes": [[[*self._input, {}]]]}
+            self._values[id(thing)] = {**_described(layer), **place}
+        return output_of(self._values[id(thing)]["name"])
 
 
 def _described(layer: keras.layers.Layer) -> dict[str, Any]:
@@ -114,11 +144,8 @@ def _is_constant(thing: Any) -> bool:
     return isinstance(thing, np.ndarray) and thing.ndim > 0
 
 
-def _first_place(structure: Any) -> list[Any]:
-    """Return ``[layer, call, output]`` of the first input of a model."""
-    while not (isinstance(structure, (list, tuple)) and isinstance(structure[0], str)):
-        structure = next(iter(structure.values())) if isinstance(structure, dict) else structure[0]
-    return list(structure[:3])
+def _unchanged(thing: Any) -> Any:
+    return thing
 
 
 def _unused(name: str, taken: set[str]) -> str:

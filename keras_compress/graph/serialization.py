@@ -17,12 +17,12 @@ from keras_compress._keras import (
     Functional,
     PreprocessingLayer,
     deserialize,
-    functional_config,
     is_graph_model,
     keras,
     serialize,
 )
-from keras_compress.graph.calls import with_all_arguments
+from keras_compress.errors import UnsupportedModelError
+from keras_compress.graph.calls import functional_config
 from keras_compress.graph.copying import LiveCopy, copy_own_attributes
 from keras_compress.graph.identity import STAND_IN
 from keras_compress.graph.variables import named_variables, sublayers
@@ -116,7 +116,7 @@ def _describe_model(model: keras.Model, custom_objects: dict[str, Any], models_b
         config = {"name": model.name, "layers": [describe_layer(layer) for layer in _with_input_layer(model)]}
     else:
         base = Functional
-        config = with_all_arguments(model, functional_config(model, describe_layer))
+        config = functional_config(model, describe_layer)
     config["trainable"] = model.trainable
     described = {"module": "keras", "class_name": base.__name__, "config": config, "registered_name": base.__name__}
     key = f"model {model.name} {id(model)}"
@@ -172,7 +172,7 @@ def _describe_layer(layer: keras.layers.Layer, custom_objects: dict[str, Any]) -
         }
     if not all(_can_be_made_again(inner) for inner in sublayers(layer)):
         return _describe_living(layer, custom_objects)
-    described = serialize(layer)
+    described = _serialized(layer)
     described["config"] |= _adapted_state(layer)
     if not _is_known(cls) and keras.saving.get_registered_object(described["registered_name"]) is not cls:
         described["registered_name"] = f"{cls.__module__}.{cls.__qualname__}"
@@ -182,6 +182,37 @@ def _describe_layer(layer: keras.layers.Layer, custom_objects: dict[str, Any]) -
     key = f"{STAND_IN}{layer.name} {id(layer)}"
     custom_objects[key] = _CopyMaker(layer, described)
     return {**described, "registered_name": key}
+
+
+def _serialized(layer: keras.layers.Layer) -> dict:
+    """Return Keras' description of a layer.
+
+    Raises:
+        UnsupportedModelError: something that the layer holds, as a regularizer, cannot be described.
+    """
+    try:
+        return serialize(layer)
+    except Exception as error:  # of a get_config of the user's, which may raise anything
+        held = {name: value for name, value in vars(layer).items() if not _tells_configuration(value)}
+        what = ", ".join(f"'{name}' is of class {type(value).__name__}" for name, value in held.items())
+        raise UnsupportedModelError(
+            f"Layer '{layer.name}' of class {type(layer).__name__} cannot be described: {what or error}. Expected: a "
+            "get_config() that returns the arguments of the class, of the layer and of everything it holds. Received: "
+            f"{type(error).__name__}: {error}. Write get_config(), or take it off the layer: "
+            f"layer.{next(iter(held), 'kernel_regularizer').removeprefix('_')} = None."
+        ) from error
+
+
+def _tells_configuration(value: Any) -> bool:
+    """Whether an attribute of a layer has a configuration, or is of a kind that needs none."""
+    kinds = (keras.regularizers.Regularizer, keras.initializers.Initializer, keras.constraints.Constraint)
+    if not isinstance(value, kinds):
+        return True
+    try:
+        value.get_config()
+    except Exception:  # whatever the user's code raises, the answer is no
+        return False
+    return True
 
 
 def _adapted_state(layer: keras.layers.Layer) -> dict:

@@ -8,6 +8,7 @@ from keras_compress.layers.fake_quantize import AsymmetricFakeQuantize, FakeQuan
 from keras_compress.layers.fixed_fake_quantize import FixedFakeQuantize
 from keras_compress.layers.fixed_threshold import FixedThreshold
 from keras_compress.layers.operator_call import OperatorCall
+from keras_compress.layers.parameter import Parameter
 from keras_compress.layers.pointwise_dense import PointwiseDense
 from keras_compress.layers.sparsity_mask import BinaryMask, SparsityMask
 from keras_compress.layers.stochastic_gate import StochasticGate
@@ -26,6 +27,7 @@ __all__ = [
     "FixedThreshold",
     "IntegerWeight",
     "OperatorCall",
+    "Parameter",
     "PointwiseDense",
     "SparsityMask",
     "Stage",

@@ -7,7 +7,8 @@ from typing import Any
 
 import tensorflow as tf
 
-from keras_compress._keras import keras, operator_function, register
+from keras_compress._keras import keras, register
+from keras_compress._keras_calls import operator_function
 
 __all__ = ["OperatorCall"]
 
