@@ -15,7 +15,7 @@ from typing import Any
 
 import tensorflow as tf
 
-from keras_compress._keras import has_graph, is_revived, keras, own_attribute_names, variable_like
+from keras_compress._keras import has_graph, keras, own_attribute_names, variable_like
 from keras_compress.errors import UnsupportedModelError
 from keras_compress.graph.variables import held_things, named_variables, submodules
 
@@ -43,13 +43,6 @@ class LiveCopy:
         Raises:
             UnsupportedModelError: the layer cannot be copied without losing or sharing a variable.
         """
-        if is_revived(layer):
-            raise UnsupportedModelError(
-                f"The class of layer '{layer.name}' is not known: the layer was read from a SavedModel, which holds its graph "
-                "without its Python code. Expected: a layer whose class this process has. Received: "
-                f"{type(layer).__name__}. Read the model with keras.models.load_model(path, custom_objects={{…}}), or "
-                "register the class with keras.saving.register_keras_serializable before."
-            )
         made = self.of_value(layer)
         _require_same_variables(layer, made)
         return made

@@ -18,6 +18,7 @@ from keras_compress._keras import (
     PreprocessingLayer,
     deserialize,
     is_graph_model,
+    is_revived,
     keras,
     serialize,
 )
@@ -160,6 +161,7 @@ def _rebuilt(model: keras.Model) -> keras.Model:
 
 def _describe_layer(layer: keras.layers.Layer, custom_objects: dict[str, Any]) -> dict:
     for inner in sublayers(layer):
+        _refuse_revived(inner, layer)
         _collect_custom_objects(inner, custom_objects)
     cls = type(layer)
     if isinstance(layer, CompressedLayer):
@@ -182,6 +184,16 @@ def _describe_layer(layer: keras.layers.Layer, custom_objects: dict[str, Any]) -
     key = f"{STAND_IN}{layer.name} {id(layer)}"
     custom_objects[key] = _CopyMaker(layer, described)
     return {**described, "registered_name": key}
+
+
+def _refuse_revived(inner: keras.layers.Layer, layer: keras.layers.Layer) -> None:
+    if is_revived(inner):
+        raise UnsupportedModelError(
+            f"The class of layer '{inner.name}' is not known: it was read from a SavedModel, which holds its graph without its "
+            f"Python code. Expected: a layer whose class this process has. Received: {type(inner).__name__} in '{layer.name}'. "
+            "Read the model with keras.models.load_model(path, custom_objects={'MyLayer': MyLayer}), or build it and load "
+            "its weights."
+        )
 
 
 def _serialized(layer: keras.layers.Layer) -> dict:
