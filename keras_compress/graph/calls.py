@@ -75,7 +75,10 @@ class _Calls:
 
     def _call(self, layer: keras.layers.Layer, call: Any) -> Any:
         replaced = self._replaced if self._is_concerned(call) else _unchanged
+        functions = [thing for thing in tf.nest.flatten(arguments_of(call)) if _is_function(thing)]
         try:
+            if functions:
+                raise TypeError(f"{functions[0]} is a function.")
             return serialized_call(call, self._numbers, replaced)
         except (TypeError, ValueError) as error:
             raise UnsupportedModelError(
@@ -142,6 +145,10 @@ def _is_constant(thing: Any) -> bool:
     if isinstance(thing, tf.Tensor) and not keras.backend.is_keras_tensor(thing):
         return thing.shape.rank != 0 and hasattr(thing, "numpy")
     return isinstance(thing, np.ndarray) and thing.ndim > 0
+
+
+def _is_function(thing: Any) -> bool:
+    return callable(thing) and not isinstance(thing, (type, tf.Variable)) and not tf.is_tensor(thing)
 
 
 def _unchanged(thing: Any) -> Any:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import copy
 import warnings
 from collections.abc import Mapping
 from typing import Any
@@ -10,6 +9,7 @@ from typing import Any
 import tensorflow as tf
 
 from keras_compress._keras import fresh_optimizer, keras, metric_prefixes
+from keras_compress.graph.serialization import live_copy
 
 __all__ = ["copy_compilation"]
 
@@ -49,7 +49,11 @@ def _fresh(thing: Any, prefixes: Mapping[int, str]) -> Any:
         return fresh_optimizer(thing)
     if not isinstance(thing, keras.metrics.Metric):
         return thing
-    metric = type(thing).from_config(thing.get_config()) if _has_config(thing) else copy.deepcopy(thing)
+    if _has_config(thing):
+        metric = type(thing).from_config(thing.get_config())
+    else:
+        metric = live_copy().of_value(thing)
+        metric.reset_state()
     metric._name = thing.name.removeprefix(prefixes.get(id(thing), ""))
     return metric
 

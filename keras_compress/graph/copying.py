@@ -7,6 +7,7 @@ has now, whatever its class does. Nothing of the copy computes with variables of
 from __future__ import annotations
 
 import copy
+import functools
 import inspect
 import types
 import weakref
@@ -24,6 +25,10 @@ __all__ = ["LiveCopy", "copy_own_attributes"]
 #: What a model makes when it is compiled or called; the copy makes its own.
 _MADE_LATER = ("train_function", "test_function", "predict_function", "train_tf_function", "history", "_checkpoint")
 
+#: What a metric binds to itself when it is made.
+_BOUND_WHEN_MADE = ("update_state", "result")
+_FUNCTIONS = (types.FunctionType, types.MethodType)
+
 
 class LiveCopy:
     """Copies of live objects that know of each other: what two of them hold is copied once.
@@ -35,6 +40,7 @@ class LiveCopy:
     def __init__(self, rebuild: Callable[[keras.Model], keras.Model]):
         self._rebuild = rebuild
         self._copies: dict[int, Any] = {}  # by the identity of the original, as copy.deepcopy takes it
+        self._entered: set[int] = set()  # functions on the way to one they read
         self._originals: list[Any] = []  # kept alive, or another object could get the same identity
 
     def of_layer(self, layer: keras.layers.Layer) -> keras.layers.Layer:
@@ -93,33 +99,55 @@ class LiveCopy:
         for name, value in vars(module).items():
             for _, variable in held_things(value, name, tf.Variable):
                 self._note_variable(variable)
-        for name, value in vars(module).items():
-            for _, function in held_things(value, name, types.FunctionType):
-                self._note(function, self._function(function))
+        for value in vars(module).values():
+            self._note_functions(value)
         strategy = vars(module).get("_distribute_strategy")
         if strategy is not None:
             self._note(strategy, strategy)
 
-    def _function(self, function: types.FunctionType) -> types.FunctionType:
+    def _note_functions(self, value: Any) -> None:
+        for _, function in held_things(value, "", (*_FUNCTIONS, functools.partial)):
+            if isinstance(function, functools.partial):
+                self._note_functions([function.func, function.args, function.keywords])
+            else:
+                rebound = self._rebound(function)
+                if rebound is not function:
+                    self._note(function, rebound)
+
+    def _rebound(self, value: Any) -> Any:
         """Return a function that reads the copies where it reads a layer or a variable from around its definition."""
-        cells = [(cell, _content(cell)) for cell in function.__closure__ or ()]
-        if not any(id(content) in self._copies for _, content in cells):
-            return function
-        closure = tuple(
-            types.CellType(self._copies[id(content)]) if id(content) in self._copies else cell
-            for cell, content in cells
-        )
-        made = types.FunctionType(
-            function.__code__, function.__globals__, function.__name__, function.__defaults__, closure
-        )
-        made.__kwdefaults__ = function.__kwdefaults__
-        made.__dict__.update(function.__dict__)
+        if id(value) in self._copies:
+            return self._copies[id(value)]
+        if isinstance(value, types.MethodType):
+            function, owner = self._rebound(value.__func__), self._rebound(value.__self__)
+            same = function is value.__func__ and owner is value.__self__
+            return value if same else types.MethodType(function, owner)
+        if not isinstance(value, types.FunctionType) or id(value) in self._entered:
+            return value
+        before = [(cell, _content(cell)) for cell in value.__closure__ or ()]
+        after = [(cell, content, self._rebound_inside(value, content)) for cell, content in before]
+        if all(content is made for _, content, made in after):
+            return value
+        closure = tuple(cell if content is made else types.CellType(made) for cell, content, made in after)
+        made = types.FunctionType(value.__code__, value.__globals__, value.__name__, value.__defaults__, closure)
+        made.__kwdefaults__ = value.__kwdefaults__
+        made.__dict__.update({name: self._rebound_inside(value, held) for name, held in vars(value).items()})
         return made
+
+    def _rebound_inside(self, function: types.FunctionType, content: Any) -> Any:
+        """Return what a function reads, rebound; a function that reads itself is not walked again."""
+        self._entered.add(id(function))
+        try:
+            return self._rebound(content)
+        finally:
+            self._entered.discard(id(function))
 
     def _fill(self, module: Any) -> None:
         """Give a shell copies of the attributes of its original."""
         made = self._copies[id(module)]
         state = {name: self._copied(value) for name, value in _state(module).items()}
+        if isinstance(module, keras.metrics.Metric):
+            state.update({name: vars(made)[name] for name in _BOUND_WHEN_MADE if name in vars(made)})
         if isinstance(module, keras.Model):
             state.update({name: None for name in _MADE_LATER if name in state})
         if isinstance(module, keras.layers.Layer):
@@ -144,7 +172,14 @@ def copy_own_attributes(original: keras.Model, made: keras.Model, copies: LiveCo
     keras_names = own_attribute_names()
     for name, value in vars(original).items():
         if name not in vars(made) and name not in _MADE_LATER and not (name.startswith("_") and name in keras_names):
-            setattr(made, name, copies.of_value(value))
+            setattr(made, name, _as_given(copies.of_value(value)))
+
+
+def _as_given(value: Any) -> Any:
+    """Return a list or dict without the wrapper that Keras puts around one when it becomes an attribute."""
+    if isinstance(value, (list, dict)) and type(value) not in (list, dict) and hasattr(value, "_trainable"):
+        return dict(value) if isinstance(value, dict) else list(value)
+    return value
 
 
 def _state(module: Any) -> dict[str, Any]:
@@ -153,8 +188,12 @@ def _state(module: Any) -> dict[str, Any]:
 
 def _shell(module: Any) -> Any:
     """Return an object of the same class, with the attributes of the original until it gets its own."""
-    made = object.__new__(type(module))
-    object.__setattr__(made, "__dict__", dict(vars(module)))
+    if isinstance(module, keras.metrics.Metric):
+        made = type(module).__new__(type(module))
+        bound = {name: vars(made)[name] for name in _BOUND_WHEN_MADE if name in vars(made)}
+    else:
+        made, bound = object.__new__(type(module)), {}
+    object.__setattr__(made, "__dict__", {**vars(module), **bound})
     return made
 
 

@@ -30,7 +30,7 @@ from keras_compress.graph.variables import named_variables, sublayers
 from keras_compress.layers import CompressedLayer
 from keras_compress.layers.compressed_layer import REGISTERED_NAME
 
-__all__ = ["describe"]
+__all__ = ["describe", "live_copy"]
 
 _KNOWN_MODULES = ("tf_keras.", "keras.", "tensorflow.", "keras_compress.")
 
@@ -74,7 +74,7 @@ class _CopyMaker:
 
     def from_config(self, config: dict, custom_objects: dict | None = None) -> Any:
         if config == self._described["config"]:
-            return LiveCopy(_rebuilt).of_layer(self._layer)
+            return live_copy().of_layer(self._layer)
         return deserialize({**self._described, "config": config}, custom_objects)
 
 
@@ -145,8 +145,13 @@ def _make_model(original: keras.Model, base: Any, config: dict) -> keras.Model:
         model.trainable = False
     if type(original) not in (keras.Model, keras.Sequential, Functional):
         model.__class__ = type(original)
-        copy_own_attributes(original, model, LiveCopy(_rebuilt))
+        copy_own_attributes(original, model, live_copy())
     return model
+
+
+def live_copy() -> LiveCopy:
+    """Return a new set of copies of live objects, in which graphs of layers are built again."""
+    return LiveCopy(_rebuilt)
 
 
 def _rebuilt(model: keras.Model) -> keras.Model:
@@ -256,7 +261,7 @@ def _can_be_made_again(layer: keras.layers.Layer) -> bool:
 def _describe_living(layer: keras.layers.Layer, custom_objects: dict[str, Any]) -> dict:
     """Serialize a layer that cannot be created from a configuration: it will be copied."""
     key = f"{STAND_IN}{layer.name} {id(layer)}"
-    custom_objects[key] = _Maker(lambda config: LiveCopy(_rebuilt).of_layer(layer))
+    custom_objects[key] = _Maker(lambda config: live_copy().of_layer(layer))
     cls = type(layer)
     config = {"name": layer.name, "trainable": layer.trainable, "dtype": layer.dtype_policy.name}
     return {"module": cls.__module__, "class_name": cls.__name__, "config": config, "registered_name": key}

@@ -96,7 +96,7 @@ def test_the_copy_can_be_saved_and_read(case, tmp_path):
     np.testing.assert_allclose(read(inputs), model(inputs), rtol=1e-6, atol=1e-6)
 
 
-@pytest.mark.parametrize("case", ["a merged tensor", "a nested dict", "a query", "einsum", "a variable"])
+@pytest.mark.parametrize("case", ["a merged tensor", "a nested dict", "a mask", "einsum", "a variable"])
 def test_a_quantized_model_has_them_too(case):
     model, inputs = model_of(case)
     with warnings.catch_warnings():

@@ -21,8 +21,11 @@ def own_metric(y_true, y_pred):
 
 
 class WithoutConfig(Mean):
-    def get_config(self):
-        raise NotImplementedError
+    """A metric whose configuration lacks an argument."""
+
+    def __init__(self, name, scale):
+        super().__init__(name)
+        self.scale = scale
 
 
 def model_with(outputs):
@@ -53,7 +56,7 @@ METRICS = {
         "metrics": {"t": Mean("kind")},
         "weighted_metrics": {"t": Mean("kind"), "t_t": Squared("kind")},
     },
-    "without get_config": lambda: {"metrics": {"t": WithoutConfig("kind")}},
+    "without get_config": lambda: {"metrics": {"t": WithoutConfig("kind", 2)}},
     "lists": lambda: {"metrics": [[Mean("kind"), "mse"], [Squared("kind")]]},
     "none": dict,
 }
