@@ -241,7 +241,7 @@ def metric_prefixes(model: Any) -> dict[int, str]:
     The first batch of a model of several outputs renames the metrics in place: ``"loss_of_mine"`` becomes
     ``"head_loss_of_mine"``.
     """
-    container = getattr(model, "compiled_metrics", None)
+    container: Any = getattr(model, "compiled_metrics", None)
     if not getattr(container, "built", False) or container._from_serialized or len(container._output_names) < 2:
         return {}
     outputs = zip(container._output_names, container._metrics, container._weighted_metrics, strict=False)

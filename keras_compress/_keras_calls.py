@@ -70,7 +70,7 @@ def tensor_place(tensor: Any, numbers: dict[str, int]) -> list[Any] | None:
 
 
 def output_of(layer: str) -> Any:
-    """Return what stands for the output of a layer that has a name and is not made yet, where a call is serialized."""
+    """Return a placeholder for the output of a layer that has a name and is not made yet."""
     return SimpleNamespace(_keras_history=KerasHistory(SimpleNamespace(name=layer), 0, 0))
 
 

@@ -51,7 +51,7 @@ class _Calls:
         self._model = model
         self._names = {layer.name for layer in model.layers}
         self._calls, self._numbers = kept_calls(model)
-        self._input = tensor_place(tf.nest.flatten(model.inputs)[0], self._numbers)
+        self._input = tensor_place(tf.nest.flatten(model.inputs)[0], self._numbers) or []
         self._values: dict[int, dict[str, Any]] = {}
 
     def config(self, describe_layer: Callable[[keras.layers.Layer], dict]) -> dict[str, Any]:
@@ -113,7 +113,7 @@ class _Calls:
         return any(_is_constant(thing) for thing in tf.nest.flatten([first] if operator else [first, named]))
 
     def _replaced(self, thing: Any) -> Any:
-        """Return what stands for a constant or a variable in a call, the output of a layer that gives it."""
+        """Return the output of a layer that gives a constant or a variable among the arguments of a call."""
         if isinstance(thing, tf.Variable):
             return self._value(
                 thing, "variable", lambda array, **place: Parameter(array, trainable=thing.trainable, **place)

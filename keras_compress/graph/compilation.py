@@ -42,7 +42,7 @@ def _fresh(thing: Any, prefixes: Mapping[int, str]) -> Any:
     """Return a new object of the same settings; names and functions are returned as they are.
 
     Args:
-        thing: an optimizer, a metric, or a name or function that stands for one.
+        thing: an optimizer, a metric, or the name or function of one.
         prefixes: what Keras put in front of the name of a metric, by the identity of the metric.
     """
     if isinstance(thing, (keras.optimizers.Optimizer, keras.optimizers.legacy.Optimizer)):

@@ -189,7 +189,7 @@ def _state(module: Any) -> dict[str, Any]:
 def _shell(module: Any) -> Any:
     """Return an object of the same class, with the attributes of the original until it gets its own."""
     if isinstance(module, keras.metrics.Metric):
-        made = type(module).__new__(type(module))
+        made = module.__class__.__new__(module.__class__)
         bound = {name: vars(made)[name] for name in _BOUND_WHEN_MADE if name in vars(made)}
     else:
         made, bound = object.__new__(type(module)), {}

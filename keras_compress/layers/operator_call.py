@@ -22,7 +22,7 @@ class OperatorCall(keras.layers.Layer):
 
     Args:
         function: its public name without ``tf.``, as ``"einsum"``.
-        arguments: in order. ``{"tensor": 0}`` stands for the first input of the layer.
+        arguments: in order. ``{"tensor": 0}`` is the first input of the layer.
         keywords: by name, in the same way.
 
     Example:
