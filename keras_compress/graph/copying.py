@@ -206,7 +206,7 @@ def _content(cell: types.CellType) -> Any:
 
 def _require_same_variables(layer: keras.layers.Layer, made: keras.layers.Layer) -> None:
     """Raise an UnsupportedModelError unless a copy has as many variables as its original, and none of them."""
-    originals, copies = layer.weights, made.weights
+    originals, copies = ([item for item in holder.weights if isinstance(item, tf.Variable)] for holder in (layer, made))
     shared = {id(variable) for variable in originals} & {id(variable) for variable in copies}
     if shared or len(originals) != len(copies):
         names = [variable.name for variable in originals if id(variable) in shared] or [v.name for v in originals]

@@ -114,7 +114,7 @@ def _collect(layer: Any, prefix: str, found: dict[str, tf.Variable], seen: set[i
         _collect(child, f"{prefix}{path}.", found, seen)
     if isinstance(layer, keras.layers.Layer):
         for variable in layer.weights:  # of what Keras tracks without a name, as a tf.Module in a tf.Module
-            if id(variable) not in seen:
+            if id(variable) not in seen and isinstance(variable, tf.Variable):
                 seen.add(id(variable))
                 found[_unused(prefix + _own_name(variable), found)] = variable
 
