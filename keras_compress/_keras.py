@@ -6,10 +6,12 @@ that the package depends on are collected here, so that another Keras can be sup
 
 from __future__ import annotations
 
+import inspect
 import sys
 import warnings
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from functools import cache
 from typing import Any
 
 import tensorflow as tf
@@ -17,7 +19,10 @@ import tf_keras as keras
 from tensorflow.python.autograph.core.ag_ctx import ControlStatusCtx, Status
 from tensorflow.python.framework.ops import gradient_registry
 from tf_keras.src.engine.base_preprocessing_layer import PreprocessingLayer
-from tf_keras.src.engine.functional import Functional, get_network_config
+from tf_keras.src.engine.functional import Functional
+from tf_keras.src.engine.functional import _make_node_key as call_key
+from tf_keras.src.engine.functional import _should_skip_first_node as skips_first_call
+from tf_keras.src.engine.node import KerasHistory
 from tf_keras.src.layers.core.tf_op_layer import (
     ClassMethod,
     InstanceMethod,
@@ -25,33 +30,42 @@ from tf_keras.src.layers.core.tf_op_layer import (
     SlicingOpLambda,
     TFOpLambda,
 )
+from tf_keras.src.mixed_precision.autocast_variable import AutoCastVariable, create_autocast_variable
 from tf_keras.src.saving import serialization_lib
 
 __all__ = [
     "OPERATOR_LAYERS",
     "Functional",
+    "KerasHistory",
     "PreprocessingLayer",
+    "TFOpLambda",
     "accepts",
     "autograph_converted",
+    "call_key",
     "calls_of",
     "compute_type_attribute",
     "deserialize",
     "flat_layers",
     "fresh_optimizer",
-    "functional_config",
+    "has_graph",
     "inferring_shapes",
     "innermost_optimizer",
     "input_names",
     "is_graph_model",
+    "is_revived",
     "keras",
     "learning_rate_schedule",
+    "metric_prefixes",
     "number_of_calls",
+    "own_attribute_names",
     "raised_recursion_limit",
     "register",
     "released_graphs",
     "retrace",
     "serialize",
+    "skips_first_call",
     "unsafe_deserialization",
+    "variable_like",
 ]
 
 #: Layers that Keras makes by itself from TensorFlow calls on symbolic tensors (``x + y``, ``tf.concat``, ``x[:, 1:]``).
@@ -138,11 +152,6 @@ def autograph_converted(call: Callable) -> Callable:
     return tf.__internal__.autograph.tf_convert(call, ControlStatusCtx(Status.ENABLED))
 
 
-def functional_config(model: Functional, describe_layer: Callable[[Any], dict]) -> dict:
-    """Return the configuration of a Functional model, each layer serialized by ``describe_layer``."""
-    return get_network_config(model, serialize_layer_fn=describe_layer)
-
-
 def inferring_shapes() -> bool:
     """True while Keras runs a layer on placeholders only to learn the shape of its output.
 
@@ -156,6 +165,50 @@ def inferring_shapes() -> bool:
 def is_graph_model(layer: Any) -> bool:
     """True for a model that knows its own graph of layers: Functional, Sequential and classes built on them."""
     return isinstance(layer, (Functional, keras.Sequential))
+
+
+def has_graph(layer: Any) -> bool:
+    """True for a graph model that has been built: a Sequential without shapes has no graph yet."""
+    return is_graph_model(layer) and bool(getattr(layer, "inputs", None)) and bool(getattr(layer, "outputs", None))
+
+
+def is_revived(layer: Any) -> bool:
+    """True for a layer that was read from a SavedModel without its class: traced functions and nothing else."""
+    return any(base.__module__.startswith("tf_keras.src.saving.legacy.saved_model") for base in type(layer).__mro__)
+
+
+@cache
+def own_attribute_names() -> frozenset[str]:
+    """Return all names that the code of Keras' model classes speaks of; other attributes of a model are the user's."""
+    names: set[str] = set()
+    waiting: list[Any] = [
+        inspect.unwrap(getattr(member, "fget", None) or getattr(member, "__func__", None) or member)
+        for base in {*Functional.__mro__, *keras.Sequential.__mro__}
+        for member in vars(base).values()
+        if callable(member) or isinstance(member, (property, classmethod, staticmethod))
+    ]
+    waiting = [function.__code__ for function in waiting if hasattr(function, "__code__")]
+    while waiting:
+        code = waiting.pop()
+        names.update(code.co_names)
+        waiting += [constant for constant in code.co_consts if inspect.iscode(constant)]
+    return frozenset(names)
+
+
+def variable_like(variable: tf.Variable) -> tf.Variable:
+    """Return a new variable of the same value, name and settings, under whatever strategy is in scope."""
+    inner = variable._variable if isinstance(variable, AutoCastVariable) else variable
+    made = tf.Variable(
+        inner.read_value(),
+        trainable=inner.trainable,
+        name=inner.name.partition(":")[0],
+        dtype=inner.dtype,
+        shape=inner.shape,
+        constraint=inner.constraint,
+        synchronization=inner.synchronization,
+        aggregation=inner.aggregation,
+    )
+    return create_autocast_variable(made) if isinstance(variable, AutoCastVariable) else made
 
 
 def accepts(layer: Any, argument: str) -> bool:
@@ -180,6 +233,19 @@ def calls_of(model: Any, layer: Any) -> list[tuple[tuple[int | None, ...], tuple
 
 def _first_shape(tensors: Any) -> tuple[int | None, ...]:
     return keras.backend.int_shape(tf.nest.flatten(tensors)[0])
+
+
+def metric_prefixes(model: Any) -> dict[int, str]:
+    """Return what Keras put in front of the names of a model's metrics, by the identity of the metric.
+
+    The first batch of a model of several outputs renames the metrics in place: ``"loss_of_mine"`` becomes
+    ``"head_loss_of_mine"``.
+    """
+    container: Any = getattr(model, "compiled_metrics", None)
+    if not getattr(container, "built", False) or container._from_serialized or len(container._output_names) < 2:
+        return {}
+    outputs = zip(container._output_names, container._metrics, container._weighted_metrics, strict=False)
+    return {id(metric): f"{name}_" for name, *groups in outputs for group in groups for metric in group}
 
 
 def number_of_calls(model: Any, layer: Any) -> int:

@@ -88,8 +88,9 @@ def check_coverage(
     """
     names = [algorithm.name for algorithm in config.compression]
     scopes = [algorithm.scope(config.plan_context()) for algorithm in config.compression]
-    outside = [path for path in snapshot.weights if not any(path in scope for scope in scopes)]
-    found = coverage_of(ModelGraph(snapshot), list(zip(names, edits, strict=True)), skipped, outside)
+    graph = ModelGraph(snapshot)
+    outside = [path for path, _ in graph.layers() if not any(path in scope for scope in scopes)]
+    found = coverage_of(graph, list(zip(names, edits, strict=True)), skipped, outside)
     if config.strict and found.unexplained:
         listed = "\n".join(f"    {row.layer}: {row.weight}: {row.reason}" for row in found.unexplained)
         raise UnsupportedModelError(

@@ -32,23 +32,37 @@ class SaveBestCompressed(keras.callbacks.ModelCheckpoint):
         super().__init__(str(filepath), monitor, save_best_only=True, **options)
         self._controller = controller
         self._seen = False
+        self._missing: list[str] | None = None
 
     def _complete(self) -> bool:
         complete = self._controller.compression_stage() is CompressionStage.FULLY_COMPRESSED
         self._seen |= complete
         return complete
 
+    def _look_for_monitor(self, logs):
+        """Remember what the logs hold as long as the monitored name is not among them."""
+        self._missing = None if self.monitor in (logs or {}) else sorted(logs or {})
+
     def on_train_batch_end(self, batch, logs=None):
         if self.save_freq != "epoch" and self._complete():
+            self._look_for_monitor(logs)
             super().on_train_batch_end(batch, logs)
 
     def on_epoch_end(self, epoch, logs=None):
         if self._complete():
+            if self.save_freq == "epoch":
+                self._look_for_monitor(logs)
             super().on_epoch_end(epoch, logs)
 
     def on_train_end(self, logs=None):
         if not self._seen:
             warnings.warn(
                 "No epoch was fully compressed, so no best model was saved. Train beyond the target epoch of the schedule.",
+                stacklevel=2,
+            )
+        elif self._missing is not None:
+            warnings.warn(
+                f"No best model was saved: '{self.monitor}' is not among the logs. Expected: one of {self._missing}. Received: "
+                f"monitor={self.monitor!r}. Give another name, or validation_data to fit.",
                 stacklevel=2,
             )

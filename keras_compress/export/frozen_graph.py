@@ -24,6 +24,7 @@ from keras_compress.export.atomic_file import write_atomically
 from keras_compress.export.format import Format, Run, StoredWeight, TensorNames
 from keras_compress.export.graph_def import keep_needed, stored_in_graph
 from keras_compress.export.graph_function import graph_function
+from keras_compress.export.impure_operations import leave_out_assignments
 from keras_compress.export.inference_model import inference_model
 from keras_compress.export.registry import register_format
 
@@ -90,12 +91,13 @@ def freeze(
         lower_control_flow: write loops in TensorFlow 1's way instead of as functions. Default True.
 
     Raises:
-        ExportError: a name belongs to another node.
+        ExportError: a name belongs to another node, or a layer assigns a variable at inference.
     """
     function = inference_function(model, batch_size).get_concrete_function()
     inputs = [tensor.op.name for tensor in function.inputs[: len(names.inputs)]]
     outputs = [tensor.op.name for tensor in function.outputs]
     graph_def = _with_constants(function, lower_control_flow)
+    leave_out_assignments(model, function, graph_def)
     keep_needed(graph_def, [*inputs, *outputs])
     _rename(graph_def, dict(zip([*inputs, *outputs], [*names.inputs, *names.outputs], strict=True)))
     return graph_def

@@ -10,10 +10,13 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
+import tensorflow as tf
+
 from keras_compress._keras import keras
 from keras_compress.errors import ExportError
 from keras_compress.export.format import Format
 from keras_compress.export.frozen_graph import export_frozen_graph
+from keras_compress.export.impure_operations import layers_with, random_numbers
 from keras_compress.export.openvino_binary import rewrite_binary_convolutions
 from keras_compress.export.registry import register_format
 from keras_compress.export.runtimes.openvino_runtime import load, open_file, stored_weights
@@ -67,7 +70,7 @@ def export_openvino(
     with tempfile.TemporaryDirectory() as folder:
         names = {"input_names": input_names, "output_names": output_names}
         graph = export_frozen_graph(model, Path(folder) / "model.pb", batch_size=batch_size, **names)
-        converted = openvino.Core().read_model(graph)
+        converted = _read(openvino.Core(), graph, model)
         if converted.is_dynamic() is False:
             rewrite_binary_convolutions(converted)
         compress_quantize_weights_transformation(converted)
@@ -75,6 +78,23 @@ def export_openvino(
         converted.set_rt_info(model.name, ["model_info", "model_name"])
         _save(converted, path)
     return path
+
+
+def _read(core: Any, graph: Path, model: keras.Model) -> Any:
+    """Return a frozen graph as OpenVINO reads it."""
+    try:
+        return core.read_model(graph)
+    except RuntimeError as error:
+        graph_def = tf.compat.v1.GraphDef.FromString(graph.read_bytes())
+        random = random_numbers(graph_def)
+        if not random:
+            raise
+        layers = layers_with(model, graph_def, random) or ["?"]
+        raise ExportError(
+            f"Layer '{layers[0]}' draws random numbers, and OpenVINO does not have the operations {sorted(random)}. Expected: "
+            f"a layer that draws in training only. Received: {error}. Draw only if training is true, give the numbers as an "
+            "input of the model, or write a '.onnx' file."
+        ) from error
 
 
 def _has_open_batch_of_binary_layers(model: keras.Model) -> bool:

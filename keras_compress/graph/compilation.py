@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-import copy
 import warnings
+from collections.abc import Mapping
 from typing import Any
 
 import tensorflow as tf
 
-from keras_compress._keras import fresh_optimizer, keras
+from keras_compress._keras import fresh_optimizer, keras, metric_prefixes
+from keras_compress.graph.serialization import live_copy
 
 __all__ = ["copy_compilation"]
 
@@ -17,14 +18,16 @@ def copy_compilation(source: keras.Model, target: keras.Model) -> None:
     """Compile ``target`` as ``source`` is compiled; does nothing if it is not.
 
     Losses are shared, because they have no state; metrics and the optimizer are created again from their configuration.
+    Metrics get the names that they were made with, whether the source has been trained or not.
     """
     compilation = getattr(source, "_compile_config", None)
     if compilation is None:
         return
     arguments = {key: value for key, value in compilation.config.items() if value is not None}
+    prefixes = metric_prefixes(source)
     for key in ("optimizer", "metrics", "weighted_metrics"):
         if key in arguments:
-            arguments[key] = tf.nest.map_structure(_fresh, arguments[key])
+            arguments[key] = tf.nest.map_structure(lambda thing: _fresh(thing, prefixes), arguments[key])
     try:
         target.compile(**arguments)
     except Exception as error:  # a compile() of the user's own may raise anything
@@ -35,15 +38,24 @@ def copy_compilation(source: keras.Model, target: keras.Model) -> None:
         )
 
 
-def _fresh(thing: Any) -> Any:
-    """Return a new object of the same settings; names and functions are returned as they are."""
-    if isinstance(thing, keras.metrics.Metric) and not _has_config(thing):
-        return copy.deepcopy(thing)
+def _fresh(thing: Any, prefixes: Mapping[int, str]) -> Any:
+    """Return a new object of the same settings; names and functions are returned as they are.
+
+    Args:
+        thing: an optimizer, a metric, or the name or function of one.
+        prefixes: what Keras put in front of the name of a metric, by the identity of the metric.
+    """
     if isinstance(thing, (keras.optimizers.Optimizer, keras.optimizers.legacy.Optimizer)):
         return fresh_optimizer(thing)
-    if isinstance(thing, keras.metrics.Metric):
-        return type(thing).from_config(thing.get_config())
-    return thing
+    if not isinstance(thing, keras.metrics.Metric):
+        return thing
+    if _has_config(thing):
+        metric = type(thing).from_config(thing.get_config())
+    else:
+        metric = live_copy().of_value(thing)
+        metric.reset_state()
+    metric._name = thing.name.removeprefix(prefixes.get(id(thing), ""))
+    return metric
 
 
 def _has_config(metric: keras.metrics.Metric) -> bool:

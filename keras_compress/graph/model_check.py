@@ -27,7 +27,8 @@ def require_compressible(model: Any) -> None:
             f"The model '{model.name}' of class {type(model).__name__} has no graph of layers: its call() is Python code. "
             "Expected: a Functional or Sequential model. Remedy, for a model whose call() is made of layers:\n"
             "    inputs = keras.Input(shape)\n"
-            "    model = keras.Model(inputs, model.call(inputs))"
+            "    functional = keras.Model(inputs, model.call(inputs))\n"
+            f"{_variables_outside_layers(model)}"
         )
     if not model.built or not model.inputs:
         raise UnsupportedModelError(
@@ -40,6 +41,19 @@ def require_compressible(model: Any) -> None:
             f"The model '{model.name}' is already compressed: see layer '{path}'. Expected: an uncompressed model. List "
             "all algorithms in one configuration, or take a plain model with controller.strip()."
         )
+
+
+def _variables_outside_layers(model: keras.Model) -> str:
+    """Return what the remedy above does to variables that no layer of a model holds."""
+    outside = [v.name.partition(":")[0] for v in model._trainable_weights + model._non_trainable_weights]
+    check = "Compare len(functional.variables) with len(model.variables)."
+    if outside:
+        return (
+            f"This loses the variables {outside}, which belong to the model itself and to none of its layers: they would "
+            "become constants. Put each into a layer of its own, whose add_weight() makes it and whose call() uses it, "
+            f"and load the weights. {check}"
+        )
+    return f"Variables that call() uses and no layer holds are lost in this way: put them into layers of their own. {check}"
 
 
 def first_compressed_layer(model: keras.Model) -> str | None:

@@ -13,23 +13,24 @@ from collections import Counter
 from collections.abc import Callable
 from typing import Any
 
-import tensorflow as tf
-
 from keras_compress._keras import (
     Functional,
     PreprocessingLayer,
     deserialize,
-    functional_config,
     is_graph_model,
+    is_revived,
     keras,
     serialize,
 )
+from keras_compress.errors import UnsupportedModelError
+from keras_compress.graph.calls import functional_config
+from keras_compress.graph.copying import LiveCopy, copy_own_attributes
 from keras_compress.graph.identity import STAND_IN
-from keras_compress.graph.variables import sublayers
+from keras_compress.graph.variables import named_variables, sublayers
 from keras_compress.layers import CompressedLayer
 from keras_compress.layers.compressed_layer import REGISTERED_NAME
 
-__all__ = ["describe"]
+__all__ = ["describe", "live_copy"]
 
 _KNOWN_MODULES = ("tf_keras.", "keras.", "tensorflow.", "keras_compress.")
 
@@ -62,6 +63,19 @@ class _SharedMaker:
         if self._left == 0:
             self._layer = None
         return layer
+
+
+class _CopyMaker:
+    """Stands for the class of a layer of the user's: the layer is copied, and made from its configuration once that is edited."""
+
+    def __init__(self, layer: keras.layers.Layer, described: dict):
+        self._layer = layer
+        self._described = copy.deepcopy(described)
+
+    def from_config(self, config: dict, custom_objects: dict | None = None) -> Any:
+        if config == self._described["config"]:
+            return live_copy().of_layer(self._layer)
+        return deserialize({**self._described, "config": config}, custom_objects)
 
 
 def _describe_shared(layer: keras.layers.Layer, described: dict, uses: int, custom_objects: dict[str, Any]) -> dict:
@@ -131,26 +145,28 @@ def _make_model(original: keras.Model, base: Any, config: dict) -> keras.Model:
         model.trainable = False
     if type(original) not in (keras.Model, keras.Sequential, Functional):
         model.__class__ = type(original)
-        for name, value in vars(original).items():
-            if name not in vars(model) and not name.startswith("_"):
-                setattr(model, name, _own_copy(value, model))
+        copy_own_attributes(original, model, live_copy())
     return model
 
 
-def _own_copy(value: Any, model: keras.Model) -> Any:
-    """Return an attribute for the copy of a model: its own layer of the same name, its own state; the rest is shared."""
-    if isinstance(value, keras.metrics.Metric):
-        return type(value).from_config(value.get_config())
-    if isinstance(value, keras.layers.Layer):
-        own = {layer.name: layer for layer in model.layers}
-        return own[value.name] if value.name in own else _copy_of_living(value)
-    if isinstance(value, tf.Variable):
-        return tf.Variable(value, trainable=value.trainable, name=value.name.partition(":")[0])
-    return value
+def live_copy() -> LiveCopy:
+    """Return a new set of copies of live objects, in which graphs of layers are built again."""
+    return LiveCopy(_rebuilt)
+
+
+def _rebuilt(model: keras.Model) -> keras.Model:
+    """Return a copy of a graph of layers that is held by a layer, weights included."""
+    description, custom_objects = describe(model)
+    made = deserialize(copy.deepcopy(description), custom_objects)
+    variables = named_variables(made)
+    for name, variable in named_variables(model).items():
+        variables[name].assign(variable)
+    return made
 
 
 def _describe_layer(layer: keras.layers.Layer, custom_objects: dict[str, Any]) -> dict:
     for inner in sublayers(layer):
+        _refuse_revived(inner, layer)
         _collect_custom_objects(inner, custom_objects)
     cls = type(layer)
     if isinstance(layer, CompressedLayer):
@@ -163,12 +179,57 @@ def _describe_layer(layer: keras.layers.Layer, custom_objects: dict[str, Any]) -
         }
     if not all(_can_be_made_again(inner) for inner in sublayers(layer)):
         return _describe_living(layer, custom_objects)
-    described = serialize(layer)
+    described = _serialized(layer)
     described["config"] |= _adapted_state(layer)
     if not _is_known(cls) and keras.saving.get_registered_object(described["registered_name"]) is not cls:
         described["registered_name"] = f"{cls.__module__}.{cls.__qualname__}"
         custom_objects[described["registered_name"]] = cls
-    return described
+    if all(_is_known(type(inner)) for inner in sublayers(layer)):
+        return described
+    key = f"{STAND_IN}{layer.name} {id(layer)}"
+    custom_objects[key] = _CopyMaker(layer, described)
+    return {**described, "registered_name": key}
+
+
+def _refuse_revived(inner: keras.layers.Layer, layer: keras.layers.Layer) -> None:
+    if is_revived(inner):
+        raise UnsupportedModelError(
+            f"The class of layer '{inner.name}' is not known: it was read from a SavedModel, which holds its graph without its "
+            f"Python code. Expected: a layer whose class this process has. Received: {type(inner).__name__} in '{layer.name}'. "
+            "Read the model with keras.models.load_model(path, custom_objects={'MyLayer': MyLayer}), or build it and load "
+            "its weights."
+        )
+
+
+def _serialized(layer: keras.layers.Layer) -> dict:
+    """Return Keras' description of a layer.
+
+    Raises:
+        UnsupportedModelError: something that the layer holds, as a regularizer, cannot be described.
+    """
+    try:
+        return serialize(layer)
+    except Exception as error:  # of a get_config of the user's, which may raise anything
+        held = {name: value for name, value in vars(layer).items() if not _tells_configuration(value)}
+        what = ", ".join(f"'{name}' is of class {type(value).__name__}" for name, value in held.items())
+        raise UnsupportedModelError(
+            f"Layer '{layer.name}' of class {type(layer).__name__} cannot be described: {what or error}. Expected: a "
+            "get_config() that returns the arguments of the class, of the layer and of everything it holds. Received: "
+            f"{type(error).__name__}: {error}. Write get_config(), or take it off the layer: "
+            f"layer.{next(iter(held), 'kernel_regularizer').removeprefix('_')} = None."
+        ) from error
+
+
+def _tells_configuration(value: Any) -> bool:
+    """Whether an attribute of a layer has a configuration, or is of a kind that needs none."""
+    kinds = (keras.regularizers.Regularizer, keras.initializers.Initializer, keras.constraints.Constraint)
+    if not isinstance(value, kinds):
+        return True
+    try:
+        value.get_config()
+    except Exception:  # whatever the user's code raises, the answer is no
+        return False
+    return True
 
 
 def _adapted_state(layer: keras.layers.Layer) -> dict:
@@ -200,19 +261,10 @@ def _can_be_made_again(layer: keras.layers.Layer) -> bool:
 def _describe_living(layer: keras.layers.Layer, custom_objects: dict[str, Any]) -> dict:
     """Serialize a layer that cannot be created from a configuration: it will be copied."""
     key = f"{STAND_IN}{layer.name} {id(layer)}"
-    custom_objects[key] = _Maker(lambda config: _copy_of_living(layer))
+    custom_objects[key] = _Maker(lambda config: live_copy().of_layer(layer))
     cls = type(layer)
     config = {"name": layer.name, "trainable": layer.trainable, "dtype": layer.dtype_policy.name}
     return {"module": cls.__module__, "class_name": cls.__name__, "config": config, "registered_name": key}
-
-
-def _copy_of_living(layer: keras.layers.Layer) -> keras.layers.Layer:
-    """Return a deep copy of a layer that does not belong to any graph."""
-    memo: dict[int, Any] = {}
-    for inner in sublayers(layer):
-        for nodes in (inner._inbound_nodes, inner._outbound_nodes):
-            memo[id(nodes)] = []
-    return copy.deepcopy(layer, memo)
 
 
 def _collect_custom_objects(layer: Any, custom_objects: dict[str, Any]) -> None:

@@ -10,7 +10,23 @@ import tensorflow as tf
 
 from keras_compress._keras import is_graph_model, keras
 
-__all__ = ["frozen_array", "leaf_layers", "named_variables", "sublayers"]
+__all__ = ["frozen_array", "held_things", "leaf_layers", "named_variables", "sublayers", "submodules"]
+
+#: Attributes in which Keras names the same layers again.
+_TRACKED = "_self_tracked_trackables"
+_BOOKKEEPING = frozenset(
+    (
+        _TRACKED,
+        "_metrics",
+        "_obj_reference_counts_dict",
+        "_distribute_strategy",
+        "_self_unconditional_checkpoint_dependencies",
+        "_self_unconditional_dependency_names",
+        "_self_unconditional_deferred_dependencies",
+        "_self_name_based_restores",
+        "_self_saveable_object_factories",
+    )
+)
 
 
 def leaf_layers(model: keras.Model, prefix: str = "") -> Iterator[tuple[str, keras.layers.Layer]]:
@@ -38,7 +54,12 @@ def named_variables(layer: keras.layers.Layer) -> dict[str, tf.Variable]:
 
 def sublayers(layer: keras.layers.Layer) -> list[keras.layers.Layer]:
     """Return a layer and all layers inside it, each once."""
-    found: dict[int, keras.layers.Layer] = {id(layer): layer}
+    return [inner for inner in submodules(layer) if isinstance(inner, keras.layers.Layer)]
+
+
+def submodules(layer: keras.layers.Layer) -> list[tf.Module]:
+    """Return a layer and all layers and other modules inside it, each once, in an order that a second instance has too."""
+    found: dict[int, tf.Module] = {id(layer): layer}
     waiting = [layer]
     while waiting:
         for _, child in _children(waiting.pop()):
@@ -60,18 +81,49 @@ def frozen_array(variable: tf.Variable) -> np.ndarray:
         return value.numpy()
 
 
+def held_things(value: Any, path: str, kinds: Any) -> Iterator[tuple[str, Any]]:
+    """Yield what a value is or holds in lists, tuples and dicts, however deep, if it is of one of ``kinds``.
+
+    Args:
+        value: an attribute.
+        path: its name; what it holds has the path ``"blocks.0"`` or ``"heads.left"``.
+        kinds: a class or a tuple of classes.
+    """
+    waiting, seen = [(path, value)], set()
+    while waiting:
+        place, thing = waiting.pop()
+        if isinstance(thing, kinds):
+            yield place, thing
+        elif isinstance(thing, (list, tuple, dict)) and id(thing) not in seen:
+            seen.add(id(thing))
+            items = thing.items() if isinstance(thing, dict) else enumerate(thing)
+            waiting += reversed([(f"{place}.{key}", item) for key, item in items])
+
+
 def _collect(layer: Any, prefix: str, found: dict[str, tf.Variable], seen: set[int]) -> None:
     if id(layer) in seen:
         return
     seen.add(id(layer))
     attributes = {id(value): name for name, value in vars(layer).items()}
-    for variable in layer._trainable_weights + layer._non_trainable_weights:
+    for variable in _own_variables(layer):
         if id(variable) not in seen and isinstance(variable, tf.Variable):  # tables of lookup layers are none
             seen.add(id(variable))
             name = attributes.get(id(variable)) or _own_name(variable)
             found[_unused(prefix + name, found)] = variable
     for path, child in _children(layer):
         _collect(child, f"{prefix}{path}.", found, seen)
+    if isinstance(layer, keras.layers.Layer):
+        for variable in layer.weights:  # of what Keras tracks without a name, as a tf.Module in a tf.Module
+            if id(variable) not in seen and isinstance(variable, tf.Variable):
+                seen.add(id(variable))
+                found[_unused(prefix + _own_name(variable), found)] = variable
+
+
+def _own_variables(holder: Any) -> list[Any]:
+    """Return the variables of a layer or of a ``tf.Module``, without those of layers and modules inside."""
+    if isinstance(holder, keras.layers.Layer):
+        return [*holder._trainable_weights, *holder._non_trainable_weights]
+    return [item for name, value in vars(holder).items() for _, item in held_things(value, name, tf.Variable)]
 
 
 def _own_name(variable: tf.Variable) -> str:
@@ -87,17 +139,20 @@ def _unused(name: str, taken: dict) -> str:
 
 
 def _children(layer: Any) -> Iterator[tuple[str, Any]]:
-    """Yield the layers that are attributes of ``layer``, directly or in lists and dicts, with their path."""
+    """Yield the layers and modules that are attributes of ``layer``, directly or in lists and dicts, with their path.
+
+    The path is a place, which a second instance has too; names that Keras numbers are not.
+    """
+    if is_graph_model(layer):
+        yield from _layers_by_place(layer)
     for name, value in list(vars(layer).items()):
-        if name.startswith(("_self_", "_obj_reference")) or name == "_metrics":
-            continue  # bookkeeping of Keras, which names the same layers again
-        if isinstance(value, keras.layers.Layer):
-            yield name, value
-        elif isinstance(value, (list, tuple)):
-            yield from ((f"{name}.{i}", item) for i, item in enumerate(value) if isinstance(item, keras.layers.Layer))
-        elif isinstance(value, dict):
-            yield from ((f"{name}.{key}", item) for key, item in value.items() if isinstance(item, keras.layers.Layer))
-    if not isinstance(layer, keras.Model):
-        return
-    for item in layer.layers:
-        yield item.name, item
+        if name not in _BOOKKEEPING:
+            yield from held_things(value, name, tf.Module)
+    if isinstance(layer, keras.layers.Layer):
+        if isinstance(layer, keras.Model):
+            yield from _layers_by_place(layer)
+        yield from held_things(getattr(layer, _TRACKED, []), _TRACKED, keras.layers.Layer)
+
+
+def _layers_by_place(model: keras.Model) -> Iterator[tuple[str, keras.layers.Layer]]:
+    return ((f"layers.{place}", item) for place, item in enumerate(model.layers))

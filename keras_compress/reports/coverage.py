@@ -12,12 +12,14 @@ from dataclasses import asdict, dataclass
 from keras_compress.algorithms import OUTSIDE, SkippedWeight
 from keras_compress.graph import Edit, InsertLayer, LayerRole, ModelGraph, NodeRef, TensorRef, WrapWeight
 from keras_compress.graph.identity import is_operation
+from keras_compress.graph.operator_constants import operator_constants
 from keras_compress.layers import AsymmetricFakeQuantize
 from keras_compress.reports.formatting import format_table
 
 __all__ = [
     "ARITHMETIC_IN_FLOAT",
     "ASYMMETRIC_IN_FLOAT",
+    "CONSTANT",
     "INPUT_NOT_QUANTIZED",
     "Coverage",
     "CoverageRow",
@@ -27,12 +29,16 @@ __all__ = [
 #: Why a layer with compressed weights computes in floating point.
 ARITHMETIC_IN_FLOAT = "its weights are compressed, its arithmetic stays in floating point"
 ASYMMETRIC_IN_FLOAT = "OpenVINO computes with asymmetric weights in floating point"
+#: Why what an operator computes with is not compressed.
+CONSTANT = (
+    "a constant of an operator, which is no weight of a layer; make it the kernel of a Dense or convolutional layer"
+)
 INPUT_NOT_QUANTIZED = "its input is not quantized, so it computes in floating point"
 
 
 @dataclass(frozen=True)
 class CoverageRow:
-    """One weight of rank 2 or more that is not a bias.
+    """One weight of rank 2 or more that is not a bias, or a constant that an operator computes with.
 
     Attributes:
         layer: path of the layer, as ``"backbone/conv1"``.
@@ -139,6 +145,18 @@ def coverage_of(
             rows.append(
                 CoverageRow(path, node.class_name, weight, math.prod(array.shape), compressed_by, reason, explained)
             )
+    rows += [
+        CoverageRow(
+            node.ref.layer,
+            node.class_name,
+            argument,
+            math.prod(shape),
+            "",
+            OUTSIDE if node.ref.layer in untouchable else CONSTANT,
+            node.ref.layer in untouchable,
+        )
+        for node, argument, shape in operator_constants(graph)
+    ]
     return Coverage(tuple(rows))
 
 

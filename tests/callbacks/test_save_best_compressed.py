@@ -131,3 +131,11 @@ def test_weights_alone_can_be_saved(tmp_path):
     best = SaveBestCompressed(controller, tmp_path / "best.weights.h5", save_weights_only=True)
     fit(model, [*create_compression_callbacks(controller), best], epochs=3)
     assert (tmp_path / "best.weights.h5").is_file()
+
+
+def test_a_monitor_that_is_not_among_the_logs_is_named_at_the_end(tmp_path):
+    controller, model = compress()
+    best = SaveBestCompressed(controller, tmp_path / "{epoch}.keras", "val_accuracy")
+    with pytest.warns(UserWarning, match=r"No best model was saved: 'val_accuracy'.*'val_loss'"):
+        fit(model, [*create_compression_callbacks(controller), best])
+    assert saved(tmp_path) == []

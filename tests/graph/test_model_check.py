@@ -6,6 +6,7 @@ import pytest
 from keras_compress import create_compressed_model
 from keras_compress._keras import keras
 from keras_compress.errors import UnsupportedModelError
+from keras_compress.graph import build, take
 from keras_compress.graph.model_check import require_compressible
 from tests import zoo
 
@@ -56,7 +57,7 @@ REFUSED = {
     "Keras 3": (keras_3_model, r"Keras 3.*import tf_keras as keras"),
     "subclassed": (
         built_subclass,
-        r"'subclassed_net' of class Subclassed.*keras\.Model\(inputs, model\.call\(inputs\)\)",
+        r"'subclassed_net' of class Subclassed.*keras\.Model\(inputs, model\.call\(inputs\)\).*no layer holds are lost",
     ),
     "unbuilt": (unbuilt, r"'unbuilt_net' is not built.*model\.build\(input_shape\)"),
     "compressed": (compressed, r"'small_net' is already compressed.*controller\.strip\(\)"),
@@ -85,6 +86,33 @@ def test_the_remedy_for_a_subclassed_model_works():
     model = built_subclass()
     inputs = keras.Input((4,))
     require_compressible(keras.Model(inputs, model.call(inputs)))
+
+
+class WithToken(Subclassed):
+    def build(self, input_shape):
+        self.token = self.add_weight("token", (1, 4))
+        super().build(input_shape)
+
+    def call(self, inputs):
+        return self.dense(inputs * self.token)
+
+
+def test_a_variable_that_the_remedy_would_lose_is_named():
+    model = WithToken()
+    model(zoo.samples(zoo.dense()))
+    with pytest.raises(
+        UnsupportedModelError, match=r"(?s)loses the variables \['.*token'\].*layer of its own.*Compare len"
+    ):
+        require_compressible(model)
+
+
+def test_a_variable_that_the_remedy_has_lost_is_found_again():
+    model, inputs = WithToken(), keras.Input((4,))
+    model(inputs)
+    functional = keras.Model(inputs, model.call(inputs))
+    again = build(take(functional))
+    assert (len(functional.trainable_variables), len(again.trainable_variables)) == (2, 3)
+    zoo.assert_same_predictions(functional, again, zoo.samples(functional))
 
 
 def test_a_stripped_model_is_accepted():

@@ -185,22 +185,29 @@ def test_a_nested_model_called_twice_stays_one_model():
     assert len(again.variables) == 2
 
 
-def test_a_layer_that_loses_a_variable_is_an_error_that_names_it():
+def test_a_layer_that_forgets_an_argument_keeps_its_variable():
     class Forgetful(layers.Layer):
         def __init__(self, factor=None, **kwargs):
             super().__init__(**kwargs)
             if factor is not None:
-                self.factor = self.add_weight("factor", (), initializer="ones")
+                self.factor = self.add_weight("factor", (), initializer=keras.initializers.Constant(factor))
 
         def call(self, inputs):
-            return inputs
+            return inputs * self.factor
 
         def get_config(self):
             return {"name": self.name}
 
     model = keras.Sequential([keras.Input((4,)), Forgetful(2, name="forgetful")])
-    with pytest.raises(UnsupportedModelError, match=r"'forgetful'.*'factor'.*get_config"):
-        build(take(model))
+    zoo.assert_same_predictions(model, build(take(model)), zoo.samples(model))
+
+
+def test_an_array_that_no_variable_takes_is_an_error_that_names_it():
+    snapshot = take(zoo.dense())
+    path, arrays = next(iter(snapshot.weights.items()))
+    other = snapshot.with_weights({**snapshot.weights, path: {**arrays, "factor": np.zeros(())}})
+    with pytest.raises(UnsupportedModelError, match=rf"'{path}'.*'factor'.*get_config"):
+        build(other)
 
 
 def test_a_layer_that_takes_its_configuration_apart_can_be_built_again():

@@ -1,0 +1,73 @@
+"""Constants that operators compute with, as weights in all but name: the kernel of ``tf.nn.conv2d(x, kernel)``.
+
+They are no variables, so nothing compresses them. What an operator adds, multiplies element by element or joins counts as
+a shift, a factor or a token and not as a weight.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import Any
+
+import numpy as np
+
+from keras_compress.graph.view import GraphNode, ModelGraph
+
+__all__ = ["operator_constants"]
+
+_NOT_WEIGHTS = frozenset(
+    (
+        "__operators__",
+        "clip_by_value",
+        "concat",
+        "stack",
+        "where",
+        *(f"math.{name}" for name in ("add", "subtract", "multiply", "divide", "truediv", "divide_no_nan", "pow")),
+        *(f"math.{name}" for name in ("maximum", "minimum", "squared_difference", "floordiv", "floormod", "mod")),
+        *(f"math.{name}" for name in ("greater", "greater_equal", "less", "less_equal", "equal", "not_equal")),
+    )
+)
+
+
+def operator_constants(graph: ModelGraph) -> Iterator[tuple[GraphNode, str, tuple[int, ...]]]:
+    """Yield the operator, the name of the argument and the shape, for each constant of rank 2 or more of a graph."""
+    for node in graph.nodes.values():
+        function = node.config.get("function")
+        if not isinstance(function, str) or not (node.is_a("TFOpLambda") or node.class_name == "OperatorCall"):
+            continue
+        if function not in _NOT_WEIGHTS and function.partition(".")[0] not in _NOT_WEIGHTS:
+            yield from ((node, name, shape) for name, shape in _constants(graph, node))
+
+
+def _constants(graph: ModelGraph, node: GraphNode) -> Iterator[tuple[str, tuple[int, ...]]]:
+    for position, tensor in enumerate(node.inputs):
+        producer = graph.producer(tensor)
+        shape = _shape(producer.config["value"]) if producer.class_name in ("Constant", "Parameter") else None
+        if shape is not None:
+            yield f"argument {position}", shape
+    calls = node.entry.get("inbound_nodes") or [[]]
+    call = calls[node.ref.node] if node.ref.node < len(calls) else []
+    for name, value in _keywords(call).items():
+        shape = _shape(value)
+        if shape is not None:
+            yield name, shape
+
+
+def _keywords(call: Any) -> dict[str, Any]:
+    """Return the named arguments of a call, which Keras writes behind each tensor."""
+    if isinstance(call, (list, tuple)):
+        if len(call) == 4 and isinstance(call[0], str) and isinstance(call[3], dict):
+            return call[3]
+        return next(filter(None, map(_keywords, call)), {})
+    return {}
+
+
+def _shape(value: Any) -> tuple[int, ...] | None:
+    """Return the shape of an array of floating point numbers of rank 2 or more, None for anything else."""
+    if not isinstance(value, (list, tuple, np.ndarray)):
+        return None
+    try:
+        array = np.asarray(value)
+    except ValueError:  # of rows of different lengths
+        return None
+    return array.shape if array.ndim >= 2 and array.dtype.kind == "f" else None
