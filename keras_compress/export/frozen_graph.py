@@ -21,6 +21,7 @@ from keras_compress._keras import keras
 from keras_compress.data import pack_inputs
 from keras_compress.errors import ExportError
 from keras_compress.export.atomic_file import write_atomically
+from keras_compress.export.fixed_reshapes import fix_reshapes
 from keras_compress.export.format import Format, Run, StoredWeight, TensorNames
 from keras_compress.export.graph_def import keep_needed, stored_in_graph
 from keras_compress.export.graph_function import graph_function
@@ -96,6 +97,7 @@ def freeze(
     inputs = [tensor.op.name for tensor in function.inputs[: len(names.inputs)]]
     outputs = [tensor.op.name for tensor in function.outputs]
     graph_def = _with_constants(function, lower_control_flow)
+    fix_reshapes(graph_def, function.graph)
     keep_needed(graph_def, [*inputs, *outputs])
     _rename(graph_def, dict(zip([*inputs, *outputs], [*names.inputs, *names.outputs], strict=True)))
     return graph_def

@@ -16,11 +16,13 @@ from keras_compress.export.atomic_file import write_atomically
 from keras_compress.export.format import Format, Run, StoredWeight, TensorNames, in_batches_of
 from keras_compress.export.frozen_graph import freeze, tensor_names
 from keras_compress.export.inference_model import inference_model, with_quantized_outputs
+from keras_compress.export.inline_calls import inline_calls
 from keras_compress.export.onnx_audit import stored_in_onnx
 from keras_compress.export.onnx_dense_layers import join_dense_layers
 from keras_compress.export.onnx_quantization import activation_handlers, put_constants, quantize_in_front_of_moves
 from keras_compress.export.quantized_constants import cut_out_constants
 from keras_compress.export.registry import register_format
+from keras_compress.graph.passes.fit_biases import fit_biases
 from keras_compress.graph.passes.fold_batch_norm import fold_batch_norm
 
 __all__ = ["export_onnx"]
@@ -77,8 +79,9 @@ def export_onnx(
         model if calibration_data is None else with_quantized_outputs(model, calibration_data, of_matrix_products=False)
     )
     graph_def = freeze(
-        inference_model(complete, fold_batch_norm), names, batch_size=batch_size, lower_control_flow=False
+        inference_model(complete, fold_batch_norm, fit_biases), names, batch_size=batch_size, lower_control_flow=False
     )
+    inline_calls(graph_def)
     constants = cut_out_constants(graph_def)
     inputs = (*names.inputs, *(constant.name for constant in constants))
     with _converting(path):
@@ -158,7 +161,7 @@ register_format(
         export_onnx,
         _stored_weights,
         _load,
-        passes=(fold_batch_norm,),
+        passes=(fold_batch_norm, fit_biases),
         open=_open,
         runtime="onnxruntime",
     )

@@ -19,12 +19,15 @@ from keras_compress.export.format import Format, Run, TensorNames, in_batches_of
 from keras_compress.export.frozen_graph import freeze, tensor_names
 from keras_compress.export.graph_function import graph_function
 from keras_compress.export.inference_model import inference_model, with_quantized_outputs
+from keras_compress.export.inline_calls import inline_calls
 from keras_compress.export.quantized_constants import FAKE_QUANTIZERS
 from keras_compress.export.registry import register_format
 from keras_compress.export.tflite_audit import dequantized_tensor, open_interpreter, require_litert, stored_in_tflite
+from keras_compress.export.tflite_joins import keep_grids_apart
 from keras_compress.export.tflite_pooling import repeat_grids_before_pooling
 from keras_compress.export.tflite_weights import arrange_weights
 from keras_compress.graph.passes.dense_to_convolution import dense_to_convolution
+from keras_compress.graph.passes.fit_biases import fit_biases
 from keras_compress.graph.passes.fold_batch_norm import fold_batch_norm
 
 __all__ = ["export_tflite"]
@@ -65,8 +68,10 @@ def export_tflite(
         raise ExportError(f"Inputs are float32, int8 or uint8. Received: io_type={io_type!r}. Choose one of them.")
     require_litert()
     names = tensor_names(model, input_names, output_names)
-    complete = model if calibration_data is None else with_quantized_outputs(model, calibration_data)
-    inference = inference_model(complete, fold_batch_norm, dense_to_convolution)
+    complete = model
+    if calibration_data is not None:
+        complete = with_quantized_outputs(model, calibration_data, of_model=io_type != "float32")
+    inference = inference_model(complete, fold_batch_norm, fit_biases, dense_to_convolution)
     graph_def = freeze(inference, names, batch_size=batch_size, lower_control_flow=False)
     if batch_size is None and any(node.op.startswith("TensorList") for node in graph_def.node):
         warnings.warn(
@@ -75,8 +80,10 @@ def export_tflite(
             stacklevel=2,
         )
         graph_def = freeze(inference, names, batch_size=1, lower_control_flow=False)
+    inline_calls(graph_def)
     repeat_grids_before_pooling(graph_def)
     arrange_weights(graph_def)
+    keep_grids_apart(graph_def)
     write_atomically(Path(path), min(_converted(graph_def, names, io_type, path), key=len))
     return Path(path)
 
@@ -155,7 +162,7 @@ register_format(
         export_tflite,
         stored_in_tflite,
         _load,
-        passes=(fold_batch_norm, dense_to_convolution),
+        passes=(fold_batch_norm, fit_biases, dense_to_convolution),
         open=open_interpreter,
         runtime="tflite",
     )

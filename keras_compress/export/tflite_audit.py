@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -55,8 +54,7 @@ def stored_in_tflite(path: Path) -> list[StoredWeight]:
         except ValueError:  # memory for results, not a constant
             continue
         array, size = _dense(tensor, array), array.nbytes
-        values = _plain(index, array, operations, interpreter, made)
-        values = dequantized_tensor(tensor, array) if values is None else values
+        every = _plain(index, array, operations, interpreter, made) or [dequantized_tensor(tensor, array)]
         computing = [operation for operation in _readers(index, operations) if operation["op_name"] in _COMPUTES]
         data = [operation["inputs"][_data_input(operation)] for operation in computing]
         integers = all(details[one]["dtype"] != np.float32 for one in data)
@@ -64,7 +62,7 @@ def stored_in_tflite(path: Path) -> list[StoredWeight]:
         stored_as = np.dtype(tensor["dtype"]).name
         on_grid = stored_as != "float32"
         runs = None if reads is None else on_grid and integers
-        found.append(StoredWeight(tensor["name"], values, stored_as, size, on_grid, reads, runs))
+        found += [StoredWeight(tensor["name"], values, stored_as, size, on_grid, reads, runs) for values in every]
     return found
 
 
@@ -112,29 +110,25 @@ def _is_on_grid(index: int, details: dict, operations: list[dict]) -> bool:
     return bool(makers) and makers[0]["op_name"] in _MOVES and _is_on_grid(makers[0]["inputs"][0], details, operations)
 
 
-def _plain(
-    index: int, array: np.ndarray, operations: list[dict], interpreter: Any, made: set[int]
-) -> np.ndarray | None:
-    """Return the floats that the graph computes from plain integers, None for a constant that is not stored so."""
-    values = array.astype(np.float32)
-    reader = _reader(index, ("SLICE", "CAST"), operations)
-    while reader is not None:
-        made_here = reader["outputs"][0]
-        reader = _reader(made_here, ("CAST", "RESHAPE", "SUB", "MUL"), operations)
-        if reader is None or reader["op_name"] == "CAST":
-            continue
-        if reader["op_name"] == "RESHAPE":
-            values = values.reshape(interpreter._get_tensor_details(reader["outputs"][0], 0)["shape"])
-            continue
-        other = interpreter.get_tensor(next(one for one in reader["inputs"] if one not in made))
-        if reader["op_name"] == "MUL":
-            return values * other
-        values = values - other
-    return None
-
-
-def _reader(index: int, kinds: Sequence[str], operations: list[dict]) -> dict | None:
-    return next((one for one in operations if index in one["inputs"] and one["op_name"] in kinds), None)
+def _plain(index: int, array: np.ndarray, operations: list[dict], interpreter: Any, made: set[int]) -> list[np.ndarray]:
+    """Return the floats that the graph computes from plain integers; several if equal integers with other scales are stored once."""
+    found = []
+    waiting = [(index, array.astype(np.float32), ("SLICE", "CAST"))]
+    for tensor, values, kinds in waiting:
+        for reader in operations:
+            if tensor not in reader["inputs"] or reader["op_name"] not in kinds:
+                continue
+            output, behind = reader["outputs"][0], values
+            if reader["op_name"] == "RESHAPE":
+                behind = values.reshape(interpreter._get_tensor_details(output, 0)["shape"])
+            elif reader["op_name"] in ("SUB", "MUL"):
+                other = interpreter.get_tensor(next(one for one in reader["inputs"] if one not in made))
+                behind = values * other if reader["op_name"] == "MUL" else values - other
+            if reader["op_name"] == "MUL":
+                found.append(behind)
+            else:
+                waiting.append((output, behind, ("CAST", "RESHAPE", "SUB", "MUL")))
+    return found
 
 
 def _data_input(operation: dict) -> int:
