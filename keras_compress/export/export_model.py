@@ -7,11 +7,13 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import tensorflow as tf
 
 from keras_compress._keras import keras
 from keras_compress.errors import ExportAuditError, ExportError
 from keras_compress.export.file_audit import audit_file
 from keras_compress.export.frozen_graph import tensor_names
+from keras_compress.export.input_signature import input_signature
 from keras_compress.export.latency import LatencyReport, measure_latency
 from keras_compress.export.registry import format_of, format_options
 from keras_compress.reports import ExportReport
@@ -39,7 +41,7 @@ def export_model(
         strict: raise if the audit finds a weight that should be compressed and is not. Default True.
         data: samples, as for ``kc.Dataset``, on which the outputs of the file are compared with the model's. Default:
             none.
-        options: of the format, as ``input_names``, ``output_names``, ``batch_size``; see its function in this package.
+        options: of the format, as ``input_names``, ``output_names``, ``batch_size``, ``input_shapes``; see its function in this package.
             ONNX Runtime and TensorFlow Lite need ranges that training does not: they are measured on
             ``calibration_data``, by default on ``data``.
 
@@ -76,11 +78,17 @@ def export_model(
         listed = "\n".join(f"    {row.layer}: {row.weight}: {row.problem}" for row in report.problems)
         unmeasured = "calibration_data" in allowed and options["calibration_data"] is None
         hint = " Pass samples as calibration_data=…, to measure the ranges that are missing." if unmeasured else ""
+        if "input_shapes" in allowed and any(None in spec.shape for spec in _signature(model, options)):
+            hint += " Pass batch_size=… or input_shapes=…, if the runtime needs fixed sizes there."
         raise ExportAuditError(
             f"'{path}' was written, but {len(report.problems)} weights in it are not as they should be:\n{listed}\n"
             f"strict=False returns the report instead.{hint}"
         )
     return report
+
+
+def _signature(model: keras.Model, options: Mapping[str, Any]) -> list[tf.TensorSpec]:
+    return input_signature(model, options.get("batch_size"), options.get("input_shapes"), options.get("input_names"))
 
 
 def audit(

@@ -41,7 +41,10 @@ def audit_file(model: keras.Model, path: Path, form: Format, names: TensorNames,
     comparison = None if data is None else compare_outputs(model, path, form, names, data)
     arrays = strip(snapshot).weights.values()
     float_size = sum(4 * array.size for layer in arrays for array in layer.values())
-    return ExportReport(path, form.name, form.size(path), float_size, tuple(rows), comparison)
+    inputs, outputs = ((), ()) if form.tensors is None else form.tensors(path, names)
+    return ExportReport(
+        path, form.name, form.size(path), float_size, tuple(rows), comparison, tuple(inputs), tuple(outputs)
+    )
 
 
 def stored_weights(path: Path, form: Format) -> list[StoredWeight]:

@@ -10,6 +10,7 @@ from typing import Any
 import numpy as np
 
 from keras_compress.graph import ModelSnapshot
+from keras_compress.reports import FileTensor
 
 __all__ = ["Format", "Run", "StoredWeight", "TensorNames", "in_batches_of"]
 
@@ -81,6 +82,7 @@ class Format:
         open: returns the object of the runtime that users run the file with; None where there is no such runtime.
         runtime: its name, as in ``quantize_with_accuracy_control(…, validate_with=name)``; None where there is none.
         beside: suffixes of further files with the same stem.
+        tensors: reads the inputs and the outputs of a file, each in the order of the model; None where that is not told.
     """
 
     name: str
@@ -94,6 +96,7 @@ class Format:
     open: Callable[[Path, int], Any] | None = None
     runtime: str | None = None
     beside: tuple[str, ...] = ()
+    tensors: Callable[[Path, TensorNames], tuple[Sequence[FileTensor], Sequence[FileTensor]]] | None = None
 
     def files(self, path: Path) -> list[Path]:
         """Return every file that an exported model consists of."""

@@ -46,8 +46,8 @@ def with_quantized_outputs(
         of_model: also the outputs of the model that are of floating point. Default False.
     """
     snapshot, added = quantize_outputs(take(model), of_matrix_products=of_matrix_products)
-    if of_model and all(tensor.dtype.is_floating for tensor in model.outputs):
-        snapshot, others = quantize_model_outputs(snapshot)
+    if of_model:
+        snapshot, others = quantize_model_outputs(snapshot, [tensor.dtype.is_floating for tensor in model.outputs])
         added = [*added, *others]
     complete = build(snapshot)
     if added:

@@ -20,9 +20,11 @@ from keras_compress.export.frozen_graph import freeze, tensor_names
 from keras_compress.export.graph_function import graph_function
 from keras_compress.export.inference_model import inference_model, with_quantized_outputs
 from keras_compress.export.inline_calls import inline_calls
+from keras_compress.export.input_signature import InputShapes, input_signature
 from keras_compress.export.quantized_constants import FAKE_QUANTIZERS
 from keras_compress.export.registry import register_format
 from keras_compress.export.tflite_audit import dequantized_tensor, open_interpreter, require_litert, stored_in_tflite
+from keras_compress.export.tflite_interface import file_tensors, in_order, require_builtin_operators, warn_of_floats
 from keras_compress.export.tflite_joins import keep_grids_apart
 from keras_compress.export.tflite_pooling import repeat_grids_before_pooling
 from keras_compress.export.tflite_weights import arrange_weights
@@ -40,6 +42,7 @@ def export_tflite(
     input_names: Sequence[str] | None = None,
     output_names: Sequence[str] | None = None,
     batch_size: int | None = None,
+    input_shapes: InputShapes | None = None,
     calibration_data: Any = None,
     io_type: Literal["float32", "int8", "uint8"] = "float32",
 ) -> Path:
@@ -53,10 +56,12 @@ def export_tflite(
     Args:
         model: the compressed model; it is only read.
         path: the ``.tflite`` file to write.
-        input_names, output_names, batch_size: as in :func:`~keras_compress.export.frozen_graph.export_frozen_graph`.
+        input_names, output_names, batch_size, input_shapes: as in :func:`~keras_compress.export.frozen_graph.export_frozen_graph`.
         calibration_data: samples, as for ``kc.Dataset``. Without them operations with unknown output ranges stay in
             floating point.
-        io_type: type of the inputs and outputs of the file. Default float32.
+        io_type: type of the inputs and outputs of the file. Default float32. Outputs that no quantizer and no softmax, sigmoid or
+            tanh makes get a grid that is measured on ``calibration_data``. A warning names what stays float32. The
+            report has the scales and zero points.
 
     Returns:
         The path of the file.
@@ -68,23 +73,30 @@ def export_tflite(
         raise ExportError(f"Inputs are float32, int8 or uint8. Received: io_type={io_type!r}. Choose one of them.")
     require_litert()
     names = tensor_names(model, input_names, output_names)
+    signature = input_signature(model, batch_size, input_shapes, names.inputs)
     complete = model
     if calibration_data is not None:
         complete = with_quantized_outputs(model, calibration_data, of_model=io_type != "float32")
     inference = inference_model(complete, fold_batch_norm, fit_biases, dense_to_convolution)
-    graph_def = freeze(inference, names, batch_size=batch_size, lower_control_flow=False)
-    if batch_size is None and any(node.op.startswith("TensorList") for node in graph_def.node):
+    shapes: dict[str, Any] = {"batch_size": batch_size, "input_shapes": input_shapes, "lower_control_flow": False}
+    graph_def = freeze(inference, names, **shapes)
+    open_batch = any(spec.shape[0] is None for spec in signature)
+    if open_batch and any(node.op.startswith("TensorList") for node in graph_def.node):
         warnings.warn(
             "TensorFlow Lite runs loops over time only for a fixed number of samples, so this file takes one at a time. For "
             "another number pass batch_size=….",
             stacklevel=2,
         )
-        graph_def = freeze(inference, names, batch_size=1, lower_control_flow=False)
+        graph_def = freeze(inference, names, **{**shapes, "batch_size": 1})
     inline_calls(graph_def)
     repeat_grids_before_pooling(graph_def)
     arrange_weights(graph_def)
     keep_grids_apart(graph_def)
-    write_atomically(Path(path), min(_converted(graph_def, names, io_type, path), key=len))
+    content = min(_converted(graph_def, names, io_type, path), key=len)
+    require_builtin_operators(content, graph_def, path)
+    if io_type != "float32":
+        warn_of_floats(content, model, names, io_type)
+    write_atomically(Path(path), content)
     return Path(path)
 
 
@@ -97,7 +109,7 @@ def _converted(graph_def: Any, names: Any, io_type: str, path: str | Path) -> It
         converter = tf.lite.TFLiteConverter.from_concrete_functions([function])
         converter.optimizations = [getattr(tf.lite.Optimize, name) for name in optimizations]
         converter.target_spec.supported_ops = [tf.lite.OpsSet.TFLITE_BUILTINS, tf.lite.OpsSet.SELECT_TF_OPS]
-        if io_type != "float32":
+        if io_type != "float32" and quantize:
             converter.inference_input_type = converter.inference_output_type = getattr(tf, io_type)
         try:
             with _quiet():
@@ -126,7 +138,7 @@ def _load(path: Path, names: TensorNames | None, threads: int) -> Run:
     interpreter = open_interpreter(path, threads)
 
     def run(arrays: Sequence[np.ndarray]) -> list[np.ndarray]:
-        inputs = _in_order(interpreter.get_input_details(), names.inputs if names else None)
+        inputs = in_order(interpreter.get_input_details(), names.inputs if names else None)
         for tensor, array in zip(inputs, arrays, strict=True):
             if tuple(tensor["shape"]) != array.shape:
                 interpreter.resize_tensor_input(tensor["index"], array.shape)
@@ -134,17 +146,11 @@ def _load(path: Path, names: TensorNames | None, threads: int) -> Run:
         for tensor, array in zip(inputs, arrays, strict=True):
             interpreter.set_tensor(tensor["index"], _quantized(tensor, array))
         interpreter.invoke()
-        outputs = _in_order(interpreter.get_output_details(), names.outputs if names else None)
+        outputs = in_order(interpreter.get_output_details(), names.outputs if names else None)
         return [dequantized_tensor(tensor, interpreter.get_tensor(tensor["index"])) for tensor in outputs]
 
     size = int(interpreter.get_input_details()[0]["shape_signature"][0])
     return run if size < 0 else in_batches_of(max(size, 1), run)
-
-
-def _in_order(details: list[dict], names: Sequence[str] | None) -> list[dict]:
-    """Return tensors in the order of ``names``, if the file has kept them."""
-    by_name = {tensor["name"].partition(":")[0]: tensor for tensor in details}
-    return [by_name[name] for name in names] if names and set(names) == set(by_name) else details
 
 
 def _quantized(tensor: dict, array: np.ndarray) -> np.ndarray:
@@ -165,5 +171,6 @@ register_format(
         passes=(fold_batch_norm, fit_biases, dense_to_convolution),
         open=open_interpreter,
         runtime="tflite",
+        tensors=file_tensors,
     )
 )

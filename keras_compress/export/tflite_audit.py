@@ -13,6 +13,8 @@ from keras_compress.export.format import StoredWeight
 __all__ = ["dequantized_tensor", "open_interpreter", "require_litert", "stored_in_tflite"]
 
 _COMPUTES = ("CONV_2D", "DEPTHWISE_CONV_2D", "TRANSPOSE_CONV", "FULLY_CONNECTED", "CONV_3D", "BATCH_MATMUL")
+#: XNNPACK computes a product of integers only if its scale is less than this many times that of the result.
+LARGEST_RATIO = 256
 _FROM_INTEGERS = ("DEQUANTIZE", "SLICE", "CAST", "SUB", "MUL", "RESHAPE", "TRANSPOSE")
 _MOVES = ("DEQUANTIZE", "RESHAPE", "TRANSPOSE", "PAD", "SQUEEZE", "EXPAND_DIMS", "MAX_POOL_2D", "STRIDED_SLICE")
 
@@ -36,10 +38,15 @@ def open_interpreter(path: Path, threads: int, **options: Any) -> Any:
 
 
 def stored_in_tflite(path: Path) -> list[StoredWeight]:
-    """Return the constants of a file; integers dequantized."""
+    """Return the constants of a file; integers dequantized.
+
+    Raises:
+        ExportError: a runtime refuses the file.
+    """
     plain = require_litert().OpResolverType.BUILTIN_WITHOUT_DEFAULT_DELEGATES
     interpreter = open_interpreter(path, 1, experimental_op_resolver_type=plain)
-    interpreter.allocate_tensors()
+    _allocate(interpreter, path, "without delegates")
+    _allocate(open_interpreter(path, 1), path, "with XNNPACK, as on phones")
     details = {tensor["index"]: tensor for tensor in interpreter.get_tensor_details()}
     operations = interpreter._get_ops_details()
     made = {index for operation in operations for index in operation["outputs"]}
@@ -63,6 +70,48 @@ def stored_in_tflite(path: Path) -> list[StoredWeight]:
         on_grid = stored_as != "float32"
         runs = None if reads is None else on_grid and integers
         found += [StoredWeight(tensor["name"], values, stored_as, size, on_grid, reads, runs) for values in every]
+    return found
+
+
+def _allocate(interpreter: Any, path: Path, how: str) -> None:
+    """Let an interpreter prepare a file to be run.
+
+    Raises:
+        ExportError: it refuses. The message has its reason, and the sizes or scales that are the likely cause.
+    """
+    try:
+        interpreter.allocate_tensors()
+    except (RuntimeError, ValueError) as error:
+        reason = str(error).strip().rstrip(".")
+        open_inputs = [
+            f"'{tensor['name'].partition(':')[0]}' {tuple(int(size) for size in tensor['shape_signature'])}"
+            for tensor in interpreter.get_input_details()
+            if (np.array(tensor["shape_signature"])[1:] < 0).any()
+        ]
+        advice = ["Leave the layer that it names in floating point, or choose another format."]
+        if open_inputs:
+            advice = [
+                f"The inputs {', '.join(open_inputs)} have open sizes (-1), with which TensorFlow Lite cannot prepare it: pass "
+                "input_shapes=… to fix them, as {'x': (224, 224, 3)}."
+            ]
+        elif steep := _too_steep(interpreter):
+            advice = [
+                f"The scales of {', '.join(steep)} are more than {LARGEST_RATIO} times below those of what makes them, as after a "
+                "training that diverged: measure these ranges again, or leave the layers in floating point."
+            ]
+        raise ExportError(f"TensorFlow Lite {how} refuses '{path}': {reason}. {' '.join(advice)}") from error
+
+
+def _too_steep(interpreter: Any) -> list[str]:
+    """Return the names of the tensors that XNNPACK cannot compute: scales of input times weights over that of the output."""
+    details = {tensor["index"]: tensor for tensor in interpreter.get_tensor_details()}
+    found = []
+    for operation in interpreter._get_ops_details():
+        if operation["op_name"] in _COMPUTES:
+            tensors = [details[index] for index in (*operation["inputs"][:2], operation["outputs"][0])]
+            one, other, out = (tensor["quantization_parameters"]["scales"] for tensor in tensors)
+            if len(one) and len(other) and len(out) and float(one.max() * other.max() / out[0]) >= LARGEST_RATIO:
+                found.append(f"'{tensors[2]['name']}'")
     return found
 
 

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import itertools
+from collections.abc import Sequence
+
 from keras_compress._keras import serialize
 from keras_compress.graph.edits import InsertLayer, apply_edits, unused_name
 from keras_compress.graph.integer_computation import is_on_grid
@@ -15,15 +18,21 @@ __all__ = ["quantize_model_outputs"]
 _FIXED = ("softmax", "sigmoid", "tanh")
 
 
-def quantize_model_outputs(snapshot: ModelSnapshot) -> tuple[ModelSnapshot, list[InsertLayer]]:
+def quantize_model_outputs(
+    snapshot: ModelSnapshot, floating: Sequence[bool]
+) -> tuple[ModelSnapshot, list[InsertLayer]]:
     """Return the model with a quantizer at every output that has no grid yet, and the edits that made them.
 
     The new quantizers have no measured range yet. Outputs of softmax, sigmoid and tanh stay: runtimes give them a grid.
+
+    Args:
+        snapshot: a compressed model.
+        floating: for each output, whether it is of floating point; others stay as they are.
     """
     graph = ModelGraph(snapshot)
     taken = {path for path, _ in graph.layers()}
     inserts = []
-    for tensor in graph.outputs():
+    for tensor in dict.fromkeys(itertools.compress(graph.model_outputs, floating)):
         if is_on_grid(graph, _inside(graph, tensor)) or _made_by(graph, tensor) in _FIXED:
             continue
         path = unused_name(f"{tensor.layer}_model_output_quantizer", taken)
