@@ -41,7 +41,8 @@ def export_model(
         strict: raise if the audit finds a weight that should be compressed and is not. Default True.
         data: samples, as for ``kc.Dataset``, on which the outputs of the file are compared with the model's. Default:
             none.
-        options: of the format, as ``input_names``, ``output_names``, ``batch_size``, ``input_shapes``; see its function in this package.
+        options: of the format, as ``input_names``, ``output_names``, ``batch_size``, ``input_shapes``; see its function in this
+            package.
             ONNX Runtime and TensorFlow Lite need ranges that training does not: they are measured on
             ``calibration_data``, by default on ``data``.
 

@@ -162,7 +162,7 @@ def _is_on_grid(index: int, details: dict, operations: list[dict]) -> bool:
 def _plain(index: int, array: np.ndarray, operations: list[dict], interpreter: Any, made: set[int]) -> list[np.ndarray]:
     """Return the floats that the graph computes from plain integers; several if equal integers with other scales are stored once."""
     found = []
-    waiting = [(index, array.astype(np.float32), ("SLICE", "CAST"))]
+    waiting: list[tuple[int, np.ndarray, tuple[str, ...]]] = [(index, array.astype(np.float32), ("SLICE", "CAST"))]
     for tensor, values, kinds in waiting:
         for reader in operations:
             if tensor not in reader["inputs"] or reader["op_name"] not in kinds:
