@@ -7,12 +7,14 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import tensorflow as tf
 
 from keras_compress._keras import keras
 from keras_compress.calibration.calibration_record import calibration_of
 from keras_compress.errors import ExportAuditError, ExportError
 from keras_compress.export.file_audit import audit_file
 from keras_compress.export.frozen_graph import tensor_names
+from keras_compress.export.input_signature import input_signature
 from keras_compress.export.latency import LatencyReport, measure_latency
 from keras_compress.export.registry import format_of, format_options
 from keras_compress.export.result_comparison import Limits
@@ -48,7 +50,8 @@ def export_model(
         min_sqnr: least ratio of signal to error of every output, in dB. Default 20.
         min_agreement: least share of samples with the same top-1 where outputs are scores, or with equal integers, as far
             as the number of samples shows it with 99 % confidence. Default 0.97.
-        options: of the format, as ``input_names``, ``output_names``, ``batch_size``; see its function in this package.
+        options: of the format, as ``input_names``, ``output_names``, ``batch_size``, ``input_shapes``; see its function in this
+            package.
             ONNX Runtime and TensorFlow Lite need ranges that training does not: they are measured on
             ``calibration_data``, by default on the registered data.
 
@@ -88,11 +91,17 @@ def export_model(
         count = f"{len(listed)} fault{'s' if len(listed) > 1 else ''}"
         unmeasured = "calibration_data" in allowed and options["calibration_data"] is None
         hint = " Pass samples as calibration_data=…, to measure the ranges that are missing." if unmeasured else ""
+        if "input_shapes" in allowed and any(None in spec.shape for spec in _signature(model, options)):
+            hint += " Pass batch_size=… or input_shapes=…, if the runtime needs fixed sizes there."
         raise ExportAuditError(
             f"'{path}' was written, but the audit found {count} in it:\n" + "\n".join(listed) + "\n"
             f"strict=False returns the report instead.{hint}"
         )
     return report
+
+
+def _signature(model: keras.Model, options: Mapping[str, Any]) -> list[tf.TensorSpec]:
+    return input_signature(model, options.get("batch_size"), options.get("input_shapes"), options.get("input_names"))
 
 
 def audit(

@@ -49,7 +49,10 @@ def audit_file(
     rows = [_row(form, weight, found) for weight, found in match_weights(expected, stored)]
     arrays = strip(snapshot).weights.values()
     float_size = sum(4 * array.size for layer in arrays for array in layer.values())
-    report = ExportReport(path, form.name, form.size(path), float_size, tuple(rows))
+    inputs, outputs = ((), ()) if form.interface is None else form.interface(path, names)
+    report = ExportReport(
+        path, form.name, form.size(path), float_size, tuple(rows), inputs=tuple(inputs), outputs=tuple(outputs)
+    )
     samples = audit_samples(model, data)
     if samples is None:
         return replace(report, not_run="no samples can be drawn for an input of text; pass data=…")

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -10,6 +10,7 @@ from typing import Any
 from keras_compress.export.runtimes.run import Run, in_batches_of
 from keras_compress.export.stored_weight import StoredWeight
 from keras_compress.graph import ModelSnapshot
+from keras_compress.reports import FileTensor
 
 __all__ = ["Format", "Run", "StoredWeight", "TensorNames", "in_batches_of"]
 
@@ -41,6 +42,7 @@ class Format:
         beside: suffixes of further files with the same stem.
         isolated: name of the module of :mod:`keras_compress.export.runtimes` that reads and runs files of the format in a process
             of its own; None (default) for this process.
+        interface: reads the inputs and the outputs of a file, each in the order of the model; None where that is not told.
     """
 
     name: str
@@ -55,6 +57,7 @@ class Format:
     runtime: str | None = None
     beside: tuple[str, ...] = ()
     isolated: str | None = None
+    interface: Callable[[Path, TensorNames], tuple[Sequence[FileTensor], Sequence[FileTensor]]] | None = None
 
     def files(self, path: Path) -> list[Path]:
         """Return every file that an exported model consists of."""

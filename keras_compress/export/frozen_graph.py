@@ -21,11 +21,13 @@ from keras_compress._keras import keras
 from keras_compress.data import pack_inputs
 from keras_compress.errors import ExportError
 from keras_compress.export.atomic_file import write_atomically
+from keras_compress.export.fixed_reshapes import fix_reshapes
 from keras_compress.export.format import Format, Run, StoredWeight, TensorNames
 from keras_compress.export.graph_def import keep_needed, stored_in_graph
 from keras_compress.export.graph_function import graph_function
 from keras_compress.export.impure_operations import leave_out_assignments
 from keras_compress.export.inference_model import inference_model
+from keras_compress.export.input_signature import InputShapes, input_signature
 from keras_compress.export.registry import register_format
 
 __all__ = [
@@ -44,6 +46,7 @@ def export_frozen_graph(
     input_names: Sequence[str] | None = None,
     output_names: Sequence[str] | None = None,
     batch_size: int | None = None,
+    input_shapes: InputShapes | None = None,
 ) -> Path:
     """Write ``model`` as a binary GraphDef.
 
@@ -53,15 +56,17 @@ def export_frozen_graph(
         input_names, output_names: names of the nodes, in the order of ``model.inputs`` and ``model.outputs``; by
             default the names Keras gives them (with ``_output`` for an output that is an input).
         batch_size: a fixed batch; None (default) leaves it open.
+        input_shapes: fixed sizes for inputs whose sizes are open, as
+            :func:`~keras_compress.export.input_signature.input_signature` takes them.
 
     Returns:
         The path of the file.
 
     Raises:
-        ExportError: a wrong number of names, names that collide, or a path that cannot be written.
+        ExportError: a shape that an input cannot have, a wrong number of names, names that collide, or a path that cannot be written.
     """
     names = tensor_names(model, input_names, output_names)
-    graph = freeze(inference_model(model), names, batch_size=batch_size)
+    graph = freeze(inference_model(model), names, batch_size=batch_size, input_shapes=input_shapes)
     write_atomically(Path(path), graph.SerializeToString())
     return Path(path)
 
@@ -80,7 +85,12 @@ def tensor_names(
 
 
 def freeze(
-    model: keras.Model, names: TensorNames, *, batch_size: int | None = None, lower_control_flow: bool = True
+    model: keras.Model,
+    names: TensorNames,
+    *,
+    batch_size: int | None = None,
+    input_shapes: InputShapes | None = None,
+    lower_control_flow: bool = True,
 ) -> tf.compat.v1.GraphDef:
     """Return the graph of a model at inference, with all variables as constants.
 
@@ -88,16 +98,19 @@ def freeze(
         model: a model for inference, see :mod:`~keras_compress.export.inference_model`.
         names: of the input and output nodes.
         batch_size: a fixed batch; None (default) leaves it open.
+        input_shapes: fixed sizes, as in :func:`export_frozen_graph`.
         lower_control_flow: write loops in TensorFlow 1's way instead of as functions. Default True.
 
     Raises:
         ExportError: a name belongs to another node, or a layer assigns a variable at inference.
     """
-    function = inference_function(model, batch_size).get_concrete_function()
+    signature = input_signature(model, batch_size, input_shapes, names.inputs)
+    function = inference_function(model, signature).get_concrete_function()
     inputs = [tensor.op.name for tensor in function.inputs[: len(names.inputs)]]
     outputs = [tensor.op.name for tensor in function.outputs]
     graph_def = _with_constants(function, lower_control_flow)
     leave_out_assignments(model, function, graph_def)
+    fix_reshapes(graph_def, function.graph)
     keep_needed(graph_def, [*inputs, *outputs])
     _rename(graph_def, dict(zip([*inputs, *outputs], [*names.inputs, *names.outputs], strict=True)))
     return graph_def
@@ -115,12 +128,14 @@ def _with_constants(function: Any, lower_control_flow: bool) -> tf.compat.v1.Gra
     return _replace_variables_by_constants(converter_data=data)[0]
 
 
-def inference_function(model: keras.Model, batch_size: int | None = None) -> Any:
-    """Return a ``tf.function`` from the flat inputs of a model to the list of its outputs."""
-    signature = [
-        tf.TensorSpec([batch_size or tensor.shape[0], *tensor.shape[1:]], tensor.dtype, name=f"input_{index}")
-        for index, tensor in enumerate(model.inputs)
-    ]
+def inference_function(model: keras.Model, signature: Sequence[tf.TensorSpec] | None = None) -> Any:
+    """Return a ``tf.function`` from the flat inputs of a model to the list of its outputs.
+
+    Args:
+        model: a model for inference.
+        signature: shape and type of its inputs. Default: those of the model.
+    """
+    signature = input_signature(model) if signature is None else signature
 
     @tf.function(input_signature=signature)
     def infer(*tensors):

@@ -11,6 +11,7 @@ from keras_compress.calibration.calibration_record import CalibrationRecord, cal
 from keras_compress.data import Dataset
 from keras_compress.graph import InsertLayer, ModelSnapshot, build, take
 from keras_compress.graph.passes.fix_quantizers import fix_quantizers
+from keras_compress.graph.passes.quantize_model_outputs import quantize_model_outputs
 from keras_compress.graph.passes.quantize_outputs import quantize_outputs
 from keras_compress.graph.passes.to_float32 import to_float32
 from keras_compress.graph.variables import leaf_layers
@@ -35,15 +36,21 @@ def inference_model(model: keras.Model, *passes: Callable[[ModelSnapshot], Model
     return build(snapshot)
 
 
-def with_quantized_outputs(model: keras.Model, data: Any, *, of_matrix_products: bool = True) -> keras.Model:
+def with_quantized_outputs(
+    model: keras.Model, data: Any, *, of_matrix_products: bool = True, of_model: bool = False
+) -> keras.Model:
     """Return a new compressed model in which whatever computes with integers has a quantized output.
 
     Args:
         model: the compressed model; it is only read.
         data: what :class:`~keras_compress.data.Dataset` takes; the ranges are measured on it.
         of_matrix_products: not only of convolutions. Default True.
+        of_model: also the outputs of the model that are of floating point. Default False.
     """
     snapshot, added = quantize_outputs(take(model), of_matrix_products=of_matrix_products)
+    if of_model:
+        snapshot, others = quantize_model_outputs(snapshot, [tensor.dtype.is_floating for tensor in model.outputs])
+        added = [*added, *others]
     complete = build(snapshot)
     if added:
         layers = dict(leaf_layers(complete))

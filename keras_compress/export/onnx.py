@@ -14,11 +14,14 @@ from keras_compress.export.atomic_file import write_atomically
 from keras_compress.export.format import Format
 from keras_compress.export.frozen_graph import freeze, tensor_names
 from keras_compress.export.inference_model import inference_model, with_quantized_outputs
+from keras_compress.export.inline_calls import inline_calls
+from keras_compress.export.input_signature import InputShapes
 from keras_compress.export.onnx_dense_layers import join_dense_layers
 from keras_compress.export.onnx_quantization import activation_handlers, put_constants, quantize_in_front_of_moves
 from keras_compress.export.quantized_constants import cut_out_constants
 from keras_compress.export.registry import register_format
 from keras_compress.export.runtimes.onnx_runtime import load, open_file, stored_weights
+from keras_compress.graph.passes.fit_biases import fit_biases
 from keras_compress.graph.passes.fold_batch_norm import fold_batch_norm
 
 __all__ = ["export_onnx"]
@@ -36,6 +39,7 @@ def export_onnx(
     input_names: Sequence[str] | None = None,
     output_names: Sequence[str] | None = None,
     batch_size: int | None = None,
+    input_shapes: InputShapes | None = None,
     opset: int = OPSET,
     calibration_data: Any = None,
 ) -> Path:
@@ -49,7 +53,7 @@ def export_onnx(
     Args:
         model: the compressed model; it is only read.
         path: the ``.onnx`` file to write.
-        input_names, output_names, batch_size: as in :func:`~keras_compress.export.frozen_graph.export_frozen_graph`.
+        input_names, output_names, batch_size, input_shapes: as in :func:`~keras_compress.export.frozen_graph.export_frozen_graph`.
         opset: version of the operators, 13 to 21. Default 13.
         calibration_data: samples, as for ``kc.Dataset``. ONNX Runtime computes a convolution in integers only if its
             output is quantized too; where training left it in floating point, as in front of a sum, the range is
@@ -75,8 +79,13 @@ def export_onnx(
         model if calibration_data is None else with_quantized_outputs(model, calibration_data, of_matrix_products=False)
     )
     graph_def = freeze(
-        inference_model(complete, fold_batch_norm), names, batch_size=batch_size, lower_control_flow=False
+        inference_model(complete, fold_batch_norm, fit_biases),
+        names,
+        batch_size=batch_size,
+        input_shapes=input_shapes,
+        lower_control_flow=False,
     )
+    inline_calls(graph_def)
     constants = cut_out_constants(graph_def)
     inputs = (*names.inputs, *(constant.name for constant in constants))
     with _converting(path):
@@ -128,7 +137,7 @@ register_format(
         export_onnx,
         stored_weights,
         load,
-        passes=(fold_batch_norm,),
+        passes=(fold_batch_norm, fit_biases),
         open=open_file,
         runtime="onnxruntime",
         isolated="onnx_runtime",

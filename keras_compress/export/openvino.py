@@ -15,8 +15,9 @@ import tensorflow as tf
 from keras_compress._keras import keras
 from keras_compress.errors import ExportError
 from keras_compress.export.format import Format
-from keras_compress.export.frozen_graph import export_frozen_graph
+from keras_compress.export.frozen_graph import export_frozen_graph, tensor_names
 from keras_compress.export.impure_operations import layers_with, random_numbers
+from keras_compress.export.input_signature import InputShapes, input_signature
 from keras_compress.export.openvino_binary import rewrite_binary_convolutions
 from keras_compress.export.registry import register_format
 from keras_compress.export.runtimes.openvino_runtime import load, open_file, stored_weights
@@ -33,6 +34,7 @@ def export_openvino(
     input_names: Sequence[str] | None = None,
     output_names: Sequence[str] | None = None,
     batch_size: int | None = None,
+    input_shapes: InputShapes | None = None,
 ) -> Path:
     """Write ``model`` as an OpenVINO model.
 
@@ -43,7 +45,7 @@ def export_openvino(
     Args:
         model: the compressed model; it is only read.
         path: the ``.xml`` file to write; the ``.bin`` file is written to the same folder.
-        input_names, output_names: as in :func:`~keras_compress.export.frozen_graph.export_frozen_graph`.
+        input_names, output_names, input_shapes: as in :func:`~keras_compress.export.frozen_graph.export_frozen_graph`.
         batch_size: a fixed batch; None (default) leaves it open where possible.
 
     Returns:
@@ -60,7 +62,9 @@ def export_openvino(
     path = Path(path)
     if path.suffix.lower() != ".xml":
         raise ExportError(f"An OpenVINO file ends in '.xml'. Received: '{path.name}'. Change the name.")
-    if batch_size is None and _has_open_batch_of_binary_layers(model):
+    names = tensor_names(model, input_names, output_names)
+    signature = input_signature(model, batch_size, input_shapes, names.inputs)
+    if any(spec.shape[0] is None for spec in signature) and _has_binary_layers(model):
         batch_size = 1
         warnings.warn(
             "OpenVINO runs one-bit convolutions in models of fixed shape only, so this file takes batches of one. For "
@@ -68,8 +72,14 @@ def export_openvino(
             stacklevel=2,
         )
     with tempfile.TemporaryDirectory() as folder:
-        names = {"input_names": input_names, "output_names": output_names}
-        graph = export_frozen_graph(model, Path(folder) / "model.pb", batch_size=batch_size, **names)
+        graph = export_frozen_graph(
+            model,
+            Path(folder) / "model.pb",
+            input_names=names.inputs,
+            output_names=names.outputs,
+            batch_size=batch_size,
+            input_shapes=input_shapes,
+        )
         converted = _read(openvino.Core(), graph, model)
         if converted.is_dynamic() is False:
             rewrite_binary_convolutions(converted)
@@ -97,9 +107,8 @@ def _read(core: Any, graph: Path, model: keras.Model) -> Any:
         ) from error
 
 
-def _has_open_batch_of_binary_layers(model: keras.Model) -> bool:
-    binary = any(isinstance(layer, BinaryActivation) and bool(layer.active.numpy()) for _, layer in leaf_layers(model))
-    return binary and any(tensor.shape[0] is None for tensor in model.inputs)
+def _has_binary_layers(model: keras.Model) -> bool:
+    return any(isinstance(layer, BinaryActivation) and bool(layer.active.numpy()) for _, layer in leaf_layers(model))
 
 
 def _save(converted: Any, path: Path) -> None:

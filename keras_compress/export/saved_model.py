@@ -17,6 +17,7 @@ from keras_compress.export.format import Format, Run, StoredWeight, TensorNames
 from keras_compress.export.frozen_graph import inference_function, tensor_names
 from keras_compress.export.graph_def import stored_in_graph
 from keras_compress.export.inference_model import inference_model
+from keras_compress.export.input_signature import InputShapes, input_signature
 from keras_compress.export.registry import register_format
 
 __all__ = ["export_saved_model"]
@@ -29,6 +30,7 @@ def export_saved_model(
     input_names: Sequence[str] | None = None,
     output_names: Sequence[str] | None = None,
     batch_size: int | None = None,
+    input_shapes: InputShapes | None = None,
 ) -> Path:
     """Write ``model`` as a SavedModel with the signature ``serving_default``, its inputs and outputs by name.
 
@@ -38,7 +40,7 @@ def export_saved_model(
         model: the compressed model; it is only read.
         path: the folder to write. An existing SavedModel is replaced by a complete new one; any other folder that is
             not empty is refused.
-        input_names, output_names, batch_size: as in :func:`~keras_compress.export.frozen_graph.export_frozen_graph`.
+        input_names, output_names, batch_size, input_shapes: as in :func:`~keras_compress.export.frozen_graph.export_frozen_graph`.
 
     Returns:
         The path of the folder.
@@ -53,12 +55,12 @@ def export_saved_model(
             f"'{path}' exists and is no SavedModel. Expected: a new or an empty folder. Choose another name."
         )
     inference = inference_model(model)
-    infer = inference_function(inference, batch_size)
+    signature = input_signature(model, batch_size, input_shapes, names.inputs)
+    infer = inference_function(inference, signature)
     module = tf.Module()
     module.variables_of_the_model = inference.variables
     specs = [
-        tf.TensorSpec([batch_size or tensor.shape[0], *tensor.shape[1:]], tensor.dtype, name=name)
-        for name, tensor in zip(names.inputs, model.inputs, strict=True)
+        tf.TensorSpec(spec.shape, spec.dtype, name=name) for name, spec in zip(names.inputs, signature, strict=True)
     ]
 
     @tf.function(input_signature=specs)

@@ -18,13 +18,18 @@ from keras_compress.export.format import Format
 from keras_compress.export.frozen_graph import freeze, tensor_names
 from keras_compress.export.graph_function import graph_function
 from keras_compress.export.inference_model import inference_model, with_quantized_outputs
+from keras_compress.export.inline_calls import inline_calls
+from keras_compress.export.input_signature import InputShapes, input_signature
 from keras_compress.export.quantized_constants import FAKE_QUANTIZERS
 from keras_compress.export.registry import register_format
 from keras_compress.export.runtimes.tflite_runtime import load
 from keras_compress.export.tflite_audit import open_interpreter, require_litert, stored_in_tflite
+from keras_compress.export.tflite_interface import file_tensors, require_builtin_operators, warn_of_floats
+from keras_compress.export.tflite_joins import keep_grids_apart
 from keras_compress.export.tflite_pooling import repeat_grids_before_pooling
 from keras_compress.export.tflite_weights import arrange_weights
 from keras_compress.graph.passes.dense_to_convolution import dense_to_convolution
+from keras_compress.graph.passes.fit_biases import fit_biases
 from keras_compress.graph.passes.fold_batch_norm import fold_batch_norm
 
 __all__ = ["export_tflite"]
@@ -37,6 +42,7 @@ def export_tflite(
     input_names: Sequence[str] | None = None,
     output_names: Sequence[str] | None = None,
     batch_size: int | None = None,
+    input_shapes: InputShapes | None = None,
     calibration_data: Any = None,
     io_type: Literal["float32", "int8", "uint8"] = "float32",
 ) -> Path:
@@ -50,10 +56,12 @@ def export_tflite(
     Args:
         model: the compressed model; it is only read.
         path: the ``.tflite`` file to write.
-        input_names, output_names, batch_size: as in :func:`~keras_compress.export.frozen_graph.export_frozen_graph`.
+        input_names, output_names, batch_size, input_shapes: as in :func:`~keras_compress.export.frozen_graph.export_frozen_graph`.
         calibration_data: samples, as for ``kc.Dataset``. Without them operations with unknown output ranges stay in
             floating point.
-        io_type: type of the inputs and outputs of the file. Default float32.
+        io_type: type of the inputs and outputs of the file. Default float32. Outputs that no quantizer and no softmax, sigmoid or
+            tanh makes get a grid that is measured on ``calibration_data``. A warning names what stays float32. The
+            report has the scales and zero points.
 
     Returns:
         The path of the file.
@@ -65,19 +73,30 @@ def export_tflite(
         raise ExportError(f"Inputs are float32, int8 or uint8. Received: io_type={io_type!r}. Choose one of them.")
     require_litert()
     names = tensor_names(model, input_names, output_names)
-    complete = model if calibration_data is None else with_quantized_outputs(model, calibration_data)
-    inference = inference_model(complete, fold_batch_norm, dense_to_convolution)
-    graph_def = freeze(inference, names, batch_size=batch_size, lower_control_flow=False)
-    if batch_size is None and any(node.op.startswith("TensorList") for node in graph_def.node):
+    signature = input_signature(model, batch_size, input_shapes, names.inputs)
+    complete = model
+    if calibration_data is not None:
+        complete = with_quantized_outputs(model, calibration_data, of_model=io_type != "float32")
+    inference = inference_model(complete, fold_batch_norm, fit_biases, dense_to_convolution)
+    shapes: dict[str, Any] = {"batch_size": batch_size, "input_shapes": input_shapes, "lower_control_flow": False}
+    graph_def = freeze(inference, names, **shapes)
+    open_batch = any(spec.shape[0] is None for spec in signature)
+    if open_batch and any(node.op.startswith("TensorList") for node in graph_def.node):
         warnings.warn(
             "TensorFlow Lite runs loops over time only for a fixed number of samples, so this file takes one at a time. For "
             "another number pass batch_size=….",
             stacklevel=2,
         )
-        graph_def = freeze(inference, names, batch_size=1, lower_control_flow=False)
+        graph_def = freeze(inference, names, **{**shapes, "batch_size": 1})
+    inline_calls(graph_def)
     repeat_grids_before_pooling(graph_def)
     arrange_weights(graph_def)
-    write_atomically(Path(path), min(_converted(graph_def, names, io_type, path), key=len))
+    keep_grids_apart(graph_def)
+    content = min(_converted(graph_def, names, io_type, path), key=len)
+    require_builtin_operators(content, graph_def, path)
+    if io_type != "float32":
+        warn_of_floats(content, model, names, io_type)
+    write_atomically(Path(path), content)
     return Path(path)
 
 
@@ -90,7 +109,7 @@ def _converted(graph_def: Any, names: Any, io_type: str, path: str | Path) -> It
         converter = tf.lite.TFLiteConverter.from_concrete_functions([function])
         converter.optimizations = [getattr(tf.lite.Optimize, name) for name in optimizations]
         converter.target_spec.supported_ops = [tf.lite.OpsSet.TFLITE_BUILTINS, tf.lite.OpsSet.SELECT_TF_OPS]
-        if io_type != "float32":
+        if io_type != "float32" and quantize:
             converter.inference_input_type = converter.inference_output_type = getattr(tf, io_type)
         try:
             with _quiet():
@@ -122,9 +141,10 @@ register_format(
         export_tflite,
         stored_in_tflite,
         load,
-        passes=(fold_batch_norm, dense_to_convolution),
+        passes=(fold_batch_norm, fit_biases, dense_to_convolution),
         open=open_interpreter,
         runtime="tflite",
         isolated="tflite_runtime",
+        interface=file_tensors,
     )
 )

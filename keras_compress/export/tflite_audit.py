@@ -8,12 +8,15 @@ from typing import Any
 
 import numpy as np
 
+from keras_compress.errors import ExportError
 from keras_compress.export.runtimes.run import MissingRuntime
 from keras_compress.export.stored_weight import StoredWeight
 
-__all__ = ["dequantized_tensor", "open_interpreter", "require_litert", "stored_in_tflite"]
+__all__ = ["dequantized_tensor", "in_order", "open_interpreter", "require_litert", "stored_in_tflite"]
 
 _COMPUTES = ("CONV_2D", "DEPTHWISE_CONV_2D", "TRANSPOSE_CONV", "FULLY_CONNECTED", "CONV_3D", "BATCH_MATMUL")
+#: XNNPACK computes a product of integers only if its scale is less than this many times that of the result.
+LARGEST_RATIO = 256
 _FROM_INTEGERS = ("DEQUANTIZE", "SLICE", "CAST", "SUB", "MUL", "RESHAPE", "TRANSPOSE")
 _MOVES = ("DEQUANTIZE", "RESHAPE", "TRANSPOSE", "PAD", "SQUEEZE", "EXPAND_DIMS", "MAX_POOL_2D", "STRIDED_SLICE")
 
@@ -36,11 +39,22 @@ def open_interpreter(path: Path, threads: int, **options: Any) -> Any:
     return require_litert().Interpreter(str(path), num_threads=threads or None, **options)
 
 
+def in_order(details: Sequence[dict], names: Sequence[str] | None) -> list[dict]:
+    """Return tensors in the order of ``names``, if the file has kept them."""
+    by_name = {tensor["name"].partition(":")[0]: tensor for tensor in details}
+    return [by_name[name] for name in names] if names and set(names) == set(by_name) else list(details)
+
+
 def stored_in_tflite(path: Path) -> list[StoredWeight]:
-    """Return the constants of a file; integers dequantized."""
+    """Return the constants of a file; integers dequantized.
+
+    Raises:
+        ExportError: a runtime refuses the file.
+    """
     plain = require_litert().OpResolverType.BUILTIN_WITHOUT_DEFAULT_DELEGATES
     interpreter = open_interpreter(path, 1, experimental_op_resolver_type=plain)
-    interpreter.allocate_tensors()
+    _allocate(interpreter, path, "without delegates")
+    _allocate(open_interpreter(path, 1), path, "with XNNPACK, as on phones")
     details = {tensor["index"]: tensor for tensor in interpreter.get_tensor_details()}
     operations = interpreter._get_ops_details()
     made = {index for operation in operations for index in operation["outputs"]}
@@ -55,8 +69,7 @@ def stored_in_tflite(path: Path) -> list[StoredWeight]:
         except ValueError:  # memory for results, not a constant
             continue
         array, size = _dense(tensor, array), array.nbytes
-        values = _plain(index, array, operations, interpreter, made)
-        values = dequantized_tensor(tensor, array) if values is None else values
+        every = _plain(index, array, operations, interpreter, made) or [dequantized_tensor(tensor, array)]
         computing = [operation for operation in _readers(index, operations) if operation["op_name"] in _COMPUTES]
         data = [operation["inputs"][_data_input(operation)] for operation in computing]
         integers = all(details[one]["dtype"] != np.float32 for one in data)
@@ -64,7 +77,49 @@ def stored_in_tflite(path: Path) -> list[StoredWeight]:
         stored_as = np.dtype(tensor["dtype"]).name
         on_grid = stored_as != "float32"
         runs = None if reads is None else on_grid and integers
-        found.append(StoredWeight(tensor["name"], values, stored_as, size, on_grid, reads, runs))
+        found += [StoredWeight(tensor["name"], values, stored_as, size, on_grid, reads, runs) for values in every]
+    return found
+
+
+def _allocate(interpreter: Any, path: Path, how: str) -> None:
+    """Let an interpreter prepare a file to be run.
+
+    Raises:
+        ExportError: it refuses. The message has its reason, and the sizes or scales that are the likely cause.
+    """
+    try:
+        interpreter.allocate_tensors()
+    except (RuntimeError, ValueError) as error:
+        reason = str(error).strip().rstrip(".")
+        open_inputs = [
+            f"'{tensor['name'].partition(':')[0]}' {tuple(int(size) for size in tensor['shape_signature'])}"
+            for tensor in interpreter.get_input_details()
+            if (np.array(tensor["shape_signature"])[1:] < 0).any()
+        ]
+        advice = ["Leave the layer that it names in floating point, or choose another format."]
+        if open_inputs:
+            advice = [
+                f"The inputs {', '.join(open_inputs)} have open sizes (-1), with which TensorFlow Lite cannot prepare it: pass "
+                "input_shapes=… to fix them, as {'x': (224, 224, 3)}."
+            ]
+        elif steep := _too_steep(interpreter):
+            advice = [
+                f"The scales of {', '.join(steep)} are more than {LARGEST_RATIO} times below those of what makes them, as after a "
+                "training that diverged: measure these ranges again, or leave the layers in floating point."
+            ]
+        raise ExportError(f"TensorFlow Lite {how} refuses '{path}': {reason}. {' '.join(advice)}") from error
+
+
+def _too_steep(interpreter: Any) -> list[str]:
+    """Return the names of the tensors that XNNPACK cannot compute: scales of input times weights over that of the output."""
+    details = {tensor["index"]: tensor for tensor in interpreter.get_tensor_details()}
+    found = []
+    for operation in interpreter._get_ops_details():
+        if operation["op_name"] in _COMPUTES:
+            tensors = [details[index] for index in (*operation["inputs"][:2], operation["outputs"][0])]
+            one, other, out = (tensor["quantization_parameters"]["scales"] for tensor in tensors)
+            if len(one) and len(other) and len(out) and float(one.max() * other.max() / out[0]) >= LARGEST_RATIO:
+                found.append(f"'{tensors[2]['name']}'")
     return found
 
 
@@ -112,29 +167,25 @@ def _is_on_grid(index: int, details: dict, operations: list[dict]) -> bool:
     return bool(makers) and makers[0]["op_name"] in _MOVES and _is_on_grid(makers[0]["inputs"][0], details, operations)
 
 
-def _plain(
-    index: int, array: np.ndarray, operations: list[dict], interpreter: Any, made: set[int]
-) -> np.ndarray | None:
-    """Return the floats that the graph computes from plain integers, None for a constant that is not stored so."""
-    values = array.astype(np.float32)
-    reader = _reader(index, ("SLICE", "CAST"), operations)
-    while reader is not None:
-        made_here = reader["outputs"][0]
-        reader = _reader(made_here, ("CAST", "RESHAPE", "SUB", "MUL"), operations)
-        if reader is None or reader["op_name"] == "CAST":
-            continue
-        if reader["op_name"] == "RESHAPE":
-            values = values.reshape(interpreter._get_tensor_details(reader["outputs"][0], 0)["shape"])
-            continue
-        other = interpreter.get_tensor(next(one for one in reader["inputs"] if one not in made))
-        if reader["op_name"] == "MUL":
-            return values * other
-        values = values - other
-    return None
-
-
-def _reader(index: int, kinds: Sequence[str], operations: list[dict]) -> dict | None:
-    return next((one for one in operations if index in one["inputs"] and one["op_name"] in kinds), None)
+def _plain(index: int, array: np.ndarray, operations: list[dict], interpreter: Any, made: set[int]) -> list[np.ndarray]:
+    """Return the floats that the graph computes from plain integers; several if equal integers with other scales are stored once."""
+    found = []
+    waiting: list[tuple[int, np.ndarray, tuple[str, ...]]] = [(index, array.astype(np.float32), ("SLICE", "CAST"))]
+    for tensor, values, kinds in waiting:
+        for reader in operations:
+            if tensor not in reader["inputs"] or reader["op_name"] not in kinds:
+                continue
+            output, behind = reader["outputs"][0], values
+            if reader["op_name"] == "RESHAPE":
+                behind = values.reshape(interpreter._get_tensor_details(output, 0)["shape"])
+            elif reader["op_name"] in ("SUB", "MUL"):
+                other = interpreter.get_tensor(next(one for one in reader["inputs"] if one not in made))
+                behind = values * other if reader["op_name"] == "MUL" else values - other
+            if reader["op_name"] == "MUL":
+                found.append(behind)
+            else:
+                waiting.append((output, behind, ("CAST", "RESHAPE", "SUB", "MUL")))
+    return found
 
 
 def _data_input(operation: dict) -> int:

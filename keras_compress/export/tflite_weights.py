@@ -2,25 +2,32 @@
 
 The converter itself computes the int8 numbers of convolutions and dense layers, from the quantizer in front of them;
 but it moves the channels of a quantized constant together with its numbers only in convolutions. So a quantizer is put
-directly in front of the convolution that reads it. Where something else reads it, as in recurrent layers, plain
-integers are stored, and the graph turns them into floats. The converter would carry that out and store the result, so
-the integers pass a slice whose start, always 0, depends on an input of the model.
+directly in front of each convolution that reads it; one channel is quantized as a whole. Where something else reads
+it, as in recurrent layers, plain integers are stored, and the graph turns them into floats. The converter would carry
+that out and store the result, so the integers pass a slice whose start, always 0, depends on an input of the model.
 """
 
 from __future__ import annotations
 
-from collections import defaultdict
+from collections import Counter, defaultdict
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
 import tensorflow as tf
 
+from keras_compress.export.graph_def import add_constant, add_node, node_name
 from keras_compress.export.quantized_constants import FAKE_QUANTIZERS, IntegerConstant, cut_out_constants, dequantized
 
-__all__ = ["arrange_weights"]
+__all__ = ["FLOAT_ZERO", "arrange_weights"]
+
+#: Node that :func:`arrange_weights` adds: zero, of shape ``(1,)``, which the converter cannot know before the graph runs.
+FLOAT_ZERO = "zero/at_least"
 
 _CONVOLUTIONS = ("Conv2D", "DepthwiseConv2dNative")
+#: What reads integers of one scale.
+_READS_ONE_SCALE = (*_CONVOLUTIONS, "Conv2DBackpropInput", "MatMul", "Einsum", "GatherV2")
 _MOVES = ("Identity", "Squeeze", "Reshape", "Transpose", "ExpandDims")
 _INT32, _FLOAT32 = (kind.as_datatype_enum for kind in (tf.int32, tf.float32))
 
@@ -36,15 +43,38 @@ def arrange_weights(graph_def: tf.compat.v1.GraphDef) -> None:
     readers = _readers(graph_def)
     zero = _add_zero(graph_def)
     _keep_in_float(graph_def, readers, constants)
+    copies: Counter[tuple[bytes, bytes]] = Counter()
     for constant in constants:
-        if constant.scale.size == 1 or all(node.op in _CONVOLUTIONS for node in readers[constant.name]):
+        if constant.scale.size == 1:
+            if _reads_one_scale(readers, constant.name):
+                _quantize_as_a_whole(graph_def, nodes[constant.name], constant)
+            else:
+                _store_as_integers(graph_def, nodes[constant.name], constant, zero)
+            continue
+        content = constant.values.tobytes(), constant.scale.tobytes()
+        direct = [node.op for node in readers[constant.name]]
+        if not copies[content] and len(direct) == 1 and direct[0] in _CONVOLUTIONS:
+            copies[content] += 1
             continue
         ends = _behind_moves(nodes, readers, constant)
         if ends is None:
             _store_as_integers(graph_def, nodes[constant.name], constant, zero)
             continue
         for number, (node, moved) in enumerate(ends):
-            node.input[1] = _add_quantizer(graph_def, f"{constant.name}/moved_{number}", moved, node.op)
+            apart = replace(moved, scale=_next_floats(moved.scale, copies[content]))
+            copies[content] += 1
+            node.input[1] = _add_quantizer(graph_def, f"{constant.name}/moved_{number}", apart, node.op)
+
+
+def _next_floats(array: np.ndarray, steps: int) -> np.ndarray:
+    """Return the numbers some steps of the last bit above those of an array.
+
+    The converter makes one of two equal quantizers. One that several convolutions read, as those of a layer that is called
+    twice, it carries out in floating point, and then chooses other scales for the result.
+    """
+    for _ in range(steps):
+        array = np.nextafter(array, np.float32(np.inf), dtype=np.float32)
+    return array
 
 
 def _readers(graph_def: Any) -> dict[str, list[Any]]:
@@ -70,7 +100,7 @@ def _keep_in_float(graph_def: Any, readers: dict[str, list[Any]], constants: Seq
             continue
         behind = readers[node.name]
         end = behind[0] if len(behind) == 1 and behind[0].op == "BiasAdd" else node
-        name = _add(graph_def, "AddV2", f"{end.name}/in_float", [end.name, "zero/at_least"], T=_FLOAT32)
+        name = add_node(graph_def, "AddV2", f"{end.name}/in_float", [end.name, FLOAT_ZERO], T=_FLOAT32)
         for reader in readers[end.name]:
             for index, reference in enumerate(reader.input):
                 if reference.partition(":")[0] == end.name:
@@ -132,7 +162,7 @@ def _add_quantizer(graph_def: Any, name: str, constant: IntegerConstant, op: str
         constant = constant.moved(lambda array: array.reshape(*shape[:-2], -1))
     low, high = _ends(constant)
     inputs = [
-        _constant(graph_def, f"{name}/{part}", array)
+        add_constant(graph_def, f"{name}/{part}", array)
         for part, array in (
             ("values", dequantized(constant)),
             ("low", low * constant.scale),
@@ -142,9 +172,33 @@ def _add_quantizer(graph_def: Any, name: str, constant: IntegerConstant, op: str
     node = graph_def.node.add(op="FakeQuantWithMinMaxVarsPerChannel", name=f"{name}/quantizer", input=inputs)
     _set_grid(node, constant)
     if depthwise:
-        whole = _constant(graph_def, f"{name}/shape", np.array(shape, np.int32))
-        return _add(graph_def, "Reshape", f"{name}/shaped", [node.name, whole], T=_FLOAT32, Tshape=_INT32)
+        whole = add_constant(graph_def, f"{name}/shape", np.array(shape, np.int32))
+        return add_node(graph_def, "Reshape", f"{name}/shaped", [node.name, whole], T=_FLOAT32, Tshape=_INT32)
     return node.name
+
+
+def _reads_one_scale(readers: dict[str, list[Any]], name: str) -> bool:
+    """Whether all that reads a constant, behind moves, can read integers of one scale in TensorFlow Lite."""
+    waiting = [name]
+    for current in waiting:
+        moves = [node for node in readers[current] if node.op in _MOVES and node_name(node.input[0]) == current]
+        waiting += [node.name for node in moves if node.name not in waiting]
+        if any(node.op not in _READS_ONE_SCALE for node in readers[current] if node not in moves):
+            return False
+    return True
+
+
+def _quantize_as_a_whole(graph_def: Any, node: Any, constant: IntegerConstant) -> None:
+    """Turn the quantizer of a constant of one channel into one without channels.
+
+    The converter moves such a constant like any other, and fails on a single scale that stands for an axis.
+    """
+    if node.op != "FakeQuantWithMinMaxVarsPerChannel":
+        return
+    node.op = "FakeQuantWithMinMaxVars"
+    for index, (part, end) in enumerate(zip(("low", "high"), _ends(constant), strict=True), 1):
+        node.input[index] = add_constant(graph_def, f"{node.name}/whole_{part}", (end * constant.scale)[0])
+    _set_grid(node, constant)
 
 
 def _add_zero(graph_def: Any) -> str:
@@ -152,16 +206,16 @@ def _add_zero(graph_def: Any) -> str:
     source = next(node for node in graph_def.node if node.op == "Placeholder" and not _is_text(node))
     kind = source.attr["dtype"].type
     shape, begin, size = (
-        _constant(graph_def, f"zero/{n}", np.array([v], np.int32))
+        add_constant(graph_def, f"zero/{n}", np.array([v], np.int32))
         for n, v in (("shape", -1), ("begin", 0), ("size", 1))
     )
-    _add(graph_def, "Reshape", "zero/flat", [source.name, shape], T=kind, Tshape=_INT32)
-    _add(graph_def, "Slice", "zero/first", ["zero/flat", begin, size], T=kind, Index=_INT32)
-    _add(graph_def, "Cast", "zero/float", ["zero/first"], SrcT=kind, DstT=_FLOAT32)
-    limit = _constant(graph_def, "zero/limit", np.zeros(1, np.float32))
-    _add(graph_def, "Minimum", "zero/at_most", ["zero/float", limit], T=_FLOAT32)
-    _add(graph_def, "Maximum", "zero/at_least", ["zero/at_most", limit], T=_FLOAT32)
-    return _add(graph_def, "Cast", "zero", ["zero/at_least"], SrcT=_FLOAT32, DstT=_INT32)
+    add_node(graph_def, "Reshape", "zero/flat", [source.name, shape], T=kind, Tshape=_INT32)
+    add_node(graph_def, "Slice", "zero/first", ["zero/flat", begin, size], T=kind, Index=_INT32)
+    add_node(graph_def, "Cast", "zero/float", ["zero/first"], SrcT=kind, DstT=_FLOAT32)
+    limit = add_constant(graph_def, "zero/limit", np.zeros(1, np.float32))
+    add_node(graph_def, "Minimum", "zero/at_most", ["zero/float", limit], T=_FLOAT32)
+    add_node(graph_def, "Maximum", "zero/at_least", ["zero/at_most", limit], T=_FLOAT32)
+    return add_node(graph_def, "Cast", "zero", ["zero/at_least"], SrcT=_FLOAT32, DstT=_INT32)
 
 
 def _is_text(node: Any) -> bool:
@@ -173,17 +227,17 @@ def _store_as_integers(graph_def: Any, node: Any, constant: IntegerConstant, zer
     prefix, values = f"{node.name}/stored", constant.values
     axis = constant.axis()
     shape = [-1 if position == axis else 1 for position in range(values.ndim)]
-    flat = _constant(graph_def, f"{prefix}/integers", values.reshape(-1))
-    size = _constant(graph_def, f"{prefix}/size", np.array([values.size], np.int32))
+    flat = add_constant(graph_def, f"{prefix}/integers", values.reshape(-1))
+    size = add_constant(graph_def, f"{prefix}/size", np.array([values.size], np.int32))
     kind = tf.as_dtype(values.dtype).as_datatype_enum
-    _add(graph_def, "Slice", f"{prefix}/all", [flat, zero, size], T=kind, Index=_INT32)
-    _add(graph_def, "Cast", f"{prefix}/float", [f"{prefix}/all"], SrcT=kind, DstT=_FLOAT32)
-    whole = _constant(graph_def, f"{prefix}/shape", np.array(values.shape, np.int32))
-    last = _add(graph_def, "Reshape", f"{prefix}/shaped", [f"{prefix}/float", whole], T=_FLOAT32, Tshape=_INT32)
+    add_node(graph_def, "Slice", f"{prefix}/all", [flat, zero, size], T=kind, Index=_INT32)
+    add_node(graph_def, "Cast", f"{prefix}/float", [f"{prefix}/all"], SrcT=kind, DstT=_FLOAT32)
+    whole = add_constant(graph_def, f"{prefix}/shape", np.array(values.shape, np.int32))
+    last = add_node(graph_def, "Reshape", f"{prefix}/shaped", [f"{prefix}/float", whole], T=_FLOAT32, Tshape=_INT32)
     if constant.zero_point.any():
-        offset = _constant(graph_def, f"{prefix}/zero_point", constant.zero_point.reshape(shape).astype(np.float32))
-        last = _add(graph_def, "Sub", f"{prefix}/centered", [last, offset], T=_FLOAT32)
-    scale = _constant(graph_def, f"{prefix}/scale", constant.scale.reshape(shape))
+        offset = add_constant(graph_def, f"{prefix}/zero_point", constant.zero_point.reshape(shape).astype(np.float32))
+        last = add_node(graph_def, "Sub", f"{prefix}/centered", [last, offset], T=_FLOAT32)
+    scale = add_constant(graph_def, f"{prefix}/scale", constant.scale.reshape(shape))
     node.op = "Mul"
     del node.input[:]
     node.attr.clear()
@@ -201,17 +255,3 @@ def _ends(constant: IntegerConstant) -> tuple[np.ndarray, np.ndarray]:
 def _set_grid(node: Any, constant: IntegerConstant) -> None:
     node.attr["num_bits"].i = 8
     node.attr["narrow_range"].b = constant.values.dtype == np.int8
-
-
-def _constant(graph_def: Any, name: str, array: np.ndarray) -> str:
-    node = graph_def.node.add(op="Const", name=name)
-    node.attr["dtype"].type = tf.as_dtype(array.dtype).as_datatype_enum
-    node.attr["value"].tensor.CopyFrom(tf.make_tensor_proto(array))
-    return node.name
-
-
-def _add(graph_def: Any, op: str, name: str, inputs: Sequence[str], **types: int) -> str:
-    node = graph_def.node.add(op=op, name=name, input=inputs)
-    for key, value in types.items():
-        node.attr[key].type = value
-    return node.name

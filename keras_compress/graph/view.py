@@ -172,6 +172,11 @@ class ModelGraph:
         output = NodeRef(prefix + OUTPUT, 0)
         return [tensor for tensor, readers in self._consumers.items() if output in readers]
 
+    @property
+    def model_outputs(self) -> tuple[TensorRef, ...]:
+        """The outputs of the outer model, in its order."""
+        return tuple(self._outputs[""])
+
     def made_inside(self, tensor: TensorRef) -> TensorRef | None:
         """Return the tensor inside a nested model that is its output ``tensor``; None if a layer makes ``tensor``."""
         outputs = self._outputs.get(tensor.layer + "/")

@@ -1,7 +1,7 @@
 """What compression did, for people: statistics as tables and numbers."""
 
 from keras_compress.reports.coverage import Coverage, CoverageRow, coverage_of
-from keras_compress.reports.export_report import Comparison, ExportReport, WeightAudit
+from keras_compress.reports.export_report import Comparison, ExportReport, FileTensor, WeightAudit
 from keras_compress.reports.model_size import ModelSize, measure_size
 from keras_compress.reports.operations import OperationRow, count_operations
 from keras_compress.reports.quantization_parameters import quantization_parameters
@@ -18,6 +18,7 @@ __all__ = [
     "Coverage",
     "CoverageRow",
     "ExportReport",
+    "FileTensor",
     "ModelSize",
     "OperationRow",
     "QuantizerRow",

@@ -8,7 +8,7 @@ from typing import Any
 
 from keras_compress.reports.formatting import JsonReport, format_table, json_values
 
-__all__ = ["Comparison", "ExportReport", "WeightAudit", "answer"]
+__all__ = ["Comparison", "ExportReport", "FileTensor", "WeightAudit", "answer"]
 
 
 @dataclass(frozen=True)
@@ -79,6 +79,24 @@ _SOURCES = {
 
 
 @dataclass(frozen=True)
+class FileTensor:
+    """An input or output of a file: ``value = scale * (integer - zero_point)``.
+
+    Attributes:
+        name: its name in the file.
+        shape: its sizes, None where one is open.
+        dtype: its type, as ``"int8"``.
+        scale, zero_point: of its grid; None where it is of floating point, or of integers that are no grid.
+    """
+
+    name: str
+    shape: tuple[int | None, ...]
+    dtype: str
+    scale: float | None = None
+    zero_point: int | None = None
+
+
+@dataclass(frozen=True)
 class ExportReport(JsonReport):
     """What an exported file holds. ``print`` shows it as a table; it can stand wherever ``os.PathLike`` is accepted.
 
@@ -91,6 +109,7 @@ class ExportReport(JsonReport):
         comparison: of the results with the Keras model's, None if the file was not run.
         not_run: why it was not run, as the package that is missing; empty if it was.
         run_error: why its runtime could not run it; empty if it could.
+        inputs, outputs: of the file, in its order; empty for formats that do not tell.
     """
 
     path: Path
@@ -101,6 +120,8 @@ class ExportReport(JsonReport):
     comparison: Comparison | None = None
     not_run: str = ""
     run_error: str = ""
+    inputs: tuple[FileTensor, ...] = ()
+    outputs: tuple[FileTensor, ...] = ()
 
     def __fspath__(self) -> str:
         return str(self.path)
@@ -128,6 +149,15 @@ class ExportReport(JsonReport):
         parts = [f"{self.path} ({self.save_format}): {self.size:,} bytes, {self.size_ratio:.3f} of the float weights"]
         if self.weights:
             parts.append(self._table())
+        grids = [
+            (side, tensor)
+            for side in ("inputs", "outputs")
+            for tensor in getattr(self, side)
+            if tensor.scale is not None
+        ]
+        if grids:
+            rows = [[side[:-1], one.name, one.dtype, f"{one.scale:.9g}", one.zero_point] for side, one in grids]
+            parts.append(format_table(["", "name", "type", "scale", "zero point"], rows))
         if self.comparison is not None:
             same = self.comparison.same_top1
             text = f"{self.comparison.sqnr:.1f} dB signal to error, {self.comparison.steps:.2f} steps of 256 at most"

@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 
 from keras_compress.export.runtimes.run import Run, in_batches_of
-from keras_compress.export.tflite_audit import dequantized_tensor, open_interpreter, require_litert
+from keras_compress.export.tflite_audit import dequantized_tensor, in_order, open_interpreter, require_litert
 from keras_compress.export.tflite_audit import stored_in_tflite as stored_weights
 
 __all__ = ["load", "stored_weights", "tensors"]
@@ -20,7 +20,7 @@ def load(path: Path, names: Any, threads: int) -> Run:
     interpreter = open_interpreter(path, threads)
 
     def run(arrays: Sequence[np.ndarray]) -> list[np.ndarray]:
-        inputs = _in_order(interpreter.get_input_details(), names.inputs if names else None)
+        inputs = in_order(interpreter.get_input_details(), names.inputs if names else None)
         for tensor, array in zip(inputs, arrays, strict=True):
             if tuple(tensor["shape"]) != array.shape:
                 interpreter.resize_tensor_input(tensor["index"], array.shape)
@@ -28,17 +28,11 @@ def load(path: Path, names: Any, threads: int) -> Run:
         for tensor, array in zip(inputs, arrays, strict=True):
             interpreter.set_tensor(tensor["index"], _quantized(tensor, array))
         interpreter.invoke()
-        outputs = _in_order(interpreter.get_output_details(), names.outputs if names else None)
+        outputs = in_order(interpreter.get_output_details(), names.outputs if names else None)
         return [dequantized_tensor(tensor, interpreter.get_tensor(tensor["index"])) for tensor in outputs]
 
     size = int(interpreter.get_input_details()[0]["shape_signature"][0])
     return run if size < 0 else in_batches_of(max(size, 1), run)
-
-
-def _in_order(details: list[dict], names: Sequence[str] | None) -> list[dict]:
-    """Return tensors in the order of ``names``, if the file has kept them."""
-    by_name = {tensor["name"].partition(":")[0]: tensor for tensor in details}
-    return [by_name[name] for name in names] if names and set(names) == set(by_name) else details
 
 
 def _quantized(tensor: dict, array: np.ndarray) -> np.ndarray:
@@ -54,7 +48,7 @@ def tensors(path: Path, names: Any, arrays: Sequence[np.ndarray]) -> list[tuple[
     plain = require_litert().OpResolverType.BUILTIN_WITHOUT_DEFAULT_DELEGATES
     options = {"experimental_op_resolver_type": plain, "experimental_preserve_all_tensors": True}
     interpreter = open_interpreter(path, 1, **options)
-    inputs = _in_order(interpreter.get_input_details(), names.inputs if names else None)
+    inputs = in_order(interpreter.get_input_details(), names.inputs if names else None)
     for tensor, array in zip(inputs, arrays, strict=True):
         interpreter.resize_tensor_input(tensor["index"], array.shape)
     interpreter.allocate_tensors()

@@ -1,0 +1,84 @@
+"""Calls of functions in a TensorFlow graph, replaced by what the functions do.
+
+Keras compiles some layers into functions of their own, as convolutions of several groups. Converters to other formats do not
+look into them.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import tensorflow as tf
+from tensorflow.python.framework.function_def_to_graph import function_def_to_graph_def
+
+from keras_compress.export.graph_def import node_name
+
+__all__ = ["inline_calls"]
+
+_CALLS = ("PartitionedCall", "StatefulPartitionedCall")
+
+
+def inline_calls(graph_def: tf.compat.v1.GraphDef) -> None:
+    """Replace every call of a function by the nodes of that function, in place.
+
+    The nodes are called ``<call>/<node>``. Bodies of loops and branches stay functions.
+    """
+    functions = {function.signature.name: function for function in graph_def.library.function}
+    calls = _calls(graph_def, functions)
+    while calls:
+        results: dict[str, str] = {}
+        for call in calls:
+            results.update(_add_body(graph_def, call, functions[call.attr["f"].func.name]))
+        names = {call.name for call in calls}
+        for index in reversed(range(len(graph_def.node))):
+            if graph_def.node[index].name in names:
+                del graph_def.node[index]
+        _refer_to(graph_def, results, names)
+        calls = _calls(graph_def, functions)
+
+
+def _calls(graph_def: Any, functions: dict[str, Any]) -> list[Any]:
+    return [node for node in graph_def.node if node.op in _CALLS and node.attr["f"].func.name in functions]
+
+
+def _add_body(graph_def: Any, call: Any, function: Any) -> dict[str, str]:
+    """Add the nodes of a function; return what stands for each result of its call, by ``name`` and ``name:index``."""
+    body, flat_names = function_def_to_graph_def(function)
+    arguments = [argument.name for argument in function.signature.input_arg]
+    sources = dict(zip(arguments, [name for name in call.input if not name.startswith("^")], strict=True))
+
+    def outside(reference: str) -> str:
+        control, name = ("^", reference[1:]) if reference.startswith("^") else ("", reference)
+        base, colon, port = name.partition(":")
+        if base in sources:
+            return control + (node_name(sources[base]) if control else sources[base])
+        return f"{control}{call.name}/{base}{colon}{port}"
+
+    for node in body.node:
+        if node.name in sources:
+            continue
+        added = graph_def.node.add()
+        added.CopyFrom(node)
+        added.name = f"{call.name}/{node.name}"
+        del added.input[:]
+        added.input.extend(outside(reference) for reference in node.input)
+    results = {}
+    for index, argument in enumerate(function.signature.output_arg):
+        results[f"{call.name}:{index}"] = outside(flat_names[function.ret[argument.name]].removesuffix(":0"))
+    return results
+
+
+def _refer_to(graph_def: Any, results: dict[str, str], calls: set[str]) -> None:
+    """Let every node read the results of functions instead of those of their calls; one result may be that of another call."""
+
+    def resolved(reference: str) -> str:
+        while True:
+            key = reference if ":" in reference else f"{reference}:0"
+            if key not in results:
+                return reference
+            reference = results[key]
+
+    for node in graph_def.node:
+        references = [reference for reference in node.input if node_name(reference) not in calls or reference[0] != "^"]
+        del node.input[:]
+        node.input.extend(resolved(reference) for reference in references)
