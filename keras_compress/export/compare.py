@@ -10,6 +10,8 @@ import numpy as np
 import tensorflow as tf
 
 from keras_compress._keras import keras
+from keras_compress.calibration.model_states import fresh_states
+from keras_compress.calibration.traced_model import rows_of_samples
 from keras_compress.data import Dataset, input_specs, pack_inputs
 from keras_compress.export.format import Format, TensorNames
 from keras_compress.reports import Comparison
@@ -31,14 +33,11 @@ def compare_outputs(model: keras.Model, path: Path, form: Format, names: TensorN
     batches = list(Dataset.of(data).batches(input_specs(model), 32, SAMPLES))
     expected: list[list[np.ndarray]] = []
     received: list[list[np.ndarray]] = []
-    size = model.inputs[0].shape[0]
     for batch in batches:
-        for start in range(0, batch.samples, size or len(batch.inputs[0])):
-            part = [array[start : start + (size or len(array))] for array in batch.inputs]
-            kept = min(len(part[0]), batch.samples - start)
-            outputs = model(pack_inputs(model, part), training=False)
-            expected.append([np.asarray(output)[:kept] for output in tf.nest.flatten(outputs)])
-            received.append([output[:kept] for output in run(part)])
+        with fresh_states(model):  # a file begins without memory
+            outputs = model(pack_inputs(model, batch.inputs), training=False)
+        for side, arrays in ((expected, tf.nest.flatten(outputs)), (received, run(batch.inputs))):
+            side.append([rows_of_samples(np.asarray(array), len(batch.inputs[0]), batch.samples) for array in arrays])
     return compare_arrays(*([np.concatenate(o) for o in zip(*side, strict=True)] for side in (expected, received)))
 
 

@@ -10,6 +10,7 @@ import numpy as np
 import tensorflow as tf
 
 from keras_compress._keras import keras
+from keras_compress.calibration.model_states import fresh_states
 from keras_compress.data import pack_inputs
 from keras_compress.errors import ExportError
 from keras_compress.export.atomic_file import write_atomically
@@ -66,7 +67,9 @@ def _load(path: Path, names: TensorNames | None, threads: int) -> Run:
     model = keras.models.load_model(path, compile=False)
 
     def run(arrays: Sequence[np.ndarray]) -> list[np.ndarray]:
-        return [np.asarray(output) for output in tf.nest.flatten(model(pack_inputs(model, arrays), training=False))]
+        with fresh_states(model):
+            outputs = model(pack_inputs(model, arrays), training=False)
+        return [np.asarray(output) for output in tf.nest.flatten(outputs)]
 
     return run
 
