@@ -7,6 +7,7 @@ the construction.
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -68,11 +69,8 @@ class TracedModel:
         with fresh_states(self._model):
             for batch in self.batches(data, batch_size, samples):
                 rows = self.rows(batch)
-                found = self(rows)
-                yield (
-                    batch,
-                    tf.nest.map_structure(lambda made: rows_of_samples(made, len(rows[0]), batch.samples), found),
-                )
+                cut = partial(rows_of_samples, batch_size=len(rows[0]), samples=batch.samples)
+                yield batch, tf.nest.map_structure(cut, self(rows))
 
 
 def rows_of_samples(made: Any, batch_size: int, samples: int) -> Any:

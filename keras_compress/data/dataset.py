@@ -11,6 +11,7 @@ import itertools
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from typing import Any
 
+import numpy as np
 import tensorflow as tf
 
 from keras_compress._keras import keras
@@ -37,7 +38,6 @@ class Dataset:
         transform_func: applied to each element first, for data in a form of their own.
 
     Example:
-        >>> import numpy as np
         >>> dataset = Dataset(np.zeros((10, 4), np.float32))
         >>> specs = [InputSpec("x", (4,), "float32")]
         >>> [batch.samples for batch in dataset.batches(specs, batch_size=4)]
@@ -80,6 +80,17 @@ class Dataset:
         if total == 0:
             raise DataError("The calibration data are empty. Expected: at least one sample.")
         yield from rebatcher.rest()
+
+    def first_element(self, specs: Sequence[InputSpec]) -> list[np.ndarray]:
+        """Return the first element with samples, one checked array per input in the type of the input.
+
+        Raises:
+            DataError: as :meth:`batches`.
+        """
+        arrays = next((arrays for arrays in self._inputs(specs) if len(arrays[0])), None)
+        if arrays is None:
+            raise DataError("The data are empty. Expected: at least one sample.")
+        return [as_input_type(array, spec) for array, spec in zip(arrays, specs, strict=True)]
 
     def number_of_batches(self, specs: Sequence[InputSpec]) -> int | None:
         """Return how many batches the source itself has, where it knows: a batched tf.data.Dataset or a Sequence."""

@@ -18,10 +18,10 @@ from tensorflow.python.framework.convert_to_constants import (
 )
 
 from keras_compress._keras import keras
-from keras_compress.data import pack_inputs
+from keras_compress.data import fixed_batch, input_specs, pack_inputs
 from keras_compress.errors import ExportError
 from keras_compress.export.atomic_file import write_atomically
-from keras_compress.export.format import Format, Run, StoredWeight, TensorNames
+from keras_compress.export.format import Format, Run, StoredWeight, TensorNames, in_batches_of
 from keras_compress.export.graph_def import keep_needed, stored_in_graph
 from keras_compress.export.graph_function import graph_function
 from keras_compress.export.inference_model import inference_model
@@ -113,10 +113,26 @@ def _with_constants(function: Any, lower_control_flow: bool) -> tf.compat.v1.Gra
     return _replace_variables_by_constants(converter_data=data)[0]
 
 
+def batch_of_file(model: keras.Model, batch_size: int | None) -> int | None:
+    """Return how many samples a file takes: as many as asked for, or as the model fixes; None for any number.
+
+    Raises:
+        ExportError: the model fixes another number than the one asked for.
+    """
+    fixed = fixed_batch(input_specs(model))
+    if fixed is not None and batch_size not in (None, fixed):
+        raise ExportError(
+            f"The model '{model.name}' fixes a batch of {fixed}. Expected: batch_size={fixed}, or none. Received: "
+            f"batch_size={batch_size}. Build the model with that batch_size, or with an open batch."
+        )
+    return batch_size or fixed
+
+
 def inference_function(model: keras.Model, batch_size: int | None = None) -> Any:
     """Return a ``tf.function`` from the flat inputs of a model to the list of its outputs."""
+    batch = batch_of_file(model, batch_size)
     signature = [
-        tf.TensorSpec([batch_size or tensor.shape[0], *tensor.shape[1:]], tensor.dtype, name=f"input_{index}")
+        tf.TensorSpec([batch, *tensor.shape[1:]], tensor.dtype, name=f"input_{index}")
         for index, tensor in enumerate(model.inputs)
     ]
 
@@ -159,7 +175,11 @@ def _load(path: Path, names: TensorNames | None, threads: int, *, optimize: bool
         finally:
             tf.config.optimizer.set_experimental_options({"disable_meta_optimizer": before})
 
-    return run
+    sizes = {
+        dims[0].size for node in graph_def.node if node.name in names.inputs and (dims := node.attr["shape"].shape.dim)
+    }
+    size = max(sizes, default=-1)
+    return in_batches_of(size, run) if size > 0 else run
 
 
 def _names_of(graph_def: tf.compat.v1.GraphDef) -> TensorNames:

@@ -16,7 +16,7 @@ from keras_compress._keras import keras
 from keras_compress.errors import ExportError
 from keras_compress.export.atomic_file import write_atomically
 from keras_compress.export.format import Format, Run, TensorNames, in_batches_of
-from keras_compress.export.frozen_graph import freeze, tensor_names
+from keras_compress.export.frozen_graph import batch_of_file, freeze, tensor_names
 from keras_compress.export.graph_function import graph_function
 from keras_compress.export.inference_model import inference_model, with_quantized_outputs
 from keras_compress.export.quantized_constants import FAKE_QUANTIZERS
@@ -68,7 +68,7 @@ def export_tflite(
     complete = model if calibration_data is None else with_quantized_outputs(model, calibration_data)
     inference = inference_model(complete, fold_batch_norm, dense_to_convolution)
     graph_def = freeze(inference, names, batch_size=batch_size, lower_control_flow=False)
-    if batch_size is None and any(node.op.startswith("TensorList") for node in graph_def.node):
+    if batch_of_file(model, batch_size) is None and any(node.op.startswith("TensorList") for node in graph_def.node):
         warnings.warn(
             "TensorFlow Lite runs loops over time only for a fixed number of samples, so this file takes one at a time. For "
             "another number pass batch_size=….",

@@ -26,10 +26,10 @@ def forget_states(snapshot: ModelSnapshot) -> tuple[ModelSnapshot, list[str]]:
 def _forget(structure: Any) -> bool:
     """Clear, in place, the flag in an entry and in all entries inside it; return whether it was set anywhere."""
     if isinstance(structure, (list, tuple)):
-        return any([_forget(item) for item in structure])
+        return bool(sum(_forget(item) for item in structure))  # every one, not only the first
     if not isinstance(structure, dict):
         return False
-    found = any([_forget(value) for value in structure.values()])
+    found = bool(sum(_forget(value) for value in structure.values()))
     config = structure.get("config")
     if (
         "class_name" in structure
