@@ -9,21 +9,19 @@ held, is refused.
 from __future__ import annotations
 
 import re
+import sys
 from collections.abc import Iterable
 from functools import lru_cache
+from importlib import import_module
 from typing import Any
-
-try:
-    from re import _compiler as sre_compile
-    from re import _constants as codes
-    from re import _parser as sre_parse
-except ImportError:  # Python 3.10
-    import sre_compile  # type: ignore[no-redef]
-    import sre_constants as codes  # type: ignore[no-redef]
-    import sre_parse  # type: ignore[no-redef]
 
 __all__ = ["search"]
 
+#: Python's own parser of expressions; its modules have other names in Python 3.10.
+_parser, _compiler, codes = (
+    import_module(f"re._{name}" if sys.version_info >= (3, 11) else f"sre_{old}")
+    for name, old in (("parser", "parse"), ("compiler", "compile"), ("constants", "constants"))
+)
 #: So many repetitions and alternatives side by side are left to ``re``: the time is at most that power of the length.
 SIDE_BY_SIDE = 3
 _REPEATS = (codes.MAX_REPEAT, codes.MIN_REPEAT)
@@ -49,7 +47,7 @@ def search(expression: str, text: str) -> bool:
 @lru_cache(maxsize=1024)
 def _bounded(expression: str) -> re.Pattern | _Positions:
     compiled = re.compile(expression)
-    tree = sre_parse.parse(expression)
+    tree = _parser.parse(expression)
     if not _may_take_long(tree):
         return compiled
     _refuse_memory(tree)
@@ -123,7 +121,8 @@ class _Positions:
         if code is codes.BRANCH:
             return set().union(*(self._after(tree, starts, text, flags) for tree in argument[1]))
         if code in _REPEATS:
-            return self._after_repeat(*argument, starts, text, flags)
+            least, most, tree = argument
+            return self._after_repeat(least, most, tree, starts, text, flags)
         if code in _ASSERTIONS:
             direction, tree = argument
             wanted = code is codes.ASSERT
@@ -154,7 +153,7 @@ class _Positions:
         """Return the compiled pattern of an item that takes one character or none."""
         key = id(item), flags
         if key not in self._compiled:
-            state = sre_parse.State()
+            state = _parser.State()
             state.flags, state.str = flags, ""
-            self._compiled[key] = sre_compile.compile(sre_parse.SubPattern(state, [item]), flags)
+            self._compiled[key] = _compiler.compile(_parser.SubPattern(state, [item]), flags)
         return self._compiled[key]

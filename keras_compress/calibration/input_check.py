@@ -83,10 +83,11 @@ class InputCheck:
         self.samples = samples
         living = dict(leaf_layers(model))
         self._graph = graph
+        calls = {ref.layer: ref.node for ref in reversed(graph.nodes)}  # the first of each layer
         self._shared = {
             op: tuple(sources)
             for op, sources in ranges.items()
-            if op.range_variable_shape == () and all(self._is_data(TensorRef(name, 0, 0)) for name in sources)
+            if op.range_variable_shape == () and all(self._is_data(TensorRef(name, calls[name], 0)) for name in sources)
         }
         self._images = {
             name for name, tensor in zip(model.input_names, model.inputs, strict=True) if tensor.shape.rank == 4

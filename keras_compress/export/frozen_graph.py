@@ -28,6 +28,7 @@ from keras_compress.export.inference_model import inference_model
 from keras_compress.export.registry import register_format
 
 __all__ = [
+    "batch_of_file",
     "export_frozen_graph",
     "freeze",
     "inference_function",
