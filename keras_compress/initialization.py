@@ -9,11 +9,14 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import Literal
 
+import numpy as np
+
 from keras_compress._keras import keras
 from keras_compress.algorithms import BoundOp, CompressionAlgorithm
 from keras_compress.calibration import (
     AdaptiveRounding,
     FastBiasCorrection,
+    InputCheck,
     RangeInitializer,
     adapt_batch_norm,
     collect_statistics,
@@ -23,9 +26,10 @@ from keras_compress.calibration import (
 )
 from keras_compress.calibration.calibration_record import CalibrationRecord, record_calibration
 from keras_compress.data import Dataset
+from keras_compress.errors import UnsupportedModelError
 from keras_compress.graph import ModelGraph, ModelSnapshot, build
 from keras_compress.graph.batch_norm_fusion import bias_locations, linear_kernels
-from keras_compress.layers import FakeQuantize
+from keras_compress.layers import CalibratedOp, FakeQuantize
 
 __all__ = ["Corrections", "adapt_to_changes", "initialize", "record_data"]
 
@@ -63,13 +67,33 @@ def initialize(
         snapshot: the model that the edits were applied to, in floating point.
         data: samples to measure on; None leaves activations unmeasured and nothing corrected.
         corrections: what is corrected. Default: nothing.
+
+    Raises:
+        UnsupportedModelError: a weight is NaN, or a weight to compress is infinite.
+        DataError: a layer computes numbers that are not finite.
     """
     corrections = corrections or Corrections()
+    _require_finite_weights(parts, snapshot)
     parts = sorted(parts, key=lambda part: part[0].weight_stage)  # as they are applied to a weight
     changed = [algorithm for algorithm, ops in parts if algorithm.initialize(ops, model, data)]
     if data is not None:
         _measure(parts, model, snapshot, data, corrections)
     adapt_to_changes(model, changed, data)
+
+
+def _require_finite_weights(parts: Parts, snapshot: ModelSnapshot) -> None:
+    compressed = {(bound.layer, bound.weight) for _, ops in parts for bound in ops}
+    for path, arrays in snapshot.weights.items():
+        for name, array in arrays.items():
+            if array.dtype.kind not in "fV":
+                continue
+            wrong = ~np.isfinite(array) if (path, name) in compressed else np.isnan(array)
+            if wrong.any():
+                raise UnsupportedModelError(
+                    f"The weight '{name}' of the layer '{path}' holds NaN or infinite values. Expected: finite numbers. "
+                    f"Received: {int(wrong.sum())} such values of {array.size}. Take the weights from before the training "
+                    "diverged."
+                )
 
 
 def _measure(
@@ -81,6 +105,14 @@ def _measure(
     collectors = [collector for algorithm, ops in parts for collector in algorithm.collectors(ops)]
     if corrections.bias == "fast" and corrections.rounding is None:
         collectors.append(FastBiasCorrection(correctable, corrections.samples))
+    if any(collector.samples for collector in collectors):
+        ranges = {
+            bound.op: bound.sources
+            for _, ops in parts
+            for bound in ops
+            if bound.weight is None and isinstance(bound.op, CalibratedOp)
+        }
+        collectors.append(InputCheck(model, graph, ranges, max(collector.samples for collector in collectors)))
     collect_statistics(model, collectors, data, "calibration")
     for collector in collectors:
         collector.assign()

@@ -49,6 +49,7 @@ from keras_compress.graph import (
     ModelSnapshot,
     TensorRef,
 )
+from keras_compress.graph.channel_axis import channel_axis
 from keras_compress.graph.passes.split_separable import split_separable
 from keras_compress.graph.quantization_points import QuantizationPoint, quantization_points
 from keras_compress.graph.topology import first_compute_layers
@@ -193,10 +194,9 @@ class Quantization(CompressionAlgorithm):
         # The range of 8 bits over data is that of the data: to train it would take a backward pass through the first
         # layer.
         fixed = settings.bits == 8 and all(_is_data(graph, source) for source in point.sources)
+        axes = (channel_axis(graph, point.sources, point.consumers),) if settings.per_channel else None
         bounds = [graph.producer(source).spec.activation.bounds for source in point.sources]
-        return _quantizer(
-            name, settings, bounds, channel_axes=(-1,) if settings.per_channel else None, trainable=not fixed
-        )
+        return _quantizer(name, settings, bounds, channel_axes=axes, trainable=not fixed)
 
     def _allowed(self, graph: ModelGraph, point: QuantizationPoint) -> list[QuantizationPoint]:
         """Leave out what cannot be quantized: integer inputs, and the inputs of the model if so configured."""
@@ -255,7 +255,7 @@ class Quantization(CompressionAlgorithm):
     def collectors(self, ops: Sequence[BoundOp]) -> list[StatisticsCollector]:
         initializers = {bound: self._activation_initializer(bound) for bound in ops if bound.variable is None}
         measured = {
-            bound.op: Measurement(how, len(bound.sources))
+            bound.op: Measurement(how, len(bound.sources), bound.sources)
             for bound, how in initializers.items()
             if how.num_init_samples
         }

@@ -6,6 +6,7 @@ import re
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
+from keras_compress.algorithms.regular_expression import search
 from keras_compress.errors import ConfigError, close_matches
 
 __all__ = ["Scope", "matches", "matching"]
@@ -18,7 +19,7 @@ def matches(pattern: str, path: str) -> bool:
 
     Args:
         pattern: the whole path (``"backbone/conv1"``), the name of a nested model for everything inside it, or with
-            ``{re}`` in front a regular expression searched in the path.
+            ``{re}`` in front a regular expression searched in the path, in bounded time.
         path: of a layer.
 
     Example:
@@ -26,7 +27,7 @@ def matches(pattern: str, path: str) -> bool:
         (True, False, True)
     """
     if pattern.startswith(_REGEX):
-        return re.search(pattern[len(_REGEX) :], path) is not None
+        return search(pattern[len(_REGEX) :], path)
     return path == pattern or path.startswith(pattern + "/")
 
 
@@ -57,7 +58,7 @@ def _require_regular_expression(pattern: str, key: str) -> None:
     if not pattern.startswith(_REGEX):
         return
     try:
-        re.compile(pattern[len(_REGEX) :])
+        search(pattern[len(_REGEX) :], "")
     except re.error as error:
         raise ConfigError(
             f"'{key}' holds something that is not a regular expression: {error}. Expected: '{{re}}' and an expression of "

@@ -3,6 +3,7 @@
 from keras_compress.calibration.adaptive_rounding import AdaptiveRounding, round_adaptively
 from keras_compress.calibration.batch_norm_adaptation import BatchNormAdaptation, adapt_batch_norm
 from keras_compress.calibration.bias_correction import FastBiasCorrection, correct_biases_in_sequence, corrected_layers
+from keras_compress.calibration.input_check import InputCheck
 from keras_compress.calibration.range_measurement import (
     ActivationRanges,
     Measurement,
@@ -18,6 +19,7 @@ __all__ = [
     "AdaptiveRounding",
     "BatchNormAdaptation",
     "FastBiasCorrection",
+    "InputCheck",
     "Measurement",
     "RangeInitializer",
     "StatisticsCollector",

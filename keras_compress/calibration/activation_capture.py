@@ -6,15 +6,16 @@ run; a change of a weight is seen without another trace.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from functools import partial
 
 import tensorflow as tf
 
 from keras_compress._keras import keras, released_graphs
 from keras_compress.calibration.layer_hooks import hooked_calls
-from keras_compress.calibration.statistics_pass import CALIBRATION_BATCH
-from keras_compress.data import Batch, Dataset, input_specs, pack_inputs, tensor_specs
+from keras_compress.calibration.model_states import fresh_states
+from keras_compress.calibration.statistics_pass import CALIBRATION_BATCH, ValidRows
+from keras_compress.data import Batch, Dataset, fixed_batch, input_specs, pack_inputs, tensor_specs
 
 __all__ = ["ActivationCapture"]
 
@@ -25,7 +26,8 @@ class ActivationCapture:
     Args:
         model: the model.
         layers: the layers to look at, by a name of choice; inside a CompressedLayer the layer it holds.
-        make: for each call of a layer ``make(name, inputs)`` returns the tensors that can be asked for.
+        make: for each call of a layer ``make(name, inputs)`` returns the tensors that can be asked for. It sees the
+            rows of samples, without those that fill a batch of fixed size.
     """
 
     def __init__(
@@ -34,19 +36,26 @@ class ActivationCapture:
         layers: Mapping[str, keras.layers.Layer],
         make: Callable[[str, tf.Tensor], Sequence[tf.Tensor]],
     ):
+        self._model = model
         self._specs = input_specs(model)
+        self._fixed_batch = fixed_batch(self._specs)
         self._tensors: dict[str, list[Sequence[tf.Tensor]]] = {}
 
         def note(name, call, inputs):
-            self._tensors.setdefault(name, []).append(make(name, inputs))
+            self._tensors.setdefault(name, []).append(make(name, self._samples_of(inputs)))
             return call(inputs)
 
-        def pass_through(*inputs):
+        def pass_through(samples, *inputs):
+            self._rows = ValidRows(tf.shape(inputs[0])[0], samples, tf.constant(0))
             return tf.nest.flatten(model(pack_inputs(model, inputs), training=False))
 
         hooks = {layer: partial(note, name) for name, layer in layers.items()}
         with released_graphs(), hooked_calls(hooks):
-            self._traced = tf.compat.v1.wrap_function(pass_through, list(tensor_specs(self._specs)))
+            number = tf.TensorSpec([], tf.int32)
+            self._traced = tf.compat.v1.wrap_function(pass_through, [number, *tensor_specs(self._specs)])
+
+    def _samples_of(self, tensor: tf.Tensor) -> tf.Tensor:
+        return tensor if self._fixed_batch is None else self._rows.of(tensor, self._rows.samples)
 
     @property
     def names(self) -> list[str]:
@@ -55,15 +64,16 @@ class ActivationCapture:
 
     def function(self, name: str) -> Callable[[Batch], list[list[tf.Tensor]]]:
         """Return what computes, for a batch, the tensors of every call of a layer."""
-        pruned = self._traced.prune(self._traced.inputs[: len(self._specs)], self._tensors[name])
+        pruned = self._traced.prune(self._traced.inputs[: len(self._specs) + 1], self._tensors[name])
 
         def run(batch: Batch) -> list[list[tf.Tensor]]:
-            arrays = (array[: batch.samples] for array in batch.inputs)
+            arrays = batch.data if self._fixed_batch is None else batch.inputs
             tensors = (tf.constant(array, spec.dtype) for array, spec in zip(arrays, self._specs, strict=True))
-            return pruned(*tensors)
+            with fresh_states(self._model):
+                return pruned(tf.constant(batch.samples), *tensors)
 
         return run
 
-    def batches(self, data: Dataset, samples: int):
+    def batches(self, data: Dataset, samples: int) -> Iterator[Batch]:
         """Return the batches of up to ``samples`` samples."""
         return data.batches(self._specs, CALIBRATION_BATCH, samples)

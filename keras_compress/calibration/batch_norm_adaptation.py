@@ -6,17 +6,17 @@ without training. Frozen batch normalization (``trainable=False``) is left as it
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 
 import numpy as np
-import tensorflow as tf
 from pydantic import Field
 from tqdm import tqdm
 
 from keras_compress._keras import flat_layers, keras
+from keras_compress.calibration.model_states import fresh_states
 from keras_compress.calibration.traced_model import TracedModel
-from keras_compress.data import Dataset
+from keras_compress.data import Batch, Dataset
 from keras_compress.settings import Settings
 
 __all__ = ["BatchNormAdaptation", "adapt_batch_norm"]
@@ -37,7 +37,8 @@ def adapt_batch_norm(model: keras.Model, data: Dataset, samples: int) -> None:
     """Set the moving mean and variance of every batch normalization to those of the data.
 
     The statistics of batches of 128 are averaged. Only full batches count, unless there is no full one; the rest of the
-    model runs in inference mode. Batch normalization with ``trainable=False`` stays as it is.
+    model runs in inference mode. Batch normalization with ``trainable=False`` stays as it is. Where a model fixes a
+    smaller batch, the statistics of as many batches as make 128 samples are joined first.
 
     Args:
         model: a built Keras model; its statistics are changed in place.
@@ -57,25 +58,43 @@ def adapt_batch_norm(model: keras.Model, data: Dataset, samples: int) -> None:
     ]
     if not layers or samples == 0:
         return
-    sums: list[list[np.ndarray]] = []
+    found: list[_Moments] = []
     with (
         _batch_statistics(layers),
+        fresh_states(model),
         tqdm(total=samples, desc="batch norm adaptation", unit="sample", leave=False, disable=None) as bar,
     ):
         traced = TracedModel(model, lambda inputs: model(inputs, training=False))
         for batch in traced.batches(data, ADAPTATION_BATCH, samples):
-            if sums and batch.samples < ADAPTATION_BATCH:
+            size = len(batch.inputs[0])
+            if found and batch.samples < size:
                 break
-            traced([array[: batch.samples] for array in batch.inputs])
-            sums.append([variable.numpy() for layer in layers for variable in _statistics(layer)])
+            traced(_without_filling(batch, traced.rows(batch)))
+            found.append([(layer.moving_mean.numpy(), layer.moving_variance.numpy()) for layer in layers])
             bar.update(batch.samples)
-    means = [np.mean(values, axis=0) for values in zip(*sums, strict=True)]
-    for variable, mean in zip((v for layer in layers for v in _statistics(layer)), means, strict=True):
-        variable.assign(mean)
+    together = max(ADAPTATION_BATCH // size, 1)
+    groups = [found[start : start + together] for start in range(0, len(found), together)]
+    full = [group for group in groups if len(group) == together] or groups
+    joined = [[_joined(moments) for moments in zip(*group, strict=True)] for group in full]
+    for layer, moments in zip(layers, zip(*joined, strict=True), strict=True):
+        layer.moving_mean.assign(np.mean([mean for mean, _ in moments], axis=0))
+        layer.moving_variance.assign(np.mean([variance for _, variance in moments], axis=0))
 
 
-def _statistics(layer: keras.layers.BatchNormalization) -> tuple[tf.Variable, tf.Variable]:
-    return layer.moving_mean, layer.moving_variance
+#: Mean and variance of a batch, by layer.
+_Moments = list[tuple[np.ndarray, np.ndarray]]
+
+
+def _without_filling(batch: Batch, rows: Sequence[np.ndarray]) -> Sequence[np.ndarray]:
+    """Return as many rows, all samples of a batch by turns, so that none of them counts much more than the others."""
+    turns = np.arange(len(rows[0])) % batch.samples
+    return rows if len(rows[0]) == batch.samples else [array[turns] for array in rows]
+
+
+def _joined(moments: Sequence[tuple[np.ndarray, np.ndarray]]) -> tuple[np.ndarray, np.ndarray]:
+    """Return mean and variance of several batches of one size taken as one."""
+    means, variances = (np.asarray(values, np.float64) for values in zip(*moments, strict=True))
+    return means.mean(axis=0), variances.mean(axis=0) + means.var(axis=0)
 
 
 @contextmanager

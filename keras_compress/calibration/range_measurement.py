@@ -23,6 +23,7 @@ from keras_compress.calibration.range_estimator import RangeEstimator
 from keras_compress.calibration.sample_estimators import MeanMinMax, MeanPercentile, MinMax, MixedMinMax
 from keras_compress.calibration.statistics_pass import ValidRows, collect_statistics
 from keras_compress.data import Dataset
+from keras_compress.errors import DataError
 from keras_compress.graph.variables import sublayers
 from keras_compress.layers import CalibratedOp, FakeQuantize, observed
 from keras_compress.settings import Settings
@@ -140,10 +141,12 @@ class Measurement:
     Attributes:
         initializer: by what estimator, and on how many samples.
         tensors: how many tensors share the range; it holds the ranges of all. Default 1.
+        layers: paths of the layers that make these tensors, to be named in errors. Default: unknown.
     """
 
     initializer: RangeInitializer
     tensors: int = 1
+    layers: tuple[str, ...] = ()
 
 
 def calibrate_activations(
@@ -188,9 +191,13 @@ class ActivationRanges:
             observer.begin(rows)
 
     def assign(self) -> None:
-        """Set the ranges to what was measured."""
+        """Set the ranges to what was measured.
+
+        Raises:
+            DataError: something that was measured is not finite.
+        """
         for quantizer, observer in self._observers.items():
-            quantizer.set_range(*observer.range())
+            quantizer.set_range(*observer.finite_range())
 
 
 def observable(model: keras.Model) -> list[CalibratedOp]:
@@ -212,6 +219,8 @@ class _Observer:
     def __init__(self, quantizer: CalibratedOp, measurement: Measurement):
         self._shape = quantizer.range_variable_shape
         self._limit = measurement.initializer.num_init_samples
+        self._name = ", ".join(measurement.layers) or quantizer.name
+        self._finite = tf.Variable(True, trainable=False)
         self._estimators = [
             measurement.initializer.estimator(math.prod(self._shape), of_weights=False, quantizer=quantizer)
             for _ in range(measurement.tensors)
@@ -226,8 +235,20 @@ class _Observer:
     def __call__(self, tensor: tf.Tensor) -> None:
         estimator = self._estimators[self._calls % len(self._estimators)]
         self._calls += 1
-        values = _arranged(tf.cast(tensor, tf.float32), self._shape)
-        estimator.update(self._rows.of(values, self._counted))
+        values = self._rows.of(_arranged(tf.cast(tensor, tf.float32), self._shape), self._counted)
+        self._finite.assign(tf.logical_and(self._finite, tf.reduce_all(tf.math.is_finite(values))))
+        estimator.update(values)
+
+    def finite_range(self) -> tuple[np.ndarray, np.ndarray]:
+        """Return the range, or raise a DataError that names the layer if it is not one of finite numbers."""
+        low, high = self.range() if self._finite.numpy() else (np.array(np.nan), np.array(np.nan))
+        if not (np.isfinite(low).all() and np.isfinite(high).all()):
+            raise DataError(
+                f"The layer '{self._name}' computes NaN or infinite values on the calibration data, so that it has no range. "
+                "Expected: finite numbers. Look for weights that are not finite, for a division by zero or a logarithm of "
+                "zero before it, or for samples of another scale than those of the training."
+            )
+        return low, high
 
     def range(self) -> tuple[np.ndarray, np.ndarray]:
         """Return the ends of the range that holds what every estimator found."""

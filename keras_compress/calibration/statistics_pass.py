@@ -16,6 +16,7 @@ import tensorflow as tf
 from tqdm import tqdm
 
 from keras_compress._keras import keras
+from keras_compress.calibration.model_states import fresh_states
 from keras_compress.calibration.traced_model import TracedModel
 from keras_compress.data import Dataset
 
@@ -86,7 +87,8 @@ def collect_statistics(
     """Run a model over as many samples as the most demanding collector needs, if there are as many. Without need it does not run.
 
     Args:
-        model: the model; it runs in inference mode.
+        model: the model; it runs in inference mode. Layers with a memory carry it from batch to batch, as in ``predict``,
+            begin without it, and get back what they had.
         collectors: keep what they see in variables of their own.
         data: the samples.
         description: of the progress bar.
@@ -100,6 +102,7 @@ def collect_statistics(
     ):
         for collector in collectors:
             attached.enter_context(collector.attached())
+        attached.enter_context(fresh_states(model))
 
         def pass_through(inputs, samples, seen):
             rows = ValidRows(tf.shape(tf.nest.flatten(inputs)[0])[0], samples, seen)

@@ -7,15 +7,17 @@ the construction.
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
+from functools import partial
 from typing import Any
 
 import numpy as np
 import tensorflow as tf
 
 from keras_compress._keras import keras, released_graphs
-from keras_compress.data import Batch, Dataset, input_specs, pack_inputs, tensor_specs
+from keras_compress.calibration.model_states import fresh_states
+from keras_compress.data import Batch, Dataset, fixed_batch, input_specs, pack_inputs, tensor_specs
 
-__all__ = ["TracedModel"]
+__all__ = ["TracedModel", "rows_of_samples"]
 
 
 class TracedModel:
@@ -29,13 +31,16 @@ class TracedModel:
 
     Example:
         >>> model = keras.Sequential([keras.Input((2,)), keras.layers.Dense(1, kernel_initializer="ones")])
-        >>> mean = TracedModel(model, lambda inputs: tf.reduce_mean(model(inputs, training=False)))
-        >>> [float(value) for _, value in mean.over(Dataset(np.ones((4, 2), np.float32)), batch_size=2, samples=4)]
-        [2.0, 2.0]
+        >>> run = TracedModel(model, lambda inputs: model(inputs, training=False))
+        >>> data = Dataset(np.ones((4, 2), np.float32))
+        >>> [outputs.numpy().tolist() for _, outputs in run.over(data, batch_size=3, samples=4)]
+        [[[2.0], [2.0], [2.0]], [[2.0]]]
     """
 
     def __init__(self, model: keras.Model, function: Callable[..., Any], *further: tf.TensorSpec):
+        self._model = model
         self._specs = input_specs(model)
+        self._fixed_batch = fixed_batch(self._specs)
 
         def run(inputs, *others):
             return function(pack_inputs(model, inputs), *others)
@@ -52,7 +57,32 @@ class TracedModel:
         """Return the batches of up to ``samples`` samples; all are of one size, the last one filled up."""
         return data.batches(self._specs, batch_size, samples)
 
+    def rows(self, batch: Batch) -> Sequence[np.ndarray]:
+        """Return the rows of a batch to run on: those with data, but all of them where the model fixes their number."""
+        return batch.data if self._fixed_batch is None else batch.inputs
+
     def over(self, data: Dataset, batch_size: int, samples: int) -> Iterator[tuple[Batch, Any]]:
-        """Yield every batch of up to ``samples`` samples and what the function gives for it, filling left out."""
-        for batch in self.batches(data, batch_size, samples):
-            yield batch, self([array[: batch.samples] for array in batch.inputs])
+        """Yield every batch of up to ``samples`` samples and what the function gives for it, filling left out.
+
+        Layers with a memory begin without it, and get it back in the end.
+        """
+        with fresh_states(self._model):
+            for batch in self.batches(data, batch_size, samples):
+                rows = self.rows(batch)
+                cut = partial(rows_of_samples, batch_size=len(rows[0]), samples=batch.samples)
+                yield batch, tf.nest.map_structure(cut, self(rows))
+
+
+def rows_of_samples(made: Any, batch_size: int, samples: int) -> Any:
+    """Return the part of an array or tensor that belongs to the first samples of a batch.
+
+    Its first axis may be a multiple of the batch. What does not depend on the batch is returned whole.
+
+    Example:
+        >>> rows_of_samples(np.arange(6), batch_size=3, samples=2).tolist()
+        [0, 1, 2, 3]
+    """
+    size = made.shape[0] if len(made.shape) else None
+    if samples == batch_size or size is None or size % batch_size:
+        return made
+    return made[: size // batch_size * samples]

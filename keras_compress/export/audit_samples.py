@@ -65,13 +65,15 @@ def audit_samples(model: keras.Model, data: Any = None) -> AuditSamples | None:
 
 
 def _first(data: Dataset, model: keras.Model, skipped: int, count: int) -> tuple[np.ndarray, ...]:
-    """Return ``count`` samples, or as many as there are, after the first ``skipped``."""
+    """Return ``count`` samples, or as many as there are, after the first ``skipped``; all of the same open sizes."""
     specs = input_specs(model)
     parts: list[tuple[np.ndarray, ...]] = []
     seen = 0
     for batch in data.batches(specs, 32, skipped + count):
         start = max(skipped - seen, 0)
-        parts.append(tuple(array[start : batch.samples] for array in batch.inputs))
+        part = tuple(array[start : batch.samples] for array in batch.inputs)
+        if not parts or all(one.shape[1:] == other.shape[1:] for one, other in zip(part, parts[0], strict=True)):
+            parts.append(part)
         seen += batch.samples
     joined = (np.concatenate(arrays) for arrays in zip(*parts, strict=True))
     return tuple(

@@ -11,6 +11,7 @@ import tensorflow as tf
 
 from keras_compress._keras import keras
 from keras_compress.calibration.calibration_record import calibration_of
+from keras_compress.data import Dataset, input_specs
 from keras_compress.errors import ExportAuditError, ExportError
 from keras_compress.export.file_audit import audit_file
 from keras_compress.export.frozen_graph import tensor_names
@@ -139,7 +140,8 @@ def benchmark(
     Args:
         paths: files of any of the formats, or the reports of their exports; a dict gives them names.
         data: the samples of one run: an array, or a list or dict of arrays for several inputs in the order of the
-            model.
+            model. With ``float_model``, which says what the inputs are, whatever ``fit`` or ``kc.Dataset`` takes; of
+            what comes in elements, the first is one run.
         float_model: the Keras model before compression; it is exported to each format and measured too. Default: none.
         rounds: how often each file runs. Default 50; a tenth more, before, are not counted.
         threads: for each runtime. Default 0: as many as it likes.
@@ -160,5 +162,24 @@ def benchmark(
     files = {
         name: (Path(path), format_of(Path(path), getattr(path, "save_format", None))) for name, path in named.items()
     }
-    arrays = list(data.values()) if isinstance(data, Mapping) else data if isinstance(data, (list, tuple)) else [data]
-    return measure_latency(files, [np.asarray(array) for array in arrays], float_model, rounds, threads)
+    if float_model is not None:
+        arrays = Dataset.of(data).first_element(input_specs(float_model))
+    else:
+        first = next(Dataset.of(data).get_inference_data(), None) if _comes_in_elements(data) else data
+        inputs = first[0] if _comes_in_elements(data) and isinstance(first, tuple) else first
+        listed = (
+            inputs.values()
+            if isinstance(inputs, Mapping)
+            else inputs
+            if isinstance(inputs, (list, tuple))
+            else [inputs]
+        )
+        arrays = [np.asarray(array) for array in listed]
+    return measure_latency(files, arrays, float_model, rounds, threads)
+
+
+def _comes_in_elements(data: Any) -> bool:
+    """Whether data are no arrays but something that yields them."""
+    if isinstance(data, Dataset):
+        return True
+    return not isinstance(data, (Mapping, list, tuple)) and not hasattr(data, "shape")

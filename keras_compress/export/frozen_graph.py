@@ -22,7 +22,7 @@ from keras_compress.data import pack_inputs
 from keras_compress.errors import ExportError
 from keras_compress.export.atomic_file import write_atomically
 from keras_compress.export.fixed_reshapes import fix_reshapes
-from keras_compress.export.format import Format, Run, StoredWeight, TensorNames
+from keras_compress.export.format import Format, Run, StoredWeight, TensorNames, in_batches_of
 from keras_compress.export.graph_def import keep_needed, stored_in_graph
 from keras_compress.export.graph_function import graph_function
 from keras_compress.export.impure_operations import leave_out_assignments
@@ -176,7 +176,11 @@ def _load(path: Path, names: TensorNames | None, threads: int, *, optimize: bool
         finally:
             tf.config.optimizer.set_experimental_options({"disable_meta_optimizer": before})
 
-    return run
+    sizes = {
+        dims[0].size for node in graph_def.node if node.name in names.inputs and (dims := node.attr["shape"].shape.dim)
+    }
+    size = max(sizes, default=-1)
+    return in_batches_of(size, run) if size > 0 else run
 
 
 def _names_of(graph_def: tf.compat.v1.GraphDef) -> TensorNames:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Callable
 from typing import Any
 
@@ -11,6 +12,7 @@ from keras_compress.calibration.calibration_record import CalibrationRecord, cal
 from keras_compress.data import Dataset
 from keras_compress.graph import InsertLayer, ModelSnapshot, build, take
 from keras_compress.graph.passes.fix_quantizers import fix_quantizers
+from keras_compress.graph.passes.forget_states import forget_states
 from keras_compress.graph.passes.quantize_model_outputs import quantize_model_outputs
 from keras_compress.graph.passes.quantize_outputs import quantize_outputs
 from keras_compress.graph.passes.to_float32 import to_float32
@@ -26,11 +28,19 @@ SAMPLES = 256
 def inference_model(model: keras.Model, *passes: Callable[[ModelSnapshot], ModelSnapshot]) -> keras.Model:
     """Return a new model that computes what ``model`` computes at inference.
 
+    It has no memory: stateful recurrent layers begin every run as after ``reset_states()``, and a warning names them.
+
     Args:
         model: the compressed model; it is only read.
         passes: further rewritings that a format needs, such as folding batch normalization.
     """
-    snapshot = fix_quantizers(to_float32(take(model)))
+    snapshot, stateful = forget_states(fix_quantizers(to_float32(take(model))))
+    if stateful:
+        warnings.warn(
+            f"The file keeps no state from one run to the next, but the layers {stateful} are stateful. Each run of the file "
+            "begins as after reset_states(). Give the states to the model as inputs and outputs to keep them.",
+            stacklevel=2,
+        )
     for rewrite in passes:
         snapshot = rewrite(snapshot)
     return build(snapshot)

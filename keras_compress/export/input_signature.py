@@ -8,6 +8,7 @@ from typing import Any
 import tensorflow as tf
 
 from keras_compress._keras import keras
+from keras_compress.data import fixed_batch, input_specs
 from keras_compress.errors import ExportError
 
 __all__ = ["InputShapes", "input_signature"]
@@ -33,21 +34,33 @@ def input_signature(
         names: other names of the inputs, in the order of ``model.inputs``. Default: none but Keras'.
 
     Raises:
-        ExportError: a shape belongs to no input, or is not one of the shapes that its input can have.
+        ExportError: the model fixes another batch, a shape belongs to no input, or is not one of the shapes that its input can have.
 
     Example:
         >>> model = keras.Sequential([keras.Input((None, None, 3), name="x"), keras.layers.Conv2D(2, 3)])
         >>> input_signature(model, input_shapes=(32, 32, 3))[0].shape
         TensorShape([None, 32, 32, 3])
     """
+    batch = _batch(model, batch_size)
     shapes = _by_input(model, input_shapes, names)
     signature = []
     for index, (name, tensor) in enumerate(zip(model.input_names, model.inputs, strict=True)):
-        shape = [batch_size or tensor.shape[0], *tensor.shape[1:]]
+        shape = [batch, *tensor.shape[1:]]
         if name in shapes:
             shape = _fixed(name, shape, shapes[name])
         signature.append(tf.TensorSpec(shape, tensor.dtype, name=f"input_{index}"))
     return signature
+
+
+def _batch(model: keras.Model, batch_size: int | None) -> int | None:
+    """Return how many samples a file takes: as many as asked for, or as the model fixes; None for any number."""
+    fixed = fixed_batch(input_specs(model))
+    if fixed is not None and batch_size not in (None, fixed):
+        raise ExportError(
+            f"The model '{model.name}' fixes a batch of {fixed}. Expected: batch_size={fixed}, or none. Received: "
+            f"batch_size={batch_size}. Build the model with that batch_size, or with an open batch."
+        )
+    return batch_size or fixed
 
 
 def _by_input(

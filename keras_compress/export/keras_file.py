@@ -10,10 +10,11 @@ import numpy as np
 import tensorflow as tf
 
 from keras_compress._keras import keras
-from keras_compress.data import pack_inputs
+from keras_compress.calibration.model_states import fresh_states
+from keras_compress.data import fixed_batch, input_specs, pack_inputs
 from keras_compress.errors import ExportError
 from keras_compress.export.atomic_file import write_atomically
-from keras_compress.export.format import Format, Run, StoredWeight, TensorNames
+from keras_compress.export.format import Format, Run, StoredWeight, TensorNames, in_batches_of
 from keras_compress.export.registry import register_format
 from keras_compress.graph import build, take
 from keras_compress.graph.passes.strip import strip
@@ -66,9 +67,12 @@ def _load(path: Path, names: TensorNames | None, threads: int) -> Run:
     model = keras.models.load_model(path, compile=False)
 
     def run(arrays: Sequence[np.ndarray]) -> list[np.ndarray]:
-        return [np.asarray(output) for output in tf.nest.flatten(model(pack_inputs(model, arrays), training=False))]
+        with fresh_states(model):
+            outputs = model(pack_inputs(model, arrays), training=False)
+        return [np.asarray(output) for output in tf.nest.flatten(outputs)]
 
-    return run
+    size = fixed_batch(input_specs(model))
+    return run if size is None else in_batches_of(size, run)
 
 
 for _name, _suffix, _write in (("keras", ".keras", export_keras), ("h5", ".h5", export_h5)):

@@ -13,6 +13,7 @@ import numpy as np
 
 from keras_compress._keras import keras
 from keras_compress.calibration.layer_hooks import hooked_calls
+from keras_compress.calibration.model_states import fresh_states
 from keras_compress.data import pack_inputs
 from keras_compress.errors import ExportError
 from keras_compress.export.audit_samples import audit_samples
@@ -214,7 +215,7 @@ def _layer_outputs(model: keras.Model, arrays: Sequence[np.ndarray]) -> list[tup
         for path, layer in leaf_layers(model)
         if not isinstance(layer, keras.layers.InputLayer)
     }
-    with hooked_calls(layers):
+    with hooked_calls(layers), fresh_states(model):
         model(pack_inputs(model, arrays), training=False)
     counts: dict[str, int] = {}
     named = []

@@ -10,6 +10,8 @@ import numpy as np
 import tensorflow as tf
 
 from keras_compress._keras import keras
+from keras_compress.calibration.model_states import fresh_states
+from keras_compress.calibration.traced_model import rows_of_samples
 from keras_compress.data import pack_inputs
 from keras_compress.export.audit_samples import AuditSamples
 from keras_compress.export.runtimes.run import Run, RunError
@@ -46,7 +48,8 @@ def compare_outputs(model: keras.Model, run: Run, samples: AuditSamples) -> Comp
     Raises:
         RunError: the file returns other outputs than the model, by number or shape.
     """
-    expected, received = [], []
+    expected: list[list[np.ndarray]] = []
+    received: list[list[np.ndarray]] = []
     for part, kept in _batches(model, samples.inputs):
         outputs, found = _outputs(model, part), run(part)
         if [output.size for output in outputs] != [output.size for output in found]:
@@ -54,8 +57,8 @@ def compare_outputs(model: keras.Model, run: Run, samples: AuditSamples) -> Comp
             raise RunError(
                 f"its outputs are not the model's. Expected: arrays of the shapes {shapes[0]}. Received: {shapes[1]}."
             )
-        expected.append([output[:kept] for output in outputs])
-        received.append([output[:kept] for output in found])
+        for side, arrays in ((expected, outputs), (received, found)):
+            side.append([rows_of_samples(np.asarray(array), len(part[0]), kept) for array in arrays])
     comparison = compare_arrays(
         *([np.concatenate(o) for o in zip(*side, strict=True)] for side in (expected, received))
     )
@@ -120,10 +123,10 @@ def _own_departure(model: keras.Model, samples: AuditSamples) -> Comparison:
         return (array * (1 + 1e-6 * random.choice([-1, 1], array.shape))).astype(array.dtype)
 
     pairs = [
-        (
-            [output[:kept] for output in _outputs(model, part)],
-            [output[:kept] for output in _outputs(model, list(map(changed, part)))],
-        )
+        [
+            [rows_of_samples(output, len(part[0]), kept) for output in _outputs(model, inputs)]
+            for inputs in (part, list(map(changed, part)))
+        ]
         for part, kept in _batches(model, samples.inputs)
     ]
     return compare_arrays(*([np.concatenate(o) for o in zip(*side, strict=True)] for side in zip(*pairs, strict=True)))
@@ -139,7 +142,8 @@ def _batches(model: keras.Model, arrays: Sequence[np.ndarray]) -> Iterator[tuple
 
 
 def _outputs(model: keras.Model, arrays: Sequence[np.ndarray]) -> list[np.ndarray]:
-    outputs = model(pack_inputs(model, arrays), training=False)
+    with fresh_states(model):  # a file begins without memory
+        outputs = model(pack_inputs(model, arrays), training=False)
     return [np.asarray(output) for output in tf.nest.flatten(outputs)]
 
 

@@ -13,7 +13,7 @@ from tensorflow.python.framework.convert_to_constants import convert_variables_t
 
 from keras_compress._keras import keras
 from keras_compress.errors import ExportError
-from keras_compress.export.format import Format, Run, StoredWeight, TensorNames
+from keras_compress.export.format import Format, Run, StoredWeight, TensorNames, in_batches_of
 from keras_compress.export.frozen_graph import inference_function, tensor_names
 from keras_compress.export.graph_def import stored_in_graph
 from keras_compress.export.inference_model import inference_model
@@ -108,7 +108,9 @@ def _load(path: Path, names: TensorNames | None, threads: int) -> Run:
         _ = module  # whose variables live only as long as it does
         return [outputs[name].numpy() for name in (names.outputs if names else outputs)]
 
-    return run
+    shapes = [spec.shape for spec in signature.structured_input_signature[1].values()]
+    size = next((shape[0] for shape in shapes if shape.rank and shape[0] is not None), None)
+    return run if size is None else in_batches_of(size, run)
 
 
 register_format(Format("saved_model", "", export_saved_model, _stored_weights, _load, integers=False))

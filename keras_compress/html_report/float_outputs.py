@@ -8,6 +8,7 @@ import numpy as np
 import tensorflow as tf
 
 from keras_compress._keras import keras
+from keras_compress.calibration.model_states import fresh_states
 from keras_compress.calibration.traced_model import TracedModel
 from keras_compress.data import Dataset
 from keras_compress.export.result_comparison import compare_arrays
@@ -35,12 +36,16 @@ def compare_with_float(model: keras.Model, data: Any) -> Comparison | None:
     if not operations:
         return None
 
-    def outputs(inputs):
-        with observed({}, operations):
-            exact = tf.nest.flatten(model(inputs, training=False))
-        return exact, tf.nest.flatten(model(inputs, training=False))
+    with fresh_states(model) as states:
 
-    found = [result for _, result in TracedModel(model, outputs).over(Dataset.of(data), BATCH, SAMPLES)]
+        def outputs(inputs):
+            states.reset()
+            with observed({}, operations):
+                exact = tf.nest.flatten(model(inputs, training=False))
+            states.reset()
+            return exact, tf.nest.flatten(model(inputs, training=False))
+
+        found = [result for _, result in TracedModel(model, outputs).over(Dataset.of(data), BATCH, SAMPLES)]
     exact, quantized = (
         [np.concatenate([np.asarray(part) for part in parts]) for parts in zip(*side, strict=True)]
         for side in zip(*found, strict=True)

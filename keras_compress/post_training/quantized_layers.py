@@ -9,7 +9,8 @@ import numpy as np
 import tensorflow as tf
 
 from keras_compress._keras import keras
-from keras_compress.calibration.traced_model import TracedModel
+from keras_compress.calibration.model_states import fresh_states
+from keras_compress.calibration.traced_model import TracedModel, rows_of_samples
 from keras_compress.data import Batch
 from keras_compress.graph import ModelGraph, take
 from keras_compress.graph.integer_computation import quantizers_before_layers
@@ -71,6 +72,7 @@ class SwitchableModel:
 
     def __init__(self, model: keras.Model, layers: Sequence[QuantizedLayer]):
         self._operations = list(dict.fromkeys(op for layer in layers for op in layer.operations))
+        self._model = model
         self._users = {op: [layer for layer in layers if op in layer.operations] for op in self._operations}
 
         def run(inputs, switches):
@@ -81,8 +83,13 @@ class SwitchableModel:
         self.traced = TracedModel(model, run, tf.TensorSpec([len(self._operations)], tf.bool))
 
     def outputs(self, batch: Batch, quantized: Collection[QuantizedLayer]) -> list[np.ndarray]:
-        """Return the outputs for the samples of a batch, ``quantized`` being the only layers that are."""
-        inputs = [array[: batch.samples] for array in batch.inputs]
+        """Return the outputs for the samples of a batch, ``quantized`` being the only layers that are.
+
+        Every run begins without memory of the one before.
+        """
+        rows = self.traced.rows(batch)
         on = {id(op) for layer in quantized for op in layer.operations}
         switches = tf.constant([id(op) in on for op in self._operations], tf.bool)
-        return [np.asarray(output) for output in self.traced(inputs, switches)]
+        with fresh_states(self._model):
+            outputs = self.traced(rows, switches)
+        return [rows_of_samples(np.asarray(output), len(rows[0]), batch.samples) for output in outputs]

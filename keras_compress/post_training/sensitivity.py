@@ -14,6 +14,8 @@ from tqdm import tqdm
 
 from keras_compress._keras import keras
 from keras_compress.calibration.layer_hooks import hooked_calls
+from keras_compress.calibration.model_states import fresh_states
+from keras_compress.calibration.statistics_pass import ValidRows
 from keras_compress.calibration.traced_model import TracedModel
 from keras_compress.data import Dataset, input_specs
 from keras_compress.graph.variables import leaf_layers
@@ -107,25 +109,33 @@ def _layer_sqnr(model: keras.Model, layers: Sequence[QuantizedLayer], data: Data
         made[path] += [tensor for tensor in tf.nest.flatten(outputs) if tensor.dtype.is_floating]
         return outputs
 
-    def powers(inputs):
-        with observed({}, operations):
-            model(inputs, training=False)
-        exact = {path: tensors.copy() for path, tensors in made.items()}
-        for tensors in made.values():
-            tensors.clear()
-        model(inputs, training=False)
-        return {path: _powers(exact[path], made[path]) for path in made}
-
-    with hooked_calls({layer: partial(note, path) for path, layer in hooked.items()}):
-        traced = TracedModel(model, powers)
     sums = {path: np.zeros(2) for path in hooked}
-    for _, found in traced.over(data, ANALYSIS_BATCH, samples):
-        for path, (signal, error) in found.items():
-            sums[path] += [float(signal), float(error)]
+    with fresh_states(model) as states:
+
+        def powers(inputs, samples):
+            states.reset()
+            with observed({}, operations):
+                model(inputs, training=False)
+            exact = {path: tensors.copy() for path, tensors in made.items()}
+            for tensors in made.values():
+                tensors.clear()
+            states.reset()
+            model(inputs, training=False)
+            rows = ValidRows(tf.shape(tf.nest.flatten(inputs)[0])[0], samples, tf.constant(0))
+            return {path: _powers(exact[path], made[path], rows) for path in made}
+
+        with hooked_calls({layer: partial(note, path) for path, layer in hooked.items()}):
+            traced = TracedModel(model, powers, tf.TensorSpec([], tf.int32))
+        for batch in traced.batches(data, ANALYSIS_BATCH, samples):
+            for path, (signal, error) in traced(traced.rows(batch), tf.constant(batch.samples)).items():
+                sums[path] += [float(signal), float(error)]
     return {path: decibels(error / signal if signal else 0.0) for path, (signal, error) in sums.items()}
 
 
-def _powers(exact: Sequence[tf.Tensor], made: Sequence[tf.Tensor]) -> tuple[tf.Tensor, tf.Tensor]:
-    pairs = [(tf.cast(a, tf.float32), tf.cast(b, tf.float32)) for a, b in zip(exact, made, strict=True)]
+def _powers(exact: Sequence[tf.Tensor], made: Sequence[tf.Tensor], rows: ValidRows) -> tuple[tf.Tensor, tf.Tensor]:
+    def counted(tensor: tf.Tensor) -> tf.Tensor:
+        return tf.cast(rows.of(tensor, rows.samples) if tensor.shape.rank != 0 else tensor, tf.float32)
+
+    pairs = [(counted(a), counted(b)) for a, b in zip(exact, made, strict=True)]
     signal = tf.add_n([tf.reduce_sum(tf.square(a)) for a, _ in pairs])
     return signal, tf.add_n([tf.reduce_sum(tf.square(a - b)) for a, b in pairs])

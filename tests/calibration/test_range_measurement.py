@@ -90,6 +90,7 @@ def test_mean_min_max_is_the_mean_over_samples():
     np.testing.assert_allclose(quantizer.scale, expected, rtol=1e-6)
 
 
+@pytest.mark.filterwarnings("ignore:The calibration data are far")
 def test_channels_of_activations_have_ranges_of_their_own():
     model = zoo.convolution()
     x = zoo.samples(model, 20) * np.array([1, 10, 100], np.float32)
@@ -97,6 +98,7 @@ def test_channels_of_activations_have_ranges_of_their_own():
     np.testing.assert_array_equal(np.ravel(found["image_quantizer"].scale), np.abs(x).max(axis=(0, 1, 2)))
 
 
+@pytest.mark.filterwarnings("ignore:The calibration data are one sample alone")
 @pytest.mark.parametrize("samples", [1, 5, 32, 33, 70])
 def test_no_more_samples_than_asked_for_are_measured(samples):
     model = zoo.dense()
@@ -169,6 +171,7 @@ def test_quantizers_in_nested_models_are_calibrated():
     assert all(float(quantizer.scale) != 6.0 for quantizer in found.values())
 
 
+@pytest.mark.filterwarnings("ignore:50 of 100 input columns are lost")
 @pytest.mark.parametrize("kind", TYPES)
 def test_a_shared_range_holds_the_widest_of_the_joined_tensors(kind):
     narrow, wide = keras.Input((50,), name="narrow"), keras.Input((50,), name="wide")

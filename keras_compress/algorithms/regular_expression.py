@@ -1,0 +1,159 @@
+"""Searching names by regular expressions in a time that is bounded, whatever the expression.
+
+Python's ``re`` tries one way after the other, and a repetition inside a repetition has exponentially many. An expression
+that could take long is carried out here on sets of positions instead: all ways at once, in a time that grows with the
+length of the expression and the square of the length of the text. What a set of positions cannot tell, as what a group
+held, is refused.
+"""
+
+from __future__ import annotations
+
+import re
+import sys
+from collections.abc import Iterable
+from functools import lru_cache
+from importlib import import_module
+from typing import Any
+
+__all__ = ["search"]
+
+#: Python's own parser of expressions; its modules have other names in Python 3.10.
+_parser, _compiler, codes = (
+    import_module(f"re._{name}" if sys.version_info >= (3, 11) else f"sre_{old}")
+    for name, old in (("parser", "parse"), ("compiler", "compile"), ("constants", "constants"))
+)
+#: So many repetitions and alternatives side by side are left to ``re``: the time is at most that power of the length.
+SIDE_BY_SIDE = 3
+_REPEATS = (codes.MAX_REPEAT, codes.MIN_REPEAT)
+_ASSERTIONS = (codes.ASSERT, codes.ASSERT_NOT)
+_SINGLE = (codes.LITERAL, codes.NOT_LITERAL, codes.ANY, codes.IN)
+
+
+@lru_cache(maxsize=65536)
+def search(expression: str, text: str) -> bool:
+    """Return whether a regular expression matches anywhere in a text, as ``re.search`` does.
+
+    Raises:
+        re.error: it is no regular expression, or one that may take forever and cannot be bounded.
+
+    Example:
+        >>> search("conv[0-9]", "backbone/conv1"), search(r"(\\w+)+!", "a" * 1000)
+        (True, False)
+    """
+    compiled = _bounded(expression)
+    return compiled.search(text) is not None if isinstance(compiled, re.Pattern) else compiled.matches(text)
+
+
+@lru_cache(maxsize=1024)
+def _bounded(expression: str) -> re.Pattern | _Positions:
+    compiled = re.compile(expression)
+    tree = _parser.parse(expression)
+    if not _may_take_long(tree):
+        return compiled
+    _refuse_memory(tree)
+    return _Positions(tree, tree.state.flags)
+
+
+def _may_take_long(tree: Any) -> bool:
+    choices = 0
+    for code, argument, depth in _items(tree, 0):
+        choice = code is codes.BRANCH or (code in _REPEATS and argument[0] != argument[1])
+        if choice and depth:
+            return True
+        choices += choice
+    return choices > SIDE_BY_SIDE
+
+
+def _items(tree: Any, depth: int) -> Iterable[tuple[Any, Any, int]]:
+    """Yield every item of a parsed expression with the number of repetitions it stands in."""
+    for code, argument in tree:
+        yield code, argument, depth
+        inside = depth + (code in _REPEATS and argument[1] > 1)
+        for part in _parts(code, argument):
+            yield from _items(part, inside)
+
+
+def _parts(code: Any, argument: Any) -> list[Any]:
+    if code is codes.BRANCH:
+        return argument[1]
+    if code is codes.SUBPATTERN or code in _REPEATS or code in _ASSERTIONS:
+        return [argument[-1]]
+    return []
+
+
+def _refuse_memory(tree: Any) -> None:
+    for code, _, _ in _items(tree, 0):
+        if code not in (*_SINGLE, *_REPEATS, *_ASSERTIONS, codes.BRANCH, codes.SUBPATTERN, codes.AT):
+            raise re.error(
+                "it repeats what is repeated, which can take forever, and holds a back-reference, a condition or an atomic "
+                "group. Write it without those, or without a repetition inside a repetition"
+            )
+
+
+class _Positions:
+    """A parsed expression that is matched at all positions of a text at once.
+
+    Args:
+        tree: the expression, without anything that remembers.
+        flags: of ``re``.
+    """
+
+    def __init__(self, tree: Any, flags: int):
+        self._tree, self._flags = tree, flags
+        self._compiled: dict[tuple[int, int], re.Pattern] = {}
+
+    def matches(self, text: str) -> bool:
+        return bool(self._after(self._tree, set(range(len(text) + 1)), text, self._flags))
+
+    def _after(self, tree: Any, starts: set[int], text: str, flags: int) -> set[int]:
+        """Return every position at which a match of a sequence may end that begins at one of ``starts``."""
+        for item in tree:
+            if not starts:
+                break
+            starts = self._after_item(item, starts, text, flags)
+        return starts
+
+    def _after_item(self, item: Any, starts: set[int], text: str, flags: int) -> set[int]:
+        code, argument = item
+        if code is codes.SUBPATTERN:
+            _, added, removed, tree = argument
+            return self._after(tree, starts, text, (flags | added) & ~removed)
+        if code is codes.BRANCH:
+            return set().union(*(self._after(tree, starts, text, flags) for tree in argument[1]))
+        if code in _REPEATS:
+            least, most, tree = argument
+            return self._after_repeat(least, most, tree, starts, text, flags)
+        if code in _ASSERTIONS:
+            direction, tree = argument
+            wanted = code is codes.ASSERT
+            return {at for at in starts if self._holds(tree, direction, at, text, flags) is wanted}
+        pattern = self._leaf(item, flags)
+        found = (pattern.match(text, at) for at in starts)
+        return {match.end() for match in found if match is not None}
+
+    def _after_repeat(self, least: int, most: int, tree: Any, starts: set[int], text: str, flags: int) -> set[int]:
+        for _ in range(least):
+            before, starts = starts, self._after(tree, starts, text, flags)
+            if starts in (before, set()):
+                break
+        reached, fresh, times = set(starts), starts, least
+        while fresh and times < most:
+            fresh = self._after(tree, fresh, text, flags) - reached
+            reached |= fresh
+            times += 1
+        return reached
+
+    def _holds(self, tree: Any, direction: int, at: int, text: str, flags: int) -> bool:
+        if direction > 0:
+            return bool(self._after(tree, {at}, text, flags))
+        start = at - tree.getwidth()[0]
+        return start >= 0 and at in self._after(tree, {start}, text, flags)
+
+    def _leaf(self, item: Any, flags: int) -> re.Pattern:
+        """Return the compiled pattern of an item that takes one character or none."""
+        key = id(item), flags
+        if key not in self._compiled:
+            state = _parser.State()
+            state.flags, state.str = flags, ""
+            self._compiled[key] = _compiler.compile(_parser.SubPattern(state, [item]), flags)
+        return self._compiled[key]

@@ -1,0 +1,180 @@
+"""What an element holds is decided once for all inputs, and values that an input cannot hold are named."""
+
+import itertools
+
+import numpy as np
+import pytest
+import tensorflow as tf
+
+import keras_compress as kc
+from keras_compress._keras import keras
+from keras_compress.data import Dataset, InputSpec
+from keras_compress.data.dataset import EMPTY_ELEMENTS
+
+SCALARS = [InputSpec("p", (), "float32"), InputSpec("s", (), "int64")]
+ROWS = 16
+P, S = np.linspace(0, 1, ROWS, dtype=np.float32), np.arange(ROWS) % 5
+VECTOR, OPEN = InputSpec("x", (3,), "float32"), InputSpec("x", (None,), "float32")
+
+
+def rows(source, specs):
+    return [
+        np.concatenate(parts)
+        for parts in zip(*(batch.data for batch in Dataset(source).batches(specs, 7)), strict=True)
+    ]
+
+
+def slices(*parts):
+    return tf.data.Dataset.from_tensor_slices(parts if len(parts) > 1 else parts[0])
+
+
+@pytest.mark.parametrize("targets", [P, S, np.zeros((ROWS, 2)), np.zeros((ROWS, 1))])
+@pytest.mark.parametrize("inputs", [{"p": P, "s": S}, (P, S)])
+@pytest.mark.parametrize("batch", [None, 1, 5, ROWS])
+def test_scalars_of_a_batch_are_as_many_samples(inputs, batch, targets):
+    source = slices(inputs, targets) if batch is None else slices(inputs, targets).batch(batch)
+    for ours, expected in zip(rows(source, SCALARS), (P, S), strict=True):
+        np.testing.assert_array_equal(ours, expected)
+
+
+@pytest.mark.parametrize(
+    ("shape", "spec"),
+    [
+        ((ROWS,), (1,)),
+        ((ROWS, 1), ()),
+        ((ROWS, 5), (5, 1)),
+        ((ROWS, 5, 1), (5,)),
+        ((ROWS, 4, 4), (4, 4, 1)),
+        ((ROWS, 1), (1,)),
+    ],
+)
+def test_a_last_axis_of_one_may_be_missing_or_too_many_as_in_keras(shape, spec):
+    values = np.random.default_rng(0).normal(size=shape).astype(np.float32)
+    [found] = rows(values, [InputSpec("x", spec, "float32")])
+    assert found.shape == (ROWS, *spec)
+    np.testing.assert_array_equal(found.ravel(), values.ravel())
+
+
+def test_inputs_of_one_element_are_all_batches_or_all_single_samples():
+    specs = [InputSpec("a", (3,), "float32"), InputSpec("b", (3,), "float32")]
+    with pytest.raises(kc.DataError, match=r"batches, others single samples.*'a': \(4, 3\), 'b': \(3,\)"):
+        rows([{"a": np.zeros((4, 3)), "b": np.zeros(3)}], specs)
+
+
+HUGE = np.full((4, 3), 1e39)
+VALUES = {
+    "too large for float32": (HUGE, VECTOR, r"input 'x' hold NaN or infinite values in float32.*12 such values"),
+    "too large for float16": (np.full((4, 3), 1e5, np.float32), InputSpec("x", (3,), "float16"), r"'x'.*float16"),
+    "too large for bfloat16": (HUGE, InputSpec("x", (3,), "bfloat16"), r"'x'.*bfloat16"),
+    "complex": (np.ones((4, 3)) * 1j, VECTOR, r"input 'x' are complex.*imaginary part.*complex128"),
+    "complex tensor": (tf.complex(tf.ones((4, 3)), tf.ones((4, 3))), VECTOR, r"'x' are complex"),
+    "text": (np.array([["a", "b", "c"]]), VECTOR, r"input 'x' are no numbers"),
+    "objects": (np.array([[None, 1, 2]], object), VECTOR, r"input 'x' are no numbers"),
+    "dates": (np.array([["2020-01-01"] * 3], "datetime64[D]"), VECTOR, r"input 'x' are no numbers"),
+    "too large for int32": (np.full((4, 3), 2**40), InputSpec("x", (3,), "int32"), r"'x' do not fit.*int32"),
+    "negative for uint8": (np.full((4, 3), -1), InputSpec("x", (3,), "uint8"), r"'x' do not fit.*uint8"),
+    "NaN for integers": (np.full((4, 3), np.nan), InputSpec("x", (3,), "int32"), r"'x' hold NaN"),
+    "infinite and complex": (np.full((4, 3), np.inf * 1j), InputSpec("x", (3,), "complex64"), r"'x' hold NaN"),
+    "key of the model": (HUGE, InputSpec("input_1", (3,), "float32", place=("pixels",)), r"input 'pixels'"),
+}
+
+
+@pytest.mark.filterwarnings("ignore:invalid value encountered in multiply")
+@pytest.mark.parametrize("problem", VALUES)
+@pytest.mark.parametrize("form", ["array", "generator", "batches"])
+def test_values_that_an_input_cannot_hold_are_an_error_that_names_it(problem, form):
+    values, spec, message = VALUES[problem]
+    source = {"array": values, "generator": (value for value in [values]), "batches": [(values, 0)]}[form]
+    with pytest.raises(kc.DataError, match=f"(?s){message}"):
+        rows(source, [spec])
+
+
+def test_batches_come_in_the_type_of_the_input():
+    for dtype in (np.uint8, np.int64, np.float64, bool):
+        (batch,) = Dataset(np.ones((4, 3), dtype)).batches([VECTOR], 4)
+        assert batch.inputs[0].dtype == np.float32
+    (batch,) = Dataset(np.array([["a"], ["b"]])).batches([InputSpec("x", (1,), "string")], 2)
+    assert batch.inputs[0].tolist() == [["a"], ["b"]]
+
+
+def endless(element):
+    return lambda: itertools.repeat(element)
+
+
+@pytest.mark.parametrize("source", [np.zeros((0, 3)), (np.zeros((0, 3)), np.zeros(0)), {"x": np.zeros((0, 3))}])
+@pytest.mark.parametrize("form", ["function", "iterator", "transformed"])
+def test_empty_batches_without_end_are_an_error(source, form):
+    data = {
+        "function": lambda: Dataset(endless(source)),
+        "iterator": lambda: Dataset(endless(source)()),
+        "transformed": lambda: Dataset(endless(0), lambda _: source),
+    }[form]()
+    with pytest.raises(kc.DataError, match=rf"{EMPTY_ELEMENTS} elements in a row were empty.*'x'"):
+        list(data.batches([VECTOR], 4, 8))
+    with pytest.raises(kc.DataError, match="elements in a row"):
+        data.first_element([VECTOR])
+
+
+def test_some_empty_batches_do_no_harm():
+    elements = [np.zeros((0, 3))] * (EMPTY_ELEMENTS - 1) + [np.ones((2, 3))]
+    assert len(rows(iter(elements * 2), [VECTOR])[0]) == 4
+
+
+def test_the_first_element_with_samples_is_one_run():
+    [found] = Dataset([(np.zeros((0, 3)), 0), (np.ones((2, 3)), 0), (np.ones((4, 3)), 0)]).first_element([VECTOR])
+    assert (found.shape, found.dtype) == ((2, 3), np.float32)
+    with pytest.raises(kc.DataError, match="empty"):
+        Dataset([]).first_element([VECTOR])
+
+
+@pytest.mark.parametrize(("batch", "expected"), [(None, None), (4, 4)])
+def test_batches_of_a_dataset_are_counted_if_all_its_inputs_are_batches(batch, expected):
+    source = slices({"p": P, "s": S}, P)
+    assert Dataset(source if batch is None else source.batch(batch)).number_of_batches(SCALARS) == expected
+
+
+def test_a_fixed_batch_counts_for_every_source():
+    spec = InputSpec("x", (3,), "float32", batch=4)
+    for source in (np.ones((10, 3)), slices(np.ones((10, 3))).batch(3), iter(np.ones((10, 3)))):
+        assert [(len(b.inputs[0]), b.samples) for b in Dataset(source).batches([spec], 32)] == [(4, 4), (4, 4), (4, 2)]
+
+
+def test_open_lengths_are_single_samples_or_batches_by_their_rank():
+    assert rows([np.ones(5)], [OPEN])[0].shape == (1, 5)
+    assert rows([np.ones((2, 5))], [OPEN])[0].shape == (2, 5)
+
+
+QUANTIZATION = {"compression": {"algorithm": "quantization"}}
+
+
+def network(*stack):
+    return keras.Sequential([keras.Input((3,), name="x"), *stack])
+
+
+def broken_kernel(value):
+    model = network(
+        *(keras.layers.Dense(width, name=name) for width, name in ((4, "first"), (2, "second"), (2, "third")))
+    )
+    kernel = model.get_layer("second").kernel
+    kernel.assign(np.full(kernel.shape, value))
+    return model
+
+
+@pytest.mark.parametrize("value", [np.nan, np.inf, -np.inf])
+@pytest.mark.parametrize("algorithm", ["quantization", "magnitude_sparsity", "binarization", "rb_sparsity"])
+def test_weights_that_are_not_finite_are_an_error_that_names_them(algorithm, value):
+    config = kc.register_default_init_args({"compression": {"algorithm": algorithm}}, np.ones((4, 3), np.float32))
+    with pytest.raises(
+        kc.UnsupportedModelError, match=r"'kernel' of the layer 'second'.*NaN or infinite.*8 such values"
+    ):
+        kc.create_compressed_model(broken_kernel(value), config)
+
+
+@pytest.mark.parametrize("kind", ["min_max", "mean_min_max", "percentile", "threesigma", "mse", "entropy"])
+def test_ranges_that_are_not_finite_are_an_error_that_names_the_layer(kind):
+    logarithm = keras.layers.Lambda(lambda values: tf.math.log(values), name="logarithm")
+    model = network(keras.layers.Dense(4, "relu"), logarithm, keras.layers.Dense(2), keras.layers.Dense(2))
+    settings = {"algorithm": "quantization", "initializer": {"range": {"type": kind}}}
+    data = np.random.default_rng(0).normal(size=(8, 3)).astype(np.float32)
+    with pytest.raises(kc.DataError, match=r"'logarithm' computes NaN or infinite values"):
+        kc.create_compressed_model(model, kc.register_default_init_args({"compression": settings}, data))
