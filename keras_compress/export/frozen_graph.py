@@ -23,9 +23,14 @@ from keras_compress.errors import ExportError
 from keras_compress.export.atomic_file import write_atomically
 from keras_compress.export.format import Format, Run, StoredWeight, TensorNames
 from keras_compress.export.graph_def import keep_needed, stored_in_graph
+from keras_compress.export.graph_editing import node_name
 from keras_compress.export.graph_function import graph_function
+from keras_compress.export.image_patches import write_patches_as_moves
 from keras_compress.export.inference_model import inference_model
+from keras_compress.export.normalization_variance import write_reciprocal_square_roots_apart
 from keras_compress.export.registry import register_format
+from keras_compress.export.reproducible_graph import make_reproducible, serialized
+from keras_compress.export.stacked_products import join_reshaped_products
 
 __all__ = [
     "export_frozen_graph",
@@ -61,7 +66,9 @@ def export_frozen_graph(
     """
     names = tensor_names(model, input_names, output_names)
     graph = freeze(inference_model(model), names, batch_size=batch_size)
-    write_atomically(Path(path), graph.SerializeToString())
+    write_reciprocal_square_roots_apart(graph)
+    make_reproducible(graph, names.inputs, names.outputs)
+    write_atomically(Path(path), serialized(graph))
     return Path(path)
 
 
@@ -79,7 +86,12 @@ def tensor_names(
 
 
 def freeze(
-    model: keras.Model, names: TensorNames, *, batch_size: int | None = None, lower_control_flow: bool = True
+    model: keras.Model,
+    names: TensorNames,
+    *,
+    batch_size: int | None = None,
+    lower_control_flow: bool = True,
+    join_products: bool = True,
 ) -> tf.compat.v1.GraphDef:
     """Return the graph of a model at inference, with all variables as constants.
 
@@ -88,6 +100,8 @@ def freeze(
         names: of the input and output nodes.
         batch_size: a fixed batch; None (default) leaves it open.
         lower_control_flow: write loops in TensorFlow 1's way instead of as functions. Default True.
+        join_products: write products between two reshapes as one operation, see
+            :mod:`~keras_compress.export.stacked_products`. Default True.
 
     Raises:
         ExportError: a name belongs to another node.
@@ -96,6 +110,16 @@ def freeze(
     inputs = [tensor.op.name for tensor in function.inputs[: len(names.inputs)]]
     outputs = [tensor.op.name for tensor in function.outputs]
     graph_def = _with_constants(function, lower_control_flow)
+
+    def shape_of(name: str) -> tf.TensorShape:
+        try:
+            return function.graph.get_operation_by_name(name).outputs[0].shape
+        except KeyError:  # a node that freezing has made
+            return tf.TensorShape(None)
+
+    write_patches_as_moves(graph_def, shape_of)
+    if join_products:
+        join_reshaped_products(graph_def, shape_of)
     keep_needed(graph_def, [*inputs, *outputs])
     _rename(graph_def, dict(zip([*inputs, *outputs], [*names.inputs, *names.outputs], strict=True)))
     return graph_def
@@ -164,9 +188,10 @@ def _load(path: Path, names: TensorNames | None, threads: int, *, optimize: bool
 
 def _names_of(graph_def: tf.compat.v1.GraphDef) -> TensorNames:
     """Return the inputs of a graph, and the nodes that nothing reads."""
-    read = {reference.removeprefix("^").partition(":")[0] for node in graph_def.node for reference in node.input}
+    read = {node_name(reference) for node in graph_def.node for reference in node.input}
     inputs = tuple(node.name for node in graph_def.node if node.op == "Placeholder")
-    return TensorNames(inputs, tuple(n.name for n in graph_def.node if n.name not in read and n.op != "NoOp"))
+    ends = (node for node in graph_def.node if node.name not in read and node.op not in ("NoOp", "Placeholder"))
+    return TensorNames(inputs, tuple(node.name for node in ends))
 
 
 def _stored_weights(path: Path) -> list[StoredWeight]:

@@ -9,9 +9,10 @@ import tensorflow as tf
 
 from keras_compress.export.dataflow import Dataflow
 from keras_compress.export.format import StoredWeight
+from keras_compress.export.graph_editing import node_name
 from keras_compress.export.quantized_constants import FAKE_QUANTIZERS, cut_out_constants, dequantized
 
-__all__ = ["MOVES", "keep_needed", "node_name", "stored_in_graph"]
+__all__ = ["MOVES", "keep_needed", "stored_in_graph"]
 
 MOVES = {
     *("Reshape", "Transpose", "Identity", "Squeeze", "ExpandDims", "MaxPool", "Pad", "PadV2", "MirrorPad", "ConcatV2"),
@@ -69,8 +70,3 @@ def keep_needed(graph_def: tf.compat.v1.GraphDef, names: Sequence[str]) -> None:
             del graph_def.node[index]
         elif "_class" in graph_def.node[index].attr:
             del graph_def.node[index].attr["_class"]
-
-
-def node_name(reference: str) -> str:
-    """Return the name of the node that an input of another one refers to, as ``x`` of ``"x:1"`` and ``"^x"``."""
-    return reference.removeprefix("^").partition(":")[0]

@@ -67,14 +67,14 @@ def export_tflite(
     names = tensor_names(model, input_names, output_names)
     complete = model if calibration_data is None else with_quantized_outputs(model, calibration_data)
     inference = inference_model(complete, fold_batch_norm, dense_to_convolution)
-    graph_def = freeze(inference, names, batch_size=batch_size, lower_control_flow=False)
+    graph_def = freeze(inference, names, batch_size=batch_size, lower_control_flow=False, join_products=False)
     if batch_size is None and any(node.op.startswith("TensorList") for node in graph_def.node):
         warnings.warn(
             "TensorFlow Lite runs loops over time only for a fixed number of samples, so this file takes one at a time. For "
             "another number pass batch_size=….",
             stacklevel=2,
         )
-        graph_def = freeze(inference, names, batch_size=1, lower_control_flow=False)
+        graph_def = freeze(inference, names, batch_size=1, lower_control_flow=False, join_products=False)
     repeat_grids_before_pooling(graph_def)
     arrange_weights(graph_def)
     write_atomically(Path(path), min(_converted(graph_def, names, io_type, path), key=len))
