@@ -15,10 +15,13 @@ import numpy as np
 from keras_compress._keras import keras
 from keras_compress.errors import ExportError
 from keras_compress.export.format import Format, Run, StoredWeight, TensorNames, in_batches_of
-from keras_compress.export.frozen_graph import export_frozen_graph
+from keras_compress.export.frozen_graph import freeze, tensor_names
+from keras_compress.export.inference_model import inference_model
 from keras_compress.export.openvino_audit import stored_in_openvino
 from keras_compress.export.openvino_binary import rewrite_binary_convolutions
+from keras_compress.export.openvino_interface import number_nodes, with_interface
 from keras_compress.export.registry import register_format
+from keras_compress.export.reproducible_graph import make_reproducible, serialized
 from keras_compress.graph.variables import leaf_layers
 from keras_compress.layers import BinaryActivation
 
@@ -66,13 +69,17 @@ def export_openvino(
             "others pass batch_size=….",
             stacklevel=2,
         )
+    names = tensor_names(model, input_names, output_names)
+    graph_def = freeze(inference_model(model), names, batch_size=batch_size)
+    make_reproducible(graph_def, names.inputs, names.outputs)
     with tempfile.TemporaryDirectory() as folder:
-        names = {"input_names": input_names, "output_names": output_names}
-        graph = export_frozen_graph(model, Path(folder) / "model.pb", batch_size=batch_size, **names)
-        converted = openvino.Core().read_model(graph)
+        graph = Path(folder) / "model.pb"
+        graph.write_bytes(serialized(graph_def))
+        converted = with_interface(openvino.Core().read_model(graph), graph_def, names)
         if converted.is_dynamic() is False:
             rewrite_binary_convolutions(converted)
         compress_quantize_weights_transformation(converted)
+        number_nodes(converted)
         converted.set_rt_info("keras_compress", ["framework"])
         converted.set_rt_info(model.name, ["model_info", "model_name"])
         _save(converted, path)
