@@ -62,8 +62,10 @@ def stored_weights(path: Path, form: Format) -> list[StoredWeight]:
 
 
 def _row(form: Format, weight: ExpectedWeight, found: StoredWeight | None) -> WeightAudit:
+    if not weight.needed and found is not None and not holds_the_values(found, weight):
+        found = None  # the nearest constant of its size, which is another's
     if found is None:
-        stored_as, size, levels, zeros, reads, runs = "", 0, 0, 0.0, None, None
+        stored_as, size, levels, zeros, reads, runs = "" if weight.needed else "not needed", 0, 0, 0.0, None, None
     else:
         stored_as, size, reads, runs = found.stored_as, found.size, found.input_quantized, found.runs_in_integers
         levels, zeros = _levels(found.values), float(np.mean(found.values == 0))
@@ -99,7 +101,7 @@ def _problem(form: Format, weight: ExpectedWeight, found: StoredWeight | None) -
     if weight.values.size == 1 or (weight.bits == 32 and "." in weight.weight):
         return ""  # a number becomes part of another; weights inside of cells and attention are merged and split
     if found is None:
-        return "not in the file"
+        return "not in the file" if weight.needed else ""
     if not holds_the_values(found, weight):
         if found.stored_as.startswith("float") and form.integers and weight.bits < 32:
             return f"stored as {found.stored_as}, with other values than the model's"
