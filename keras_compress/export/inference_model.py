@@ -33,15 +33,20 @@ def inference_model(model: keras.Model, *passes: Callable[[ModelSnapshot], Model
     return build(snapshot)
 
 
-def with_quantized_outputs(model: keras.Model, data: Any, *, of_matrix_products: bool = True) -> keras.Model:
+def with_quantized_outputs(
+    model: keras.Model, data: Any, *, of_matrix_products: bool = True, into_recurrent_layers: bool = True
+) -> keras.Model:
     """Return a new compressed model in which whatever computes with integers has a quantized output.
 
     Args:
         model: the compressed model; it is only read.
         data: what :class:`~keras_compress.data.Dataset` takes; the ranges are measured on it.
         of_matrix_products: not only of convolutions. Default True.
+        into_recurrent_layers: also of what a recurrent layer reads. Default True.
     """
-    snapshot, added = quantize_outputs(take(model), of_matrix_products=of_matrix_products)
+    snapshot, added = quantize_outputs(
+        take(model), of_matrix_products=of_matrix_products, into_recurrent_layers=into_recurrent_layers
+    )
     complete = build(snapshot)
     if added:
         layers = dict(leaf_layers(complete))

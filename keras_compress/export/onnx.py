@@ -18,9 +18,13 @@ from keras_compress.export.frozen_graph import freeze, tensor_names
 from keras_compress.export.inference_model import inference_model, with_quantized_outputs
 from keras_compress.export.onnx_audit import stored_in_onnx
 from keras_compress.export.onnx_dense_layers import join_dense_layers
+from keras_compress.export.onnx_loops import keep_quantizers_out_of_loops
 from keras_compress.export.onnx_quantization import activation_handlers, put_constants, quantize_in_front_of_moves
+from keras_compress.export.onnx_reproducible import make_reproducible, serialized
 from keras_compress.export.quantized_constants import cut_out_constants
 from keras_compress.export.registry import register_format
+from keras_compress.export.reproducible_graph import make_reproducible as make_graph_reproducible
+from keras_compress.export.reproducible_graph import merge_equal_nodes
 from keras_compress.graph.passes.fold_batch_norm import fold_batch_norm
 
 __all__ = ["export_onnx"]
@@ -55,7 +59,8 @@ def export_onnx(
         opset: version of the operators, 13 to 21. Default 13.
         calibration_data: samples, as for ``kc.Dataset``. ONNX Runtime computes a convolution in integers only if its
             output is quantized too; where training left it in floating point, as in front of a sum, the range is
-            measured on them.
+            measured on them. In front of a recurrent layer it stays in floating point: over many steps such a layer makes
+            much of a small error.
             Default: none, such convolutions are stored as integers and computed in floating point there.
 
     Returns:
@@ -74,11 +79,15 @@ def export_onnx(
         raise ExportError(f"ONNX files are written with opset {OPSET} to {NEWEST_OPSET}. Received: opset={opset!r}.")
     names = tensor_names(model, input_names, output_names)
     complete = (
-        model if calibration_data is None else with_quantized_outputs(model, calibration_data, of_matrix_products=False)
+        model
+        if calibration_data is None
+        else with_quantized_outputs(model, calibration_data, of_matrix_products=False, into_recurrent_layers=False)
     )
     graph_def = freeze(
         inference_model(complete, fold_batch_norm), names, batch_size=batch_size, lower_control_flow=False
     )
+    make_graph_reproducible(graph_def, names.inputs, names.outputs)
+    merge_equal_nodes(graph_def, (*names.inputs, *names.outputs))
     constants = cut_out_constants(graph_def)
     inputs = (*names.inputs, *(constant.name for constant in constants))
     with _converting(path):
@@ -96,11 +105,27 @@ def export_onnx(
     quantize_in_front_of_moves(converted.graph)
     del converted.graph.value_info[:]  # types and shapes of tensors that are no longer what they were
     join_dense_layers(converted)
+    keep_quantizers_out_of_loops(converted.graph)
+    make_reproducible(converted)
+    for value, tensor in zip(converted.graph.output, model.outputs, strict=True):
+        _state_shape(value, [batch_size or tensor.shape[0], *tensor.shape[1:]])
     converted.producer_name = "keras_compress"
     with _converting(path):
         onnx.checker.check_model(converted)
-    write_atomically(Path(path), converted.SerializeToString())
+    write_atomically(Path(path), serialized(converted))
     return Path(path)
+
+
+def _state_shape(value: Any, shape: Sequence[int | None]) -> None:
+    """Give an output whose shape the converter has lost the one that Keras knows, in place."""
+    tensor = value.type.tensor_type
+    if not tensor.HasField("shape"):
+        for axis, size in enumerate(shape):
+            entry = tensor.shape.dim.add()
+            if size is None:
+                entry.dim_param = f"{value.name}_{axis}"
+            else:
+                entry.dim_value = size
 
 
 @contextmanager

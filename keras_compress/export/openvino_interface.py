@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+import re
 from typing import Any
 
 import tensorflow as tf
 
 from keras_compress.export.format import TensorNames
 from keras_compress.export.graph_editing import GraphEditor
+
+#: The kind of an operation and a number; names of TensorFlow's nodes hold slashes or colons.
+_MADE_UP = re.compile(r"([A-Z][A-Za-z]*)_\d+")
 
 __all__ = ["number_nodes", "with_interface"]
 
@@ -44,9 +48,9 @@ def with_interface(converted: Any, graph_def: tf.compat.v1.GraphDef, names: Tens
 def number_nodes(model: Any) -> None:
     """Give nodes without a name of their own numbers of this model, in place of those of the process."""
     for number, node in enumerate(model.get_ordered_ops()):
-        kind, _, counter = node.get_friendly_name().rpartition("_")
-        if counter.isdigit() and kind == node.get_type_name():
-            node.set_friendly_name(f"{kind}_{number}")
+        made_up = _MADE_UP.fullmatch(node.get_friendly_name())
+        if made_up:
+            node.set_friendly_name(f"{made_up[1]}_{number}")
 
 
 def _plain(name: str) -> str:

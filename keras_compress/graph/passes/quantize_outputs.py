@@ -22,7 +22,7 @@ __all__ = ["quantize_outputs"]
 
 
 def quantize_outputs(
-    snapshot: ModelSnapshot, *, of_matrix_products: bool = True
+    snapshot: ModelSnapshot, *, of_matrix_products: bool = True, into_recurrent_layers: bool = True
 ) -> tuple[ModelSnapshot, list[InsertLayer]]:
     """Return the model with a quantizer behind every layer that computes with integers, and the edits that made the new ones.
 
@@ -33,6 +33,7 @@ def quantize_outputs(
     Args:
         snapshot: a compressed model.
         of_matrix_products: also behind dense layers, not only behind convolutions. Default True.
+        into_recurrent_layers: also where a recurrent layer reads the output. Default True.
     """
     snapshot = _with_activations_apart(snapshot)
     graph = ModelGraph(snapshot)
@@ -49,6 +50,8 @@ def quantize_outputs(
         seen.add(tensor)
         quantizers = [reader for reader in graph.consumers(tensor) if _quantizes(graph, reader)]
         others = [reader for reader in graph.consumers(tensor) if reader not in quantizers]
+        if not into_recurrent_layers:
+            others = [reader for reader in others if not _leads_to_recurrent(graph, reader)]
         if not quantizers and any(_quantizes(graph, reader) for reader in graph.successors(tensor)):
             continue
         if quantizers:
@@ -107,6 +110,21 @@ def _with_activations_apart(snapshot: ModelSnapshot) -> ModelSnapshot:
         inserts.append(InsertLayer(prefix, layer, sources, readers))
         inner_entry(by_path[path])["config"][spec.activation_argument] = "linear"
     return apply_edits(edited, inserts)
+
+
+def _leads_to_recurrent(graph: ModelGraph, reader: NodeRef) -> bool:
+    """Whether a node is a recurrent layer, or only moves values and one of those that read them is."""
+    waiting = [reader]
+    for current in waiting:
+        node = graph.nodes.get(current)
+        if node is None:
+            continue
+        if any("cell" in weight.path.split(".") for weight in node.spec.weights):
+            return True
+        if node.spec.moves_values or node.spec.inert_at_inference:
+            fresh = [ref for tensor in graph.outputs_of(current) for ref in graph.successors(tensor)]
+            waiting += [ref for ref in fresh if ref not in waiting]
+    return False
 
 
 def _quantizes(graph: ModelGraph, reader: NodeRef) -> bool:
