@@ -72,8 +72,11 @@ class _Renaming:
         kept: list[Any] = []
         ordered = _in_order(graph)
         for node in ordered:
-            node.doc_string = ""
-            node.name = self._name(node, prefix)
+            for key in ("doc_string", *(key for key in ("domain",) if not node.domain)):
+                node.ClearField(key)
+            computed = node.op_type == "DequantizeLinear" and node.input[0] not in arrays
+            read = names.get(node.input[0], "").partition(":")[0] if computed else ""
+            node.name = self._unique(f"{read}/dequantize") if read else self._name(node, prefix)
             for number, name in enumerate((*node.input, *_captured(node))):
                 if name in arrays and name not in names:
                     part = name.rpartition("/")[2]
