@@ -10,7 +10,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import Any
 
-__all__ = ["keep_quantizers_out_of_loops"]
+__all__ = ["bodies", "keep_quantizers_out_of_loops", "reading_from_outside"]
 
 #: Operations over which a quantizer may be carried.
 _CARRIED = {
@@ -27,8 +27,8 @@ def keep_quantizers_out_of_loops(graph: Any) -> None:
     kinds = {name: node.op_type for name, node in producers.items()}
     apart: dict[str, Any] = {}
     for node in graph.node:
-        for body in _bodies(node):
-            for reader, index in _reading_from_outside(body):
+        for body in bodies(node):
+            for reader, index in reading_from_outside(body):
                 name = reader.input[index]
                 if kinds.get(name) not in _CARRIED or _behind_shape(producers, name):
                     continue
@@ -43,23 +43,24 @@ def keep_quantizers_out_of_loops(graph: Any) -> None:
     graph.node.extend(ordered)
 
 
-def _bodies(node: Any) -> Iterator[Any]:
+def bodies(node: Any) -> Iterator[Any]:
+    """Yield the graphs inside of a node, as the body of a loop."""
     for attribute in node.attribute:
         if attribute.HasField("g"):
             yield attribute.g
         yield from attribute.graphs
 
 
-def _reading_from_outside(body: Any) -> Iterator[tuple[Any, int]]:
+def reading_from_outside(body: Any) -> Iterator[tuple[Any, int]]:
     """Yield the nodes of a body that read what it does not make, and the position of the input."""
     own = {value.name for value in (*body.input, *body.initializer)} | {
         name for node in body.node for name in node.output
     }
     for node in body.node:
         yield from ((node, index) for index, name in enumerate(node.input) if name and name not in own)
-        for inner in _bodies(node):
+        for inner in bodies(node):
             yield from (
-                (reader, index) for reader, index in _reading_from_outside(inner) if reader.input[index] not in own
+                (reader, index) for reader, index in reading_from_outside(inner) if reader.input[index] not in own
             )
 
 

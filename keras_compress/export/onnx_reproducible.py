@@ -7,14 +7,15 @@ Here the order follows from the graph, and names that were made up follow from t
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator
 from dataclasses import dataclass, field
 from typing import Any
 
+from keras_compress.export.onnx_loops import bodies, reading_from_outside
+
 __all__ = ["make_reproducible", "serialized"]
 
-#: What the converter appends to names it makes.
-_COUNTER = re.compile(r"__\d+")
+#: What the converter appends to names it makes, and what names of functions end in.
+_COUNTER = re.compile(r"__\d+|_[0-9a-f]{12}_\d+(?=_)")
 #: Nodes that are the only ones of their name, whatever was appended to it.
 _KEEPS_NAME = ("QuantizeLinear", "DequantizeLinear")
 #: Nodes that the converter adds to many places and then merges.
@@ -85,8 +86,9 @@ class _Renaming:
             for number, name in enumerate(node.output):
                 if name and name not in names:
                     names[name] = self._unique(f"{node.name}:{number}")
-            for body in _bodies(node):
+            for body in bodies(node):
                 own = {value.name: self._unique(f"{node.name}/body/input_{n}") for n, value in enumerate(body.input)}
+                _pass_over_identities(body)
                 self.rename(body, f"{node.name}/body/", {**names, **own})
             node.input[:] = [names.get(name, name) for name in node.input]
             node.output[:] = [names.get(name, name) for name in node.output]
@@ -121,6 +123,40 @@ class _Renaming:
         return free
 
 
+def _pass_over_identities(body: Any) -> None:
+    """Let all read what an identity passes on, in place; of outputs that are one tensor the first is it, the others copies."""
+    made = {name for node in body.node for name in node.output}
+    passed = {n.output[0]: n.input[0] for n in body.node if n.op_type == "Identity" and n.input[0] in made}
+
+    def source(name: str) -> str:
+        while name in passed:
+            name = passed[name]
+        return name
+
+    nodes = [_copy(node) for node in body.node if not (node.op_type == "Identity" and node.input[0] in made)]
+    for node in nodes:
+        node.input[:] = map(source, node.input)
+        for inner in bodies(node):
+            for reader, index in reading_from_outside(inner):
+                reader.input[index] = source(reader.input[index])
+    seen: set[str] = set()
+    for number, value in enumerate(body.output):
+        name = source(value.name)
+        if name in seen:
+            nodes.append(_identity(name, f"{name}/output_{number}"))
+            name = nodes[-1].output[0]
+        seen.add(name)
+        value.name = name
+    del body.node[:]
+    body.node.extend(nodes)
+
+
+def _identity(source: str, output: str) -> Any:
+    import onnx
+
+    return onnx.helper.make_node("Identity", [source], [output], name=output)
+
+
 def _in_order(graph: Any) -> list[Any]:
     """Return the nodes that an output needs, each behind all that it reads."""
     producers = {name: index for index, node in enumerate(graph.node) for name in node.output if name}
@@ -141,7 +177,7 @@ def _in_order(graph: Any) -> list[Any]:
 def _captured(node: Any) -> list[str]:
     """Return what the bodies of a node read from outside, in the order of reading."""
     found: dict[str, None] = {}
-    for body in _bodies(node):
+    for body in bodies(node):
         own = {value.name for value in (*body.input, *body.initializer)}
         own |= {name for inner in body.node for name in inner.output}
         read = [name for inner in _in_order(body) for name in (*inner.input, *_captured(inner))]
@@ -149,13 +185,6 @@ def _captured(node: Any) -> list[str]:
             dict.fromkeys(name for name in (*read, *(v.name for v in body.output)) if name and name not in own)
         )
     return list(found)
-
-
-def _bodies(node: Any) -> Iterator[Any]:
-    for attribute in node.attribute:
-        if attribute.HasField("g"):
-            yield attribute.g
-        yield from attribute.graphs
 
 
 def _copy(message: Any) -> Any:
