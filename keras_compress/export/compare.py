@@ -11,7 +11,9 @@ import tensorflow as tf
 
 from keras_compress._keras import keras
 from keras_compress.data import Dataset, input_specs, pack_inputs
+from keras_compress.export.foreign_errors import explained
 from keras_compress.export.format import Format, TensorNames
+from keras_compress.graph.variables import leaf_layers
 from keras_compress.reports import Comparison
 from keras_compress.reports.formatting import decibels
 
@@ -27,7 +29,9 @@ def compare_outputs(model: keras.Model, path: Path, form: Format, names: TensorN
     Raises:
         ExportError: the runtime of the format is missing, or it cannot run the file.
     """
-    run = form.load(path, names, 0)
+    layers = [name for name, _ in leaf_layers(model)]
+    with explained(f"{form.name} cannot load '{path}'", layers=layers):
+        run = form.load(path, names, 0)
     batches = list(Dataset.of(data).batches(input_specs(model), 32, SAMPLES))
     expected: list[list[np.ndarray]] = []
     received: list[list[np.ndarray]] = []
@@ -38,7 +42,8 @@ def compare_outputs(model: keras.Model, path: Path, form: Format, names: TensorN
             kept = min(len(part[0]), batch.samples - start)
             outputs = model(pack_inputs(model, part), training=False)
             expected.append([np.asarray(output)[:kept] for output in tf.nest.flatten(outputs)])
-            received.append([output[:kept] for output in run(part)])
+            with explained(f"{form.name} cannot run '{path}'", layers=layers):
+                received.append([output[:kept] for output in run(part)])
     return compare_arrays(*([np.concatenate(o) for o in zip(*side, strict=True)] for side in (expected, received)))
 
 

@@ -2,18 +2,20 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
 from keras_compress._keras import keras
-from keras_compress.errors import ExportError
 from keras_compress.export.compare import compare_outputs
 from keras_compress.export.expected_weights import ExpectedWeight, expected_weights
+from keras_compress.export.foreign_errors import explained
 from keras_compress.export.format import Format, StoredWeight, TensorNames
 from keras_compress.export.weight_matching import holds_the_values, match_weights
 from keras_compress.graph import strip, take
+from keras_compress.graph.variables import leaf_layers
 from keras_compress.reports import ExportReport, WeightAudit
 from keras_compress.reports.coverage import INPUT_NOT_QUANTIZED
 
@@ -35,7 +37,7 @@ def audit_file(model: keras.Model, path: Path, form: Format, names: TensorNames,
             used.
     """
     snapshot = take(model)
-    stored = stored_weights(path, form)
+    stored = stored_weights(path, form, [name for name, _ in leaf_layers(model)])
     expected = expected_weights(snapshot, form.passes)
     rows = [_row(form, weight, found) for weight, found in match_weights(expected, stored)]
     comparison = None if data is None else compare_outputs(model, path, form, names, data)
@@ -44,21 +46,19 @@ def audit_file(model: keras.Model, path: Path, form: Format, names: TensorNames,
     return ExportReport(path, form.name, form.size(path), float_size, tuple(rows), comparison)
 
 
-def stored_weights(path: Path, form: Format) -> list[StoredWeight]:
+def stored_weights(path: Path, form: Format, layers: Sequence[str] = ()) -> list[StoredWeight]:
     """Return every constant of a file that may be a weight.
+
+    Args:
+        path: the file.
+        form: its format.
+        layers: paths of the layers of the model it was made from, to be named where it cannot be read. Default: none.
 
     Raises:
         ExportError: the file cannot be read back.
     """
-    try:
+    with explained(f"'{path}' cannot be read back as {form.name}", layers=layers):
         return form.stored_weights(path)
-    except ExportError:
-        raise
-    except Exception as error:
-        reason = (str(error).strip().splitlines() or [type(error).__name__])[0]
-        raise ExportError(
-            f"'{path}' cannot be read back as {form.name}: {reason[:300]}. Export the model again."
-        ) from error
 
 
 def _row(form: Format, weight: ExpectedWeight, found: StoredWeight | None) -> WeightAudit:

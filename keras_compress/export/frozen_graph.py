@@ -28,6 +28,7 @@ from keras_compress.export.graph_function import graph_function
 from keras_compress.export.image_patches import write_patches_as_moves
 from keras_compress.export.inference_model import inference_model
 from keras_compress.export.normalization_variance import write_reciprocal_square_roots_apart
+from keras_compress.export.refused_operations import refuse_tables_and_strings
 from keras_compress.export.registry import register_format
 from keras_compress.export.reproducible_graph import make_reproducible, serialized
 from keras_compress.export.stacked_products import join_reshaped_products
@@ -65,7 +66,7 @@ def export_frozen_graph(
         ExportError: a wrong number of names, names that collide, or a path that cannot be written.
     """
     names = tensor_names(model, input_names, output_names)
-    graph = freeze(inference_model(model), names, batch_size=batch_size)
+    graph = freeze(inference_model(model), names, batch_size=batch_size, allow_strings=True)
     write_reciprocal_square_roots_apart(graph)
     make_reproducible(graph, names.inputs, names.outputs)
     write_atomically(Path(path), serialized(graph))
@@ -92,6 +93,7 @@ def freeze(
     batch_size: int | None = None,
     lower_control_flow: bool = True,
     join_products: bool = True,
+    allow_strings: bool = False,
 ) -> tf.compat.v1.GraphDef:
     """Return the graph of a model at inference, with all variables as constants.
 
@@ -102,11 +104,13 @@ def freeze(
         lower_control_flow: write loops in TensorFlow 1's way instead of as functions. Default True.
         join_products: write products between two reshapes as one operation, see
             :mod:`~keras_compress.export.stacked_products`. Default True.
+        allow_strings: whether the format can hold strings. Default False.
 
     Raises:
-        ExportError: a name belongs to another node.
+        ExportError: a name belongs to another node, or the model looks something up in a table.
     """
     function = inference_function(model, batch_size).get_concrete_function()
+    refuse_tables_and_strings(model, function.graph, strings=not allow_strings)
     inputs = [tensor.op.name for tensor in function.inputs[: len(names.inputs)]]
     outputs = [tensor.op.name for tensor in function.outputs]
     graph_def = _with_constants(function, lower_control_flow)

@@ -13,6 +13,7 @@ import numpy as np
 from keras_compress._keras import keras
 from keras_compress.errors import ExportError
 from keras_compress.export.atomic_file import write_atomically
+from keras_compress.export.foreign_errors import explained
 from keras_compress.export.format import Format, Run, StoredWeight, TensorNames, in_batches_of
 from keras_compress.export.frozen_graph import freeze, tensor_names
 from keras_compress.export.inference_model import inference_model, with_quantized_outputs
@@ -26,6 +27,7 @@ from keras_compress.export.registry import register_format
 from keras_compress.export.reproducible_graph import make_reproducible as make_graph_reproducible
 from keras_compress.export.reproducible_graph import merge_equal_nodes
 from keras_compress.graph.passes.fold_batch_norm import fold_batch_norm
+from keras_compress.graph.variables import leaf_layers
 
 __all__ = ["export_onnx"]
 
@@ -78,6 +80,7 @@ def export_onnx(
     if not OPSET <= opset <= NEWEST_OPSET:
         raise ExportError(f"ONNX files are written with opset {OPSET} to {NEWEST_OPSET}. Received: opset={opset!r}.")
     names = tensor_names(model, input_names, output_names)
+    layers = [name for name, _ in leaf_layers(model)]
     complete = (
         model
         if calibration_data is None
@@ -90,7 +93,7 @@ def export_onnx(
     merge_equal_nodes(graph_def, (*names.inputs, *names.outputs))
     constants = cut_out_constants(graph_def)
     inputs = (*names.inputs, *(constant.name for constant in constants))
-    with _converting(path):
+    with _converting(path, layers):
         converted, _ = tf2onnx.convert.from_graph_def(
             graph_def,
             input_names=[f"{name}:0" for name in inputs],
@@ -110,7 +113,7 @@ def export_onnx(
     for value, tensor in zip(converted.graph.output, model.outputs, strict=True):
         _state_shape(value, [batch_size or tensor.shape[0], *tensor.shape[1:]])
     converted.producer_name = "keras_compress"
-    with _converting(path):
+    with _converting(path, layers):
         onnx.checker.check_model(converted)
     write_atomically(Path(path), serialized(converted))
     return Path(path)
@@ -129,21 +132,16 @@ def _state_shape(value: Any, shape: Sequence[int | None]) -> None:
 
 
 @contextmanager
-def _converting(path: str | Path) -> Iterator[None]:
+def _converting(path: str | Path, layers: Sequence[str]) -> Iterator[None]:
     """Keep the converter's notes on its own workings off the screen, and name the file in its errors."""
     logger = logging.getLogger("tf2onnx")
     level = logger.level
     logger.setLevel(logging.CRITICAL)
+    problem = f"The model cannot be converted to ONNX for '{path}'"
+    way_out = "Write the operations that ONNX lacks with others, or choose another format."
     try:
-        yield
-    except ExportError:
-        raise
-    except Exception as error:
-        reason = (str(error).strip().splitlines() or [type(error).__name__])[0]
-        raise ExportError(
-            f"The model cannot be converted to ONNX for '{path}': {reason[:500]}. Expected: operations that ONNX has. Write "
-            "what it lacks with other operations, or choose another format."
-        ) from error
+        with explained(problem, way_out, layers):
+            yield
     finally:
         logger.setLevel(level)
 

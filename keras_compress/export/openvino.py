@@ -14,6 +14,7 @@ import numpy as np
 
 from keras_compress._keras import keras
 from keras_compress.errors import ExportError
+from keras_compress.export.foreign_errors import explained
 from keras_compress.export.format import Format, Run, StoredWeight, TensorNames, in_batches_of
 from keras_compress.export.frozen_graph import freeze, tensor_names
 from keras_compress.export.inference_model import inference_model
@@ -75,7 +76,12 @@ def export_openvino(
     with tempfile.TemporaryDirectory() as folder:
         graph = Path(folder) / "model.pb"
         graph.write_bytes(serialized(graph_def))
-        converted = with_interface(openvino.Core().read_model(graph), graph_def, names)
+        with explained(
+            f"OpenVINO cannot convert the model for '{path}'",
+            "Write the operations that OpenVINO lacks with others, fix the batch with batch_size=1, or choose another format.",
+            [name for name, _ in leaf_layers(model)],
+        ):
+            converted = with_interface(openvino.Core().read_model(graph), graph_def, names)
         if converted.is_dynamic() is False:
             rewrite_binary_convolutions(converted)
         compress_quantize_weights_transformation(converted)

@@ -15,6 +15,7 @@ import tensorflow as tf
 from keras_compress._keras import keras
 from keras_compress.errors import ExportError
 from keras_compress.export.atomic_file import write_atomically
+from keras_compress.export.foreign_errors import explained
 from keras_compress.export.format import Format, Run, TensorNames, in_batches_of
 from keras_compress.export.frozen_graph import freeze, tensor_names
 from keras_compress.export.graph_function import graph_function
@@ -26,6 +27,7 @@ from keras_compress.export.tflite_pooling import repeat_grids_before_pooling
 from keras_compress.export.tflite_weights import arrange_weights
 from keras_compress.graph.passes.dense_to_convolution import dense_to_convolution
 from keras_compress.graph.passes.fold_batch_norm import fold_batch_norm
+from keras_compress.graph.variables import leaf_layers
 
 __all__ = ["export_tflite"]
 
@@ -75,13 +77,14 @@ def export_tflite(
             stacklevel=2,
         )
         graph_def = freeze(inference, names, batch_size=1, lower_control_flow=False, join_products=False)
+    layers = [name for name, _ in leaf_layers(model)]
     repeat_grids_before_pooling(graph_def)
     arrange_weights(graph_def)
-    write_atomically(Path(path), min(_converted(graph_def, names, io_type, path), key=len))
+    write_atomically(Path(path), min(_converted(graph_def, names, io_type, path, layers), key=len))
     return Path(path)
 
 
-def _converted(graph_def: Any, names: Any, io_type: str, path: str | Path) -> Iterator[bytes]:
+def _converted(graph_def: Any, names: Any, io_type: str, path: str | Path, layers: Sequence[str]) -> Iterator[bytes]:
     """Yield the model with its weights stored densely, and sparsely where they have enough zeros."""
     function = graph_function(graph_def, names.inputs, names.outputs)
     # without quantizers the default optimization would quantize weights by itself
@@ -92,12 +95,10 @@ def _converted(graph_def: Any, names: Any, io_type: str, path: str | Path) -> It
         converter.target_spec.supported_ops = [tf.lite.OpsSet.TFLITE_BUILTINS, tf.lite.OpsSet.SELECT_TF_OPS]
         if io_type != "float32":
             converter.inference_input_type = converter.inference_output_type = getattr(tf, io_type)
-        try:
-            with _quiet():
-                yield bytes(converter.convert())
-        except Exception as error:
-            reason = str(error).strip().splitlines()[0]
-            raise ExportError(f"TensorFlow Lite's converter refuses the model for '{path}': {reason[:500]}") from error
+        way_out = "Write the operations that it lacks with others, or choose another format."
+        with explained(f"TensorFlow Lite's converter refuses the model for '{path}'", way_out, layers), _quiet():
+            written = bytes(converter.convert())
+        yield written
 
 
 @contextmanager
