@@ -34,7 +34,12 @@ def inference_model(model: keras.Model, *passes: Callable[[ModelSnapshot], Model
 
 
 def with_quantized_outputs(
-    model: keras.Model, data: Any, *, of_matrix_products: bool = True, into_recurrent_layers: bool = True
+    model: keras.Model,
+    data: Any,
+    *,
+    of_matrix_products: bool = True,
+    into_recurrent_layers: bool = True,
+    symmetric: bool = False,
 ) -> keras.Model:
     """Return a new compressed model in which whatever computes with integers has a quantized output.
 
@@ -43,9 +48,13 @@ def with_quantized_outputs(
         data: what :class:`~keras_compress.data.Dataset` takes; the ranges are measured on it.
         of_matrix_products: not only of convolutions. Default True.
         into_recurrent_layers: also of what a recurrent layer reads. Default True.
+        symmetric: on grids that are symmetric around zero. Default False.
     """
     snapshot, added = quantize_outputs(
-        take(model), of_matrix_products=of_matrix_products, into_recurrent_layers=into_recurrent_layers
+        take(model),
+        of_matrix_products=of_matrix_products,
+        into_recurrent_layers=into_recurrent_layers,
+        symmetric=symmetric,
     )
     complete = build(snapshot)
     if added:

@@ -6,7 +6,7 @@ import logging
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 
@@ -46,6 +46,7 @@ def export_onnx(
     batch_size: int | None = None,
     opset: int = OPSET,
     calibration_data: Any = None,
+    activation_type: Literal["uint8", "int8"] = "uint8",
 ) -> Path:
     """Write ``model`` as an ONNX file.
 
@@ -65,11 +66,15 @@ def export_onnx(
             much of a small error.
             Default: none, such convolutions are stored as integers and computed in floating point there.
 
+        activation_type: type of quantized activations. Default uint8, which holds every grid. TensorRT takes int8 with zero
+            point 0 alone: grids of ``"mode": "symmetric", "signed": true``. Ranges measured for the file are
+            symmetric then, too.
+
     Returns:
         The path of the file.
 
     Raises:
-        ExportError: a package is missing, the opset is out of range, or as for the frozen graph.
+        ExportError: a package is missing, the opset is out of range, a grid has no place in the ``activation_type``, or as for the frozen graph.
     """
     try:
         import onnx
@@ -79,12 +84,20 @@ def export_onnx(
     newest = max(tf2onnx.constants.OPSET_TO_IR_VERSION)
     if not OPSET <= opset <= NEWEST_OPSET:
         raise ExportError(f"ONNX files are written with opset {OPSET} to {NEWEST_OPSET}. Received: opset={opset!r}.")
+    if activation_type not in ("uint8", "int8"):
+        raise ExportError(f"Activations are uint8 or int8. Received: {activation_type=}. Choose one of them.")
     names = tensor_names(model, input_names, output_names)
     layers = [name for name, _ in leaf_layers(model)]
     complete = (
         model
         if calibration_data is None
-        else with_quantized_outputs(model, calibration_data, of_matrix_products=False, into_recurrent_layers=False)
+        else with_quantized_outputs(
+            model,
+            calibration_data,
+            of_matrix_products=False,
+            into_recurrent_layers=False,
+            symmetric=activation_type == "int8",
+        )
     )
     graph_def = freeze(
         inference_model(complete, fold_batch_norm), names, batch_size=batch_size, lower_control_flow=False
@@ -99,7 +112,7 @@ def export_onnx(
             input_names=[f"{name}:0" for name in inputs],
             output_names=[f"{name}:0" for name in names.outputs],
             opset=min(opset, newest),
-            custom_op_handlers=activation_handlers(),
+            custom_op_handlers=activation_handlers(activation_type),
             tensors_to_rename={f"{name}:0": name for name in (*inputs, *names.outputs)},
         )
     if opset > newest:

@@ -16,13 +16,17 @@ from keras_compress.graph.integer_computation import computes_with_integers, is_
 from keras_compress.graph.layer_spec import LayerRole
 from keras_compress.graph.snapshot import ModelSnapshot, entries
 from keras_compress.graph.view import GraphNode, ModelGraph, NodeRef, TensorRef
-from keras_compress.layers import AsymmetricFakeQuantize
+from keras_compress.layers import AsymmetricFakeQuantize, SymmetricFakeQuantize
 
 __all__ = ["quantize_outputs"]
 
 
 def quantize_outputs(
-    snapshot: ModelSnapshot, *, of_matrix_products: bool = True, into_recurrent_layers: bool = True
+    snapshot: ModelSnapshot,
+    *,
+    of_matrix_products: bool = True,
+    into_recurrent_layers: bool = True,
+    symmetric: bool = False,
 ) -> tuple[ModelSnapshot, list[InsertLayer]]:
     """Return the model with a quantizer behind every layer that computes with integers, and the edits that made the new ones.
 
@@ -34,6 +38,7 @@ def quantize_outputs(
         snapshot: a compressed model.
         of_matrix_products: also behind dense layers, not only behind convolutions. Default True.
         into_recurrent_layers: also where a recurrent layer reads the output. Default True.
+        symmetric: with grids that are symmetric around zero. Default False.
     """
     snapshot = _with_activations_apart(snapshot)
     graph = ModelGraph(snapshot)
@@ -64,7 +69,8 @@ def quantize_outputs(
     for sources, readers in groups.values():
         prefix = graph.producer(sources[0]).prefix
         path = unused_name(f"{sources[0].layer}_output_quantizer", taken)
-        op = AsymmetricFakeQuantize(8, name=path[len(prefix) :])
+        name = path[len(prefix) :]
+        op = SymmetricFakeQuantize(8, signed=True, name=name) if symmetric else AsymmetricFakeQuantize(8, name=name)
         inserts.append(InsertLayer(prefix, serialize(op), tuple(sources), tuple(dict.fromkeys(readers))))
     edited = apply_edits(snapshot, inserts)
     models = {"": edited.config["config"]}
