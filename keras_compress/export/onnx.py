@@ -74,7 +74,8 @@ def export_onnx(
         The path of the file.
 
     Raises:
-        ExportError: a package is missing, the opset is out of range, a grid has no place in the ``activation_type``, or as for the frozen graph.
+        ExportError: a package is missing, the opset is out of range, a grid has no place in ``activation_type``, or
+            as for the frozen graph.
     """
     try:
         import onnx
