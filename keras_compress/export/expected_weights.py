@@ -28,6 +28,7 @@ class ExpectedWeight:
         bits: of its grid; 1 if it is binary, 32 if it has only been masked.
         step: the smallest step of its grid over the channels, 0 without a grid.
         input_quantized: whether its layer computes with quantized inputs.
+        needed: whether an output of the model depends on its layer; most formats leave the others out.
     """
 
     layer: str
@@ -36,6 +37,7 @@ class ExpectedWeight:
     bits: int
     step: float
     input_quantized: bool
+    needed: bool = True
 
 
 def expected_weights(
@@ -45,6 +47,7 @@ def expected_weights(
     trained = to_float32(snapshot)
     graph = ModelGraph(trained)
     integer_layers = {node.ref.layer for node in graph.nodes.values() if computes_with_integers(graph, node)}
+    needed = {tensor.layer for tensor in graph.backward(graph.outputs(), lambda node: True)}
     inference = fix_quantizers(trained)
     for rewrite in passes:
         inference = rewrite(inference)
@@ -59,7 +62,9 @@ def expected_weights(
             last = [operation for operation in wrapped.operations if operation.weight == weight][-1]
             values = inference.weights[path][weight] if inside is None else inside.mapped_arrays()[weight]
             step = 0.0 if inside is None else _step(inside, weight)
-            found.append(ExpectedWeight(path, weight, values, _bits(last), step, path in integer_layers))
+            found.append(
+                ExpectedWeight(path, weight, values, _bits(last), step, path in integer_layers, path in needed)
+            )
     return found
 
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
@@ -14,12 +14,14 @@ from keras_compress._keras import keras
 from keras_compress.errors import ExportError
 from keras_compress.export.audit_samples import audit_samples
 from keras_compress.export.expected_weights import ExpectedWeight, expected_weights
+from keras_compress.export.foreign_errors import WAYS_OUT, explained, reason_of
 from keras_compress.export.format import Format, StoredWeight, TensorNames
 from keras_compress.export.isolated_runtime import isolated_load, isolated_stored_weights
 from keras_compress.export.result_comparison import Limits, compare_outputs, judged
 from keras_compress.export.runtimes.run import MissingRuntime, Run, RunError
 from keras_compress.export.weight_matching import holds_the_values, match_weights
 from keras_compress.graph import build, strip, take
+from keras_compress.graph.variables import leaf_layers
 from keras_compress.reports import ExportReport, WeightAudit
 from keras_compress.reports.coverage import INPUT_NOT_QUANTIZED
 
@@ -44,7 +46,8 @@ def audit_file(
         limits: from what departure on its results are wrong. Default: those of :class:`Limits`.
     """
     snapshot = take(model)
-    stored = stored_weights(path, form)
+    layers = [name for name, _ in leaf_layers(model)]
+    stored = stored_weights(path, form, layers)
     expected = expected_weights(snapshot, form.passes)
     rows = [_row(form, weight, found) for weight, found in match_weights(expected, stored)]
     arrays = strip(snapshot).weights.values()
@@ -58,7 +61,7 @@ def audit_file(
         return replace(report, not_run="no samples can be drawn for an input of text; pass data=…")
     reference = model if form.keeps_quantizers else build(strip(snapshot))
     try:
-        comparison = compare_outputs(reference, _loaded(form, path, names), samples)
+        comparison = compare_outputs(reference, _loaded(form, path, names, layers), samples)
     except MissingRuntime as error:
         if data is not None:
             raise
@@ -68,7 +71,7 @@ def audit_file(
     return replace(report, comparison=judged(reference, samples, comparison, limits or Limits()))
 
 
-def _loaded(form: Format, path: Path, names: TensorNames) -> Run:
+def _loaded(form: Format, path: Path, names: TensorNames, layers: Sequence[str]) -> Run:
     """Make a file ready to run; whatever its runtime raises, then or later, is a RunError."""
 
     def guarded(call: Callable[..., Any], *arguments: Any) -> Any:
@@ -79,34 +82,31 @@ def _loaded(form: Format, path: Path, names: TensorNames) -> Run:
         except ExportError as error:
             raise RunError(str(error)) from error
         except Exception as error:
-            raise RunError(
-                f"its runtime cannot run it: {error}\nKeep the layer named there in floating point ('ignored_scopes'), write it "
-                "with other operations, or choose another format."
-            ) from error
+            raise RunError(f"its runtime cannot run it: {reason_of(error, layers)} {WAYS_OUT}") from error
 
     return partial(guarded, guarded(isolated_load, form, path, names))
 
 
-def stored_weights(path: Path, form: Format) -> list[StoredWeight]:
+def stored_weights(path: Path, form: Format, layers: Sequence[str] = ()) -> list[StoredWeight]:
     """Return every constant of a file that may be a weight.
+
+    Args:
+        path: the file.
+        form: its format.
+        layers: paths of the layers of the model it was made from, to be named where it cannot be read. Default: none.
 
     Raises:
         ExportError: the file cannot be read back.
     """
-    try:
+    with explained(f"'{path}' cannot be read back as {form.name}", layers=layers):
         return isolated_stored_weights(form, path)
-    except ExportError:
-        raise
-    except Exception as error:
-        reason = (str(error).strip().splitlines() or [type(error).__name__])[0]
-        raise ExportError(
-            f"'{path}' cannot be read back as {form.name}: {reason[:300]}. Export the model again."
-        ) from error
 
 
 def _row(form: Format, weight: ExpectedWeight, found: StoredWeight | None) -> WeightAudit:
+    if not weight.needed and found is not None and not holds_the_values(found, weight):
+        found = None  # the nearest constant of its size, which is another's
     if found is None:
-        stored_as, size, levels, zeros, reads, runs = "", 0, 0, 0.0, None, None
+        stored_as, size, levels, zeros, reads, runs = "" if weight.needed else "not needed", 0, 0, 0.0, None, None
     else:
         stored_as, size, reads, runs = found.stored_as, found.size, found.input_quantized, found.runs_in_integers
         levels, zeros = _levels(found.values), float(np.mean(found.values == 0))
@@ -142,7 +142,7 @@ def _problem(form: Format, weight: ExpectedWeight, found: StoredWeight | None) -
     if weight.values.size == 1 or (weight.bits == 32 and "." in weight.weight):
         return ""  # a number becomes part of another; weights inside of cells and attention are merged and split
     if found is None:
-        return "not in the file"
+        return "not in the file" if weight.needed else ""
     if not holds_the_values(found, weight):
         if found.stored_as.startswith("float") and form.integers and weight.bits < 32:
             return f"stored as {found.stored_as}, with other values than the model's"

@@ -24,11 +24,17 @@ from keras_compress.export.atomic_file import write_atomically
 from keras_compress.export.fixed_reshapes import fix_reshapes
 from keras_compress.export.format import Format, Run, StoredWeight, TensorNames, in_batches_of
 from keras_compress.export.graph_def import keep_needed, stored_in_graph
+from keras_compress.export.graph_editing import node_name
 from keras_compress.export.graph_function import graph_function
+from keras_compress.export.image_patches import write_patches_as_moves
 from keras_compress.export.impure_operations import leave_out_assignments
 from keras_compress.export.inference_model import inference_model
 from keras_compress.export.input_signature import InputShapes, input_signature
+from keras_compress.export.normalization_variance import write_reciprocal_square_roots_apart
+from keras_compress.export.refused_operations import refuse_tables_and_strings
 from keras_compress.export.registry import register_format
+from keras_compress.export.reproducible_graph import make_reproducible, serialized
+from keras_compress.export.stacked_products import join_reshaped_products
 
 __all__ = [
     "export_frozen_graph",
@@ -66,8 +72,11 @@ def export_frozen_graph(
         ExportError: a shape that an input cannot have, a wrong number of names, names that collide, or a path that cannot be written.
     """
     names = tensor_names(model, input_names, output_names)
-    graph = freeze(inference_model(model), names, batch_size=batch_size, input_shapes=input_shapes)
-    write_atomically(Path(path), graph.SerializeToString())
+    options: dict[str, Any] = {"batch_size": batch_size, "input_shapes": input_shapes, "allow_strings": True}
+    graph = freeze(inference_model(model), names, **options)
+    write_reciprocal_square_roots_apart(graph)
+    make_reproducible(graph, names.inputs, names.outputs)
+    write_atomically(Path(path), serialized(graph))
     return Path(path)
 
 
@@ -91,6 +100,8 @@ def freeze(
     batch_size: int | None = None,
     input_shapes: InputShapes | None = None,
     lower_control_flow: bool = True,
+    join_products: bool = True,
+    allow_strings: bool = False,
 ) -> tf.compat.v1.GraphDef:
     """Return the graph of a model at inference, with all variables as constants.
 
@@ -100,16 +111,30 @@ def freeze(
         batch_size: a fixed batch; None (default) leaves it open.
         input_shapes: fixed sizes, as in :func:`export_frozen_graph`.
         lower_control_flow: write loops in TensorFlow 1's way instead of as functions. Default True.
+        join_products: write products between two reshapes as one operation, see
+            :mod:`~keras_compress.export.stacked_products`. Default True.
+        allow_strings: whether the format can hold strings. Default False.
 
     Raises:
-        ExportError: a name belongs to another node, or a layer assigns a variable at inference.
+        ExportError: a name belongs to another node, a layer assigns a variable at inference, or looks something up in a table.
     """
     signature = input_signature(model, batch_size, input_shapes, names.inputs)
     function = inference_function(model, signature).get_concrete_function()
+    refuse_tables_and_strings(model, function.graph, strings=not allow_strings)
     inputs = [tensor.op.name for tensor in function.inputs[: len(names.inputs)]]
     outputs = [tensor.op.name for tensor in function.outputs]
     graph_def = _with_constants(function, lower_control_flow)
     leave_out_assignments(model, function, graph_def)
+
+    def shape_of(name: str) -> tf.TensorShape:
+        try:
+            return function.graph.get_operation_by_name(name).outputs[0].shape
+        except KeyError:  # a node that freezing has made
+            return tf.TensorShape(None)
+
+    write_patches_as_moves(graph_def, shape_of)
+    if join_products:
+        join_reshaped_products(graph_def, shape_of)
     fix_reshapes(graph_def, function.graph)
     keep_needed(graph_def, [*inputs, *outputs])
     _rename(graph_def, dict(zip([*inputs, *outputs], [*names.inputs, *names.outputs], strict=True)))
@@ -185,9 +210,10 @@ def _load(path: Path, names: TensorNames | None, threads: int, *, optimize: bool
 
 def _names_of(graph_def: tf.compat.v1.GraphDef) -> TensorNames:
     """Return the inputs of a graph, and the nodes that nothing reads."""
-    read = {reference.removeprefix("^").partition(":")[0] for node in graph_def.node for reference in node.input}
+    read = {node_name(reference) for node in graph_def.node for reference in node.input}
     inputs = tuple(node.name for node in graph_def.node if node.op == "Placeholder")
-    return TensorNames(inputs, tuple(n.name for n in graph_def.node if n.name not in read and n.op != "NoOp"))
+    ends = (node for node in graph_def.node if node.name not in read and node.op not in ("NoOp", "Placeholder"))
+    return TensorNames(inputs, tuple(node.name for node in ends))
 
 
 def _stored_weights(path: Path) -> list[StoredWeight]:

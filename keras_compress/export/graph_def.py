@@ -3,16 +3,16 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any
 
 import numpy as np
 import tensorflow as tf
 
 from keras_compress.export.dataflow import Dataflow
 from keras_compress.export.format import StoredWeight
+from keras_compress.export.graph_editing import node_name
 from keras_compress.export.quantized_constants import FAKE_QUANTIZERS, cut_out_constants, dequantized
 
-__all__ = ["MOVES", "add_constant", "add_node", "keep_needed", "node_name", "stored_in_graph"]
+__all__ = ["MOVES", "keep_needed", "stored_in_graph"]
 
 MOVES = {
     *("Reshape", "Transpose", "Identity", "Squeeze", "ExpandDims", "MaxPool", "Pad", "PadV2", "MirrorPad", "ConcatV2"),
@@ -70,24 +70,3 @@ def keep_needed(graph_def: tf.compat.v1.GraphDef, names: Sequence[str]) -> None:
             del graph_def.node[index]
         elif "_class" in graph_def.node[index].attr:
             del graph_def.node[index].attr["_class"]
-
-
-def node_name(reference: str) -> str:
-    """Return the name of the node that an input of another one refers to, as ``x`` of ``"x:1"`` and ``"^x"``."""
-    return reference.removeprefix("^").partition(":")[0]
-
-
-def add_constant(graph_def: Any, name: str, array: np.ndarray) -> str:
-    """Add a constant to a graph; return its name."""
-    node = graph_def.node.add(op="Const", name=name)
-    node.attr["dtype"].type = tf.as_dtype(array.dtype).as_datatype_enum
-    node.attr["value"].tensor.CopyFrom(tf.make_tensor_proto(array))
-    return node.name
-
-
-def add_node(graph_def: Any, op: str, name: str, inputs: Sequence[str], **types: int) -> str:
-    """Add an operation whose attributes are types; return its name."""
-    node = graph_def.node.add(op=op, name=name, input=inputs)
-    for key, value in types.items():
-        node.attr[key].type = value
-    return node.name

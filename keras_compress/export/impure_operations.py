@@ -13,7 +13,7 @@ import tensorflow as tf
 
 from keras_compress._keras import keras
 from keras_compress.errors import ExportError
-from keras_compress.export.graph_def import node_name
+from keras_compress.export.graph_editing import node_name
 
 __all__ = ["layers_with", "leave_out_assignments", "random_numbers"]
 

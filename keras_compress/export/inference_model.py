@@ -47,7 +47,13 @@ def inference_model(model: keras.Model, *passes: Callable[[ModelSnapshot], Model
 
 
 def with_quantized_outputs(
-    model: keras.Model, data: Any, *, of_matrix_products: bool = True, of_model: bool = False
+    model: keras.Model,
+    data: Any,
+    *,
+    of_matrix_products: bool = True,
+    of_model: bool = False,
+    into_recurrent_layers: bool = True,
+    symmetric: bool = False,
 ) -> keras.Model:
     """Return a new compressed model in which whatever computes with integers has a quantized output.
 
@@ -56,8 +62,15 @@ def with_quantized_outputs(
         data: what :class:`~keras_compress.data.Dataset` takes; the ranges are measured on it.
         of_matrix_products: not only of convolutions. Default True.
         of_model: also the outputs of the model that are of floating point. Default False.
+        into_recurrent_layers: also of what a recurrent layer reads. Default True.
+        symmetric: on grids that are symmetric around zero. Default False.
     """
-    snapshot, added = quantize_outputs(take(model), of_matrix_products=of_matrix_products)
+    snapshot, added = quantize_outputs(
+        take(model),
+        of_matrix_products=of_matrix_products,
+        into_recurrent_layers=into_recurrent_layers,
+        symmetric=symmetric,
+    )
     if of_model:
         snapshot, others = quantize_model_outputs(snapshot, [tensor.dtype.is_floating for tensor in model.outputs])
         added = [*added, *others]

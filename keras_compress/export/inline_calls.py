@@ -11,7 +11,7 @@ from typing import Any
 import tensorflow as tf
 from tensorflow.python.framework.function_def_to_graph import function_def_to_graph_def
 
-from keras_compress.export.graph_def import node_name
+from keras_compress.export.graph_editing import node_name
 
 __all__ = ["inline_calls"]
 

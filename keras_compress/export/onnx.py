@@ -6,23 +6,29 @@ import logging
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 from keras_compress._keras import keras
 from keras_compress.errors import ExportError
 from keras_compress.export.atomic_file import write_atomically
+from keras_compress.export.foreign_errors import explained
 from keras_compress.export.format import Format
 from keras_compress.export.frozen_graph import freeze, tensor_names
 from keras_compress.export.inference_model import inference_model, with_quantized_outputs
 from keras_compress.export.inline_calls import inline_calls
 from keras_compress.export.input_signature import InputShapes
 from keras_compress.export.onnx_dense_layers import join_dense_layers
+from keras_compress.export.onnx_loops import keep_quantizers_out_of_loops
 from keras_compress.export.onnx_quantization import activation_handlers, put_constants, quantize_in_front_of_moves
+from keras_compress.export.onnx_reproducible import make_reproducible, serialized
 from keras_compress.export.quantized_constants import cut_out_constants
 from keras_compress.export.registry import register_format
+from keras_compress.export.reproducible_graph import make_reproducible as make_graph_reproducible
+from keras_compress.export.reproducible_graph import merge_equal_nodes
 from keras_compress.export.runtimes.onnx_runtime import load, open_file, stored_weights
 from keras_compress.graph.passes.fit_biases import fit_biases
 from keras_compress.graph.passes.fold_batch_norm import fold_batch_norm
+from keras_compress.graph.variables import leaf_layers
 
 __all__ = ["export_onnx"]
 
@@ -42,6 +48,7 @@ def export_onnx(
     input_shapes: InputShapes | None = None,
     opset: int = OPSET,
     calibration_data: Any = None,
+    activation_type: Literal["uint8", "int8"] = "uint8",
 ) -> Path:
     """Write ``model`` as an ONNX file.
 
@@ -57,14 +64,20 @@ def export_onnx(
         opset: version of the operators, 13 to 21. Default 13.
         calibration_data: samples, as for ``kc.Dataset``. ONNX Runtime computes a convolution in integers only if its
             output is quantized too; where training left it in floating point, as in front of a sum, the range is
-            measured on them.
+            measured on them. In front of a recurrent layer it stays in floating point: over many steps such a layer makes
+            much of a small error.
             Default: none, such convolutions are stored as integers and computed in floating point there.
+
+        activation_type: type of quantized activations. Default uint8, which holds every grid. TensorRT takes int8 with zero
+            point 0 alone: grids of ``"mode": "symmetric", "signed": true``. Ranges measured for the file are
+            symmetric then, too.
 
     Returns:
         The path of the file.
 
     Raises:
-        ExportError: a package is missing, the opset is out of range, or as for the frozen graph.
+        ExportError: a package is missing, the opset is out of range, a grid has no place in ``activation_type``, or
+            as for the frozen graph.
     """
     try:
         import onnx
@@ -74,9 +87,20 @@ def export_onnx(
     newest = max(tf2onnx.constants.OPSET_TO_IR_VERSION)
     if not OPSET <= opset <= NEWEST_OPSET:
         raise ExportError(f"ONNX files are written with opset {OPSET} to {NEWEST_OPSET}. Received: opset={opset!r}.")
+    if activation_type not in ("uint8", "int8"):
+        raise ExportError(f"Activations are uint8 or int8. Received: {activation_type=}. Choose one of them.")
     names = tensor_names(model, input_names, output_names)
+    layers = [name for name, _ in leaf_layers(model)]
     complete = (
-        model if calibration_data is None else with_quantized_outputs(model, calibration_data, of_matrix_products=False)
+        model
+        if calibration_data is None
+        else with_quantized_outputs(
+            model,
+            calibration_data,
+            of_matrix_products=False,
+            into_recurrent_layers=False,
+            symmetric=activation_type == "int8",
+        )
     )
     graph_def = freeze(
         inference_model(complete, fold_batch_norm, fit_biases),
@@ -86,15 +110,17 @@ def export_onnx(
         lower_control_flow=False,
     )
     inline_calls(graph_def)
+    make_graph_reproducible(graph_def, names.inputs, names.outputs)
+    merge_equal_nodes(graph_def, (*names.inputs, *names.outputs))
     constants = cut_out_constants(graph_def)
     inputs = (*names.inputs, *(constant.name for constant in constants))
-    with _converting(path):
+    with _converting(path, layers):
         converted, _ = tf2onnx.convert.from_graph_def(
             graph_def,
             input_names=[f"{name}:0" for name in inputs],
             output_names=[f"{name}:0" for name in names.outputs],
             opset=min(opset, newest),
-            custom_op_handlers=activation_handlers(),
+            custom_op_handlers=activation_handlers(activation_type),
             tensors_to_rename={f"{name}:0": name for name in (*inputs, *names.outputs)},
         )
     if opset > newest:
@@ -103,29 +129,40 @@ def export_onnx(
     quantize_in_front_of_moves(converted.graph)
     del converted.graph.value_info[:]  # types and shapes of tensors that are no longer what they were
     join_dense_layers(converted)
+    keep_quantizers_out_of_loops(converted.graph)
+    make_reproducible(converted)
+    for value, tensor in zip(converted.graph.output, model.outputs, strict=True):
+        _state_shape(value, [batch_size or tensor.shape[0], *tensor.shape[1:]])
     converted.producer_name = "keras_compress"
-    with _converting(path):
+    with _converting(path, layers):
         onnx.checker.check_model(converted)
-    write_atomically(Path(path), converted.SerializeToString())
+    write_atomically(Path(path), serialized(converted))
     return Path(path)
 
 
+def _state_shape(value: Any, shape: Sequence[int | None]) -> None:
+    """Give an output whose shape the converter has lost the one that Keras knows, in place."""
+    tensor = value.type.tensor_type
+    if not tensor.HasField("shape"):
+        for axis, size in enumerate(shape):
+            entry = tensor.shape.dim.add()
+            if size is None:
+                entry.dim_param = f"{value.name}_{axis}"
+            else:
+                entry.dim_value = size
+
+
 @contextmanager
-def _converting(path: str | Path) -> Iterator[None]:
+def _converting(path: str | Path, layers: Sequence[str]) -> Iterator[None]:
     """Keep the converter's notes on its own workings off the screen, and name the file in its errors."""
     logger = logging.getLogger("tf2onnx")
     level = logger.level
     logger.setLevel(logging.CRITICAL)
+    problem = f"The model cannot be converted to ONNX for '{path}'"
+    way_out = "Write the operations that ONNX lacks with others, or choose another format."
     try:
-        yield
-    except ExportError:
-        raise
-    except Exception as error:
-        reason = (str(error).strip().splitlines() or [type(error).__name__])[0]
-        raise ExportError(
-            f"The model cannot be converted to ONNX for '{path}': {reason[:500]}. Expected: operations that ONNX has. Write "
-            "what it lacks with other operations, or choose another format."
-        ) from error
+        with explained(problem, way_out, layers):
+            yield
     finally:
         logger.setLevel(level)
 

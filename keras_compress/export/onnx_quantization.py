@@ -12,6 +12,7 @@ from typing import Any
 import ml_dtypes
 import numpy as np
 
+from keras_compress.errors import ExportError
 from keras_compress.export.quantized_constants import FAKE_QUANTIZERS, IntegerConstant, grid
 
 __all__ = ["activation_handlers", "put_constants", "quantize_in_front_of_moves"]
@@ -20,9 +21,13 @@ __all__ = ["activation_handlers", "put_constants", "quantize_in_front_of_moves"]
 _MOVES = ("Transpose", "Reshape", "Squeeze", "Unsqueeze", "Identity")
 
 
-def activation_handlers() -> dict[str, tuple[Any, list]]:
-    """Return what tells tf2onnx how to convert fake quantizers of activations, and what else it cannot convert."""
-    return {**dict.fromkeys(FAKE_QUANTIZERS, (_convert_activation, [])), "Erfc": (_convert_erfc, [])}
+def activation_handlers(activation_type: str = "uint8") -> dict[str, tuple[Any, list]]:
+    """Return what tells tf2onnx how to convert fake quantizers of activations, and what else it cannot convert.
+
+    Args:
+        activation_type: ``"uint8"`` (default), or ``"int8"`` with zero point 0, which only signed symmetric grids have.
+    """
+    return {**dict.fromkeys(FAKE_QUANTIZERS, (_convert_activation, [activation_type])), "Erfc": (_convert_erfc, [])}
 
 
 def _convert_erfc(context: Any, node: Any, name: str, arguments: Any) -> None:
@@ -38,10 +43,13 @@ def _convert_erfc(context: Any, node: Any, name: str, arguments: Any) -> None:
 
 
 def _convert_activation(context: Any, node: Any, name: str, arguments: Any) -> None:
-    """Write a fake quantizer as a pair of operations on uint8, with a Clip in front where it has fewer levels."""
+    """Write a fake quantizer as a pair of operations on integers, with a Clip in front where it has fewer levels."""
     low, high = (np.asarray(node.inputs[index].get_tensor_value(as_list=False), np.float32) for index in (1, 2))
     bits, narrow = node.get_attr_value("num_bits"), bool(node.get_attr_value("narrow_range"))
     scale, zero_point, steps = grid(low, high, bits, narrow_range=narrow)
+    integers: Any = np.uint8
+    if "int8" in arguments:
+        integers, zero_point = np.int8, _centered(node.name, zero_point, bits, narrow)
     source, output = node.input[0], node.output[0]
     shape, dtype = context.get_shape(output), context.get_dtype(output)
     attributes = {"axis": len(shape) - 1} if scale.ndim else {}
@@ -54,10 +62,15 @@ def _convert_activation(context: Any, node: Any, name: str, arguments: Any) -> N
             source = context.make_node(kind, inputs, name=f"{name}/{kind}", shapes=[shape], dtypes=[dtype]).output[0]
     parameters = [
         context.make_const(f"{name}/scale", scale).output[0],
-        context.make_const(f"{name}/zero_point", zero_point.astype(np.uint8)).output[0],
+        context.make_const(f"{name}/zero_point", zero_point.astype(integers)).output[0],
     ]
     quantized = context.make_node(
-        "QuantizeLinear", [source, *parameters], attributes, name=f"{name}/quantize", shapes=[shape], dtypes=[2]
+        "QuantizeLinear",
+        [source, *parameters],
+        attributes,
+        name=f"{name}/quantize",
+        shapes=[shape],
+        dtypes=[3 if integers is np.int8 else 2],
     )
     context.make_node(
         "DequantizeLinear",
@@ -68,6 +81,23 @@ def _convert_activation(context: Any, node: Any, name: str, arguments: Any) -> N
         shapes=[shape],
         dtypes=[dtype],
     )
+
+
+def _centered(name: str, zero_point: np.ndarray, bits: int, narrow: bool) -> np.ndarray:
+    """Return the zero point of a symmetric signed grid on int8, which is 0.
+
+    Raises:
+        ExportError: the grid is another.
+    """
+    middle = 2 ** (bits - 1) - (1 if narrow else 0)
+    if np.any(zero_point != middle):
+        quantizer = "/".join(part for part in name.split("/")[1:] if part not in FAKE_QUANTIZERS)
+        raise ExportError(
+            f"The quantizer '{quantizer}' has a grid that is not symmetric around zero, and int8 activations with zero point 0 "
+            f"are. Expected: the zero point {middle}. Received: {np.unique(zero_point).tolist()}. Compress the model with "
+            '"activations": {"mode": "symmetric", "signed": true}, or export with activation_type="uint8".'
+        )
+    return zero_point - middle
 
 
 def put_constants(graph: Any, constants: Sequence[IntegerConstant], *, four_bits: bool = False) -> None:

@@ -14,12 +14,16 @@ import tensorflow as tf
 
 from keras_compress._keras import keras
 from keras_compress.errors import ExportError
+from keras_compress.export.foreign_errors import explained
 from keras_compress.export.format import Format
-from keras_compress.export.frozen_graph import export_frozen_graph, tensor_names
+from keras_compress.export.frozen_graph import freeze, tensor_names
 from keras_compress.export.impure_operations import layers_with, random_numbers
+from keras_compress.export.inference_model import inference_model
 from keras_compress.export.input_signature import InputShapes, input_signature
 from keras_compress.export.openvino_binary import rewrite_binary_convolutions
+from keras_compress.export.openvino_interface import number_nodes, with_interface
 from keras_compress.export.registry import register_format
+from keras_compress.export.reproducible_graph import make_reproducible, serialized
 from keras_compress.export.runtimes.openvino_runtime import load, open_file, stored_weights
 from keras_compress.graph.variables import leaf_layers
 from keras_compress.layers import BinaryActivation
@@ -71,19 +75,21 @@ def export_openvino(
             "others pass batch_size=….",
             stacklevel=2,
         )
+    graph_def = freeze(inference_model(model), names, batch_size=batch_size, input_shapes=input_shapes)
+    make_reproducible(graph_def, names.inputs, names.outputs)
     with tempfile.TemporaryDirectory() as folder:
-        graph = export_frozen_graph(
-            model,
-            Path(folder) / "model.pb",
-            input_names=names.inputs,
-            output_names=names.outputs,
-            batch_size=batch_size,
-            input_shapes=input_shapes,
-        )
-        converted = _read(openvino.Core(), graph, model)
+        graph = Path(folder) / "model.pb"
+        graph.write_bytes(serialized(graph_def))
+        with explained(
+            f"OpenVINO cannot convert the model for '{path}'",
+            "Write the operations that OpenVINO lacks with others, fix the batch with batch_size=1, or choose another format.",
+            [name for name, _ in leaf_layers(model)],
+        ):
+            converted = with_interface(_read(openvino.Core(), graph, model), graph_def, names)
         if converted.is_dynamic() is False:
             rewrite_binary_convolutions(converted)
         compress_quantize_weights_transformation(converted)
+        number_nodes(converted)
         converted.set_rt_info("keras_compress", ["framework"])
         converted.set_rt_info(model.name, ["model_info", "model_name"])
         _save(converted, path)

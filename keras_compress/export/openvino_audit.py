@@ -126,7 +126,7 @@ def stored_in_openvino(model: Any) -> list[StoredWeight]:
     for name in borders:
         root = _largest_constant(nodes[name])
         element = root.get_element_type().get_type_name()
-        quantized = element in _INTEGERS or _behind_quantizer(nodes[name])
+        quantized = _is_integer(root) or _behind_quantizer(nodes[name])
         reads = flow.input_quantized(name)
         found.append(
             StoredWeight(
@@ -170,8 +170,13 @@ def _ancestors(node: Any) -> list[Any]:
 
 
 def _largest_constant(node: Any) -> Any:
+    """Return the constant that holds the numbers of a weight; of several of one size, as the scales of one row, the integers."""
     constants = [one for one in _ancestors(node) if one.get_type_name() == "Constant"]
-    return max(constants, key=lambda one: math.prod(one.get_output_shape(0)))
+    return max(constants, key=lambda one: (math.prod(one.get_output_shape(0)), _is_integer(one)))
+
+
+def _is_integer(node: Any) -> bool:
+    return node.get_element_type().get_type_name() in _INTEGERS
 
 
 def _behind_quantizer(node: Any) -> bool:

@@ -9,16 +9,20 @@ from pathlib import Path
 
 import numpy as np
 import tensorflow as tf
+from tensorflow.python.checkpoint.graph_view import ObjectGraphView
 from tensorflow.python.framework.convert_to_constants import convert_variables_to_constants_v2
+from tensorflow.python.trackable.resource import CapturableResource
 
 from keras_compress._keras import keras
 from keras_compress.errors import ExportError
+from keras_compress.export.foreign_errors import explained
 from keras_compress.export.format import Format, Run, StoredWeight, TensorNames, in_batches_of
 from keras_compress.export.frozen_graph import inference_function, tensor_names
 from keras_compress.export.graph_def import stored_in_graph
 from keras_compress.export.inference_model import inference_model
 from keras_compress.export.input_signature import InputShapes, input_signature
 from keras_compress.export.registry import register_format
+from keras_compress.graph.variables import leaf_layers
 
 __all__ = ["export_saved_model"]
 
@@ -59,6 +63,7 @@ def export_saved_model(
     infer = inference_function(inference, signature)
     module = tf.Module()
     module.variables_of_the_model = inference.variables
+    module.tables_of_the_model = _tables(inference)
     specs = [
         tf.TensorSpec(spec.shape, spec.dtype, name=name) for name, spec in zip(names.inputs, signature, strict=True)
     ]
@@ -71,11 +76,19 @@ def export_saved_model(
         path.parent.mkdir(parents=True, exist_ok=True)
         with tempfile.TemporaryDirectory(dir=path.parent) as folder:
             written = Path(folder) / "model"
-            tf.saved_model.save(module, str(written), signatures=serve)
+            layers = [name for name, _ in leaf_layers(model)]
+            with explained(f"TensorFlow cannot save the model for '{path}'", "Choose another format.", layers):
+                tf.saved_model.save(module, str(written), signatures=serve)
             _replace(written, path, Path(folder) / "old")
     except (OSError, tf.errors.OpError) as error:
         raise ExportError(f"'{path}' cannot be written: {error}. What was there before is unchanged.") from None
     return path
+
+
+def _tables(model: keras.Model) -> list[CapturableResource]:
+    """Return what a model looks values up in, which TensorFlow saves only with an owner, as variables."""
+    objects = ObjectGraphView(model).breadth_first_traversal()[0]
+    return [one for one in objects if isinstance(one, CapturableResource)]
 
 
 def _replace(new: Path, target: Path, old: Path) -> None:

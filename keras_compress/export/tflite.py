@@ -14,6 +14,7 @@ import tensorflow as tf
 from keras_compress._keras import keras
 from keras_compress.errors import ExportError
 from keras_compress.export.atomic_file import write_atomically
+from keras_compress.export.foreign_errors import explained
 from keras_compress.export.format import Format
 from keras_compress.export.frozen_graph import freeze, tensor_names
 from keras_compress.export.graph_function import graph_function
@@ -31,6 +32,7 @@ from keras_compress.export.tflite_weights import arrange_weights
 from keras_compress.graph.passes.dense_to_convolution import dense_to_convolution
 from keras_compress.graph.passes.fit_biases import fit_biases
 from keras_compress.graph.passes.fold_batch_norm import fold_batch_norm
+from keras_compress.graph.variables import leaf_layers
 
 __all__ = ["export_tflite"]
 
@@ -78,8 +80,9 @@ def export_tflite(
     if calibration_data is not None:
         complete = with_quantized_outputs(model, calibration_data, of_model=io_type != "float32")
     inference = inference_model(complete, fold_batch_norm, fit_biases, dense_to_convolution)
-    shapes: dict[str, Any] = {"batch_size": batch_size, "input_shapes": input_shapes, "lower_control_flow": False}
-    graph_def = freeze(inference, names, **shapes)
+    shapes: dict[str, Any] = {"batch_size": batch_size, "input_shapes": input_shapes}
+    options: dict[str, Any] = {"lower_control_flow": False, "join_products": False}
+    graph_def = freeze(inference, names, **shapes, **options)
     open_batch = any(spec.shape[0] is None for spec in signature)
     if open_batch and any(node.op.startswith("TensorList") for node in graph_def.node):
         warnings.warn(
@@ -87,12 +90,13 @@ def export_tflite(
             "another number pass batch_size=….",
             stacklevel=2,
         )
-        graph_def = freeze(inference, names, **{**shapes, "batch_size": 1})
+        graph_def = freeze(inference, names, **{**shapes, "batch_size": 1}, **options)
+    layers = [name for name, _ in leaf_layers(model)]
     inline_calls(graph_def)
     repeat_grids_before_pooling(graph_def)
     arrange_weights(graph_def)
     keep_grids_apart(graph_def)
-    content = min(_converted(graph_def, names, io_type, path), key=len)
+    content = min(_converted(graph_def, names, io_type, path, layers), key=len)
     require_builtin_operators(content, graph_def, path)
     if io_type != "float32":
         warn_of_floats(content, model, names, io_type)
@@ -100,7 +104,7 @@ def export_tflite(
     return Path(path)
 
 
-def _converted(graph_def: Any, names: Any, io_type: str, path: str | Path) -> Iterator[bytes]:
+def _converted(graph_def: Any, names: Any, io_type: str, path: str | Path, layers: Sequence[str]) -> Iterator[bytes]:
     """Yield the model with its weights stored densely, and sparsely where they have enough zeros."""
     function = graph_function(graph_def, names.inputs, names.outputs)
     # without quantizers the default optimization would quantize weights by itself
@@ -111,12 +115,10 @@ def _converted(graph_def: Any, names: Any, io_type: str, path: str | Path) -> It
         converter.target_spec.supported_ops = [tf.lite.OpsSet.TFLITE_BUILTINS, tf.lite.OpsSet.SELECT_TF_OPS]
         if io_type != "float32" and quantize:
             converter.inference_input_type = converter.inference_output_type = getattr(tf, io_type)
-        try:
-            with _quiet():
-                yield bytes(converter.convert())
-        except Exception as error:
-            reason = str(error).strip().splitlines()[0]
-            raise ExportError(f"TensorFlow Lite's converter refuses the model for '{path}': {reason[:500]}") from error
+        way_out = "Write the operations that it lacks with others, or choose another format."
+        with explained(f"TensorFlow Lite's converter refuses the model for '{path}'", way_out, layers), _quiet():
+            written = bytes(converter.convert())
+        yield written
 
 
 @contextmanager

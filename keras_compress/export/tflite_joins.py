@@ -12,7 +12,8 @@ from typing import Any
 import numpy as np
 import tensorflow as tf
 
-from keras_compress.export.graph_def import MOVES, add_node, node_name
+from keras_compress.export.graph_def import MOVES
+from keras_compress.export.graph_editing import add_node, node_name
 from keras_compress.export.graph_function import graph_function
 from keras_compress.export.tflite_weights import FLOAT_ZERO
 

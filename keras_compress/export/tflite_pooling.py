@@ -12,7 +12,8 @@ from typing import Any
 import numpy as np
 import tensorflow as tf
 
-from keras_compress.export.graph_def import MOVES, node_name
+from keras_compress.export.graph_def import MOVES
+from keras_compress.export.graph_editing import node_name
 from keras_compress.export.graph_function import graph_function
 
 __all__ = ["repeat_grids_before_pooling"]

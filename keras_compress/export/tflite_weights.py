@@ -17,7 +17,7 @@ from typing import Any
 import numpy as np
 import tensorflow as tf
 
-from keras_compress.export.graph_def import add_constant, add_node, node_name
+from keras_compress.export.graph_editing import add_constant, add_node, node_name
 from keras_compress.export.quantized_constants import FAKE_QUANTIZERS, IntegerConstant, cut_out_constants, dequantized
 
 __all__ = ["FLOAT_ZERO", "arrange_weights"]

@@ -19,7 +19,7 @@ class WeightAudit:
         layer, weight: path of the layer in the Keras model and dotted path of the weight.
         parameters: number of its elements.
         bits: of its grid in the model; 1 if it is binary, 32 if only its zeros count.
-        stored_as: type in the file, as ``"int8"``; empty if it was not found.
+        stored_as: type in the file, as ``"int8"``; empty if it was not found, ``"not needed"`` if no output needs it.
         size: bytes it takes in the file.
         levels: most values in one entry of an axis, for the axis where they are fewest, as the output channels.
         zeros: share of zeros, in [0, 1].

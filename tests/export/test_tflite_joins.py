@@ -7,7 +7,7 @@ import tensorflow as tf
 import keras_compress as kc
 from keras_compress._keras import keras
 from keras_compress.export.frozen_graph import tensor_names
-from keras_compress.export.graph_def import add_constant
+from keras_compress.export.graph_editing import add_constant
 from keras_compress.export.registry import format_of
 from keras_compress.export.tflite_joins import keep_grids_apart
 from keras_compress.export.tflite_weights import FLOAT_ZERO

@@ -16,13 +16,17 @@ from keras_compress.graph.integer_computation import computes_with_integers, is_
 from keras_compress.graph.layer_spec import LayerRole
 from keras_compress.graph.snapshot import ModelSnapshot, entries
 from keras_compress.graph.view import GraphNode, ModelGraph, NodeRef, TensorRef
-from keras_compress.layers import AsymmetricFakeQuantize
+from keras_compress.layers import AsymmetricFakeQuantize, SymmetricFakeQuantize
 
 __all__ = ["quantize_outputs"]
 
 
 def quantize_outputs(
-    snapshot: ModelSnapshot, *, of_matrix_products: bool = True
+    snapshot: ModelSnapshot,
+    *,
+    of_matrix_products: bool = True,
+    into_recurrent_layers: bool = True,
+    symmetric: bool = False,
 ) -> tuple[ModelSnapshot, list[InsertLayer]]:
     """Return the model with a quantizer behind every layer that computes with integers, and the edits that made the new ones.
 
@@ -33,6 +37,8 @@ def quantize_outputs(
     Args:
         snapshot: a compressed model.
         of_matrix_products: also behind dense layers, not only behind convolutions. Default True.
+        into_recurrent_layers: also where a recurrent layer reads the output. Default True.
+        symmetric: with grids that are symmetric around zero. Default False.
     """
     snapshot = _with_activations_apart(snapshot)
     graph = ModelGraph(snapshot)
@@ -49,6 +55,8 @@ def quantize_outputs(
         seen.add(tensor)
         quantizers = [reader for reader in graph.consumers(tensor) if _quantizes(graph, reader)]
         others = [reader for reader in graph.consumers(tensor) if reader not in quantizers]
+        if not into_recurrent_layers:
+            others = [reader for reader in others if not _leads_to_recurrent(graph, reader)]
         if not quantizers and any(_quantizes(graph, reader) for reader in graph.successors(tensor)):
             continue
         if quantizers:
@@ -61,7 +69,8 @@ def quantize_outputs(
     for sources, readers in groups.values():
         prefix = graph.producer(sources[0]).prefix
         path = unused_name(f"{sources[0].layer}_output_quantizer", taken)
-        op = AsymmetricFakeQuantize(8, name=path[len(prefix) :])
+        name = path[len(prefix) :]
+        op = SymmetricFakeQuantize(8, signed=True, name=name) if symmetric else AsymmetricFakeQuantize(8, name=name)
         inserts.append(InsertLayer(prefix, serialize(op), tuple(sources), tuple(dict.fromkeys(readers))))
     edited = apply_edits(snapshot, inserts)
     models = {"": edited.config["config"]}
@@ -107,6 +116,21 @@ def _with_activations_apart(snapshot: ModelSnapshot) -> ModelSnapshot:
         inserts.append(InsertLayer(prefix, layer, sources, readers))
         inner_entry(by_path[path])["config"][spec.activation_argument] = "linear"
     return apply_edits(edited, inserts)
+
+
+def _leads_to_recurrent(graph: ModelGraph, reader: NodeRef) -> bool:
+    """Whether a node is a recurrent layer, or only moves values and one of those that read them is."""
+    waiting = [reader]
+    for current in waiting:
+        node = graph.nodes.get(current)
+        if node is None:
+            continue
+        if any("cell" in weight.path.split(".") for weight in node.spec.weights):
+            return True
+        if node.spec.moves_values or node.spec.inert_at_inference:
+            fresh = [ref for tensor in graph.outputs_of(current) for ref in graph.successors(tensor)]
+            waiting += [ref for ref in fresh if ref not in waiting]
+    return False
 
 
 def _quantizes(graph: ModelGraph, reader: NodeRef) -> bool:
