@@ -12,11 +12,12 @@ import numpy as np
 
 from keras_compress._keras import keras
 from keras_compress.errors import ExportError
-from keras_compress.export.audit_samples import audit_samples
+from keras_compress.export.audit_samples import AuditSamples, audit_samples
 from keras_compress.export.expected_weights import ExpectedWeight, expected_weights
 from keras_compress.export.foreign_errors import WAYS_OUT, explained, reason_of
 from keras_compress.export.format import Format, StoredWeight, TensorNames
 from keras_compress.export.isolated_runtime import isolated_load, isolated_stored_weights
+from keras_compress.export.layer_comparison import compare_layers
 from keras_compress.export.result_comparison import Limits, compare_outputs, judged
 from keras_compress.export.runtimes.run import MissingRuntime, Run, RunError
 from keras_compress.export.weight_matching import holds_the_values, match_weights
@@ -68,7 +69,23 @@ def audit_file(
         return replace(report, not_run=str(error))
     except RunError as error:
         return replace(report, run_error=str(error))
-    return replace(report, comparison=judged(reference, samples, comparison, limits or Limits()))
+    limits = limits or Limits()
+    comparison = judged(reference, samples, comparison, limits)
+    if comparison.problem and form.isolated is not None:
+        where = _first_departure(model, path, form, names, samples, limits)
+        comparison = replace(comparison, problem=f"{comparison.problem}{where}")
+    return replace(report, comparison=comparison)
+
+
+def _first_departure(
+    model: keras.Model, path: Path, form: Format, names: TensorNames, samples: AuditSamples, limits: Limits
+) -> str:
+    """Return where in the model the results of a file begin to depart, as the end of a sentence; empty if that is not found."""
+    try:
+        reason = compare_layers(model, path, form, names, samples, limits.min_sqnr).reason
+    except Exception:  # a runtime may run a file and not tell what is inside
+        return ""
+    return f"; {reason}" if reason else ""
 
 
 def _loaded(form: Format, path: Path, names: TensorNames, layers: Sequence[str]) -> Run:

@@ -16,7 +16,8 @@ from keras_compress.calibration.layer_hooks import hooked_calls
 from keras_compress.calibration.model_states import fresh_states
 from keras_compress.data import pack_inputs
 from keras_compress.errors import ExportError
-from keras_compress.export.audit_samples import audit_samples
+from keras_compress.export.audit_samples import AuditSamples, audit_samples
+from keras_compress.export.format import Format, TensorNames
 from keras_compress.export.frozen_graph import tensor_names
 from keras_compress.export.isolated_runtime import isolated_tensors
 from keras_compress.export.registry import format_of
@@ -24,7 +25,7 @@ from keras_compress.graph import ModelGraph, TensorRef, take
 from keras_compress.graph.variables import leaf_layers
 from keras_compress.reports.formatting import JsonReport, decibels, decibels_text, format_table, json_values
 
-__all__ = ["LayerComparison", "LayerDeparture", "compare"]
+__all__ = ["LayerComparison", "LayerDeparture", "compare", "compare_layers"]
 
 #: Samples on which layers are compared.
 SAMPLES = 16
@@ -143,12 +144,19 @@ def compare(
         print(kc.compare(compressed, "model.tflite", images).reason)
     """
     path = Path(path)
-    form = format_of(path, save_format)
     samples = audit_samples(model, data)
     if samples is None:
         raise ExportError(f"The model '{model.name}' takes text, for which no samples can be drawn. Pass data=.")
-    arrays = [array[:SAMPLES] for array in samples.inputs]
-    inside = isolated_tensors(form, path, tensor_names(model, input_names, output_names), arrays)
+    names = tensor_names(model, input_names, output_names)
+    return compare_layers(model, path, format_of(path, save_format), names, samples, min_sqnr)
+
+
+def compare_layers(
+    model: keras.Model, path: Path, form: Format, names: TensorNames, samples: AuditSamples, min_sqnr: float = 20.0
+) -> LayerComparison:
+    """Compare a file of a format with its model on samples that were chosen, layer by layer; see :func:`compare`."""
+    arrays = [array[: model.inputs[0].shape[0] or SAMPLES] for array in samples.inputs]
+    inside = isolated_tensors(form, path, names, arrays)
     outputs = _layer_outputs(model, arrays)
     rows = [row for layer, expected in outputs if (row := _departure(layer, expected, inside)) is not None]
     readers = _readers(model)

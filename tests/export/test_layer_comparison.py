@@ -56,8 +56,10 @@ def test_a_layer_that_changed_since_the_export_is_named(compressed, files, endin
     try:
         bias.assign(kept + 3)
         found = kc.compare(compressed, files / f"model{ending}")
+        audited = kc.audit(compressed, files / f"model{ending}")
     finally:
         bias.assign(kept)
+    assert audited.result_problem.endswith(found.reason)
     assert layer in (found.first.layer, *found.hidden)
     assert f"'{layer}'" in found.reason
     assert re.search(r"departs first \(-?[\d.]+ dB, tensor '.+'\): its values lie in \[", found.reason)
