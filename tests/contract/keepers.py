@@ -188,6 +188,7 @@ class Blocks(keras.Model):
         self._last = blocks[1]
         self.sums = [tf.Variable(tf.zeros_like(variable), trainable=False) for variable in self.trainable_variables]
         self._draw = np.random.normal(size=3)
+        self.tracker = keras.metrics.Mean(name="tracker")
         self.teacher = DenseModel(2)
         self.teacher(tf.zeros((1, 8)))
 

@@ -85,6 +85,20 @@ def test_layers_in_attributes_of_a_model_class_are_those_of_its_graph():
     assert any(np.any(array) for array in model.teacher.get_weights())
 
 
+def test_layers_in_attributes_of_a_compressed_model_class_are_those_with_operations():
+    model = KEEPERS["model class"]()
+    data = np.random.RandomState(0).normal(size=(64, 8)).astype(np.float32)
+    config = kc.register_default_init_args({"compression": {"algorithm": "quantization"}}, data)
+    _, compressed = kc.create_compressed_model(model, config)
+    first, last = (compressed.get_layer(layer.name) for layer in model.blocks)
+    assert [*compressed.blocks] == [first, last]
+    assert compressed.by_name["first"][0] is first
+    assert compressed._last is last
+    compressed.tracker.update_state(5.0)
+    assert float(compressed.tracker.result()) == 5.0
+    assert float(model.tracker.result()) == 0.0
+
+
 def test_the_loss_of_a_layer_is_about_its_own_weights():
     model = KEEPERS["OwnLoss"]()
     again = build(take(model))
