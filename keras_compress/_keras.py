@@ -63,6 +63,7 @@ __all__ = [
     "released_graphs",
     "retrace",
     "serialize",
+    "set_policy",
     "skips_first_call",
     "unsafe_deserialization",
     "variable_like",
@@ -193,6 +194,11 @@ def own_attribute_names() -> frozenset[str]:
         names.update(code.co_names)
         waiting += [constant for constant in code.co_consts if inspect.iscode(constant)]
     return frozenset(names)
+
+
+def set_policy(layer: Any, policy: Any) -> None:
+    """Let a layer that has been made compute in another precision; its variables keep theirs."""
+    layer._set_dtype_policy(policy)
 
 
 def variable_like(variable: tf.Variable) -> tf.Variable:

@@ -9,9 +9,10 @@ import tensorflow as tf
 import keras_compress as kc
 from keras_compress._keras import keras
 from keras_compress.graph import build, take
+from keras_compress.graph.passes.to_float32 import to_float32
 from keras_compress.graph.variables import named_variables
 from tests import zoo
-from tests.contract.keepers import KEEPERS
+from tests.contract.keepers import KEEPERS, DrawnDense
 
 every_keeper = pytest.mark.parametrize("kind", KEEPERS)
 
@@ -68,6 +69,18 @@ def test_a_quantized_model_is_the_same_model(kind):
         quantized = kc.quantize(model, data)
     expected, received = model(data).numpy(), quantized(data).numpy()
     assert 10 * np.log10(np.square(expected).sum() / np.square(expected - received).sum()) > 25
+
+
+@pytest.mark.parametrize("policy", ["mixed_bfloat16", "mixed_float16"])
+def test_drawn_numbers_are_kept_when_the_precision_changes(policy):
+    inputs = keras.Input((8,), name="x")
+    drawn = DrawnDense(6, dtype=policy, name="drawn")
+    model = keras.Model(inputs, keras.layers.Dense(2, dtype="float32")(drawn(inputs)))
+    made = build(to_float32(take(model)))
+    np.testing.assert_array_equal(made.get_layer("drawn").drop, drawn.drop)
+    data = np.random.RandomState(0).normal(size=(64, 8)).astype(np.float32)
+    np.testing.assert_allclose(made(data), model(data), atol=0.1)
+    assert made.get_layer("drawn").compute_dtype == "float32"
 
 
 def test_layers_in_attributes_of_a_model_class_are_those_of_its_graph():
