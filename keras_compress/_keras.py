@@ -36,6 +36,7 @@ from tf_keras.src.saving import serialization_lib
 __all__ = [
     "OPERATOR_LAYERS",
     "Functional",
+    "GraphFunction",
     "KerasHistory",
     "PreprocessingLayer",
     "TFOpLambda",
@@ -67,6 +68,7 @@ __all__ = [
     "skips_first_call",
     "unsafe_deserialization",
     "variable_like",
+    "with_python_function",
 ]
 
 #: Layers that Keras makes by itself from TensorFlow calls on symbolic tensors (``x + y``, ``tf.concat``, ``x[:, 1:]``).
@@ -215,6 +217,15 @@ def variable_like(variable: tf.Variable) -> tf.Variable:
         aggregation=inner.aggregation,
     )
     return create_autocast_variable(made) if isinstance(variable, AutoCastVariable) else made
+
+
+#: The class of what ``tf.function`` returns.
+GraphFunction = type(tf.function(lambda: None))
+
+
+def with_python_function(function: Any, python_function: Callable) -> Any:
+    """Return a ``tf.function`` of the same settings that traces another Python function."""
+    return function._clone(python_function=python_function)
 
 
 def accepts(layer: Any, argument: str) -> bool:

@@ -16,7 +16,15 @@ from typing import Any
 
 import tensorflow as tf
 
-from keras_compress._keras import has_graph, is_graph_model, keras, own_attribute_names, variable_like
+from keras_compress._keras import (
+    GraphFunction,
+    has_graph,
+    is_graph_model,
+    keras,
+    own_attribute_names,
+    variable_like,
+    with_python_function,
+)
 from keras_compress.errors import UnsupportedModelError
 from keras_compress.graph.variables import held_things, named_variables, submodules
 from keras_compress.layers import CompressedLayer
@@ -121,8 +129,12 @@ class LiveCopy:
             self._note(strategy, strategy)
 
     def _note_functions(self, value: Any) -> None:
-        for _, function in held_things(value, "", (*_FUNCTIONS, functools.partial)):
-            if isinstance(function, functools.partial):
+        for _, function in held_things(value, "", (*_FUNCTIONS, functools.partial, GraphFunction)):
+            if isinstance(function, GraphFunction):
+                rebound = self._rebound(function.python_function)
+                if rebound is not function.python_function:
+                    self._note(function, with_python_function(function, rebound))
+            elif isinstance(function, functools.partial):
                 self._note_functions([function.func, function.args, function.keywords])
             else:
                 rebound = self._rebound(function)
@@ -175,9 +187,12 @@ class LiveCopy:
     def _copied(self, value: Any) -> Any:
         if inspect.ismethod(value) and id(value.__self__) not in self._copies and isinstance(value.__self__, tf.Module):
             return value  # of a layer or model elsewhere
+        known = dict(self._copies)
         try:
             return copy.deepcopy(value, self._copies)
         except Exception:  # a lock, a file, a generator: whatever it raises, it is shared
+            self._copies.clear()  # of what was copied in part
+            self._copies.update(known)
             return value
 
 

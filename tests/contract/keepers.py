@@ -129,6 +129,16 @@ class FunctionOverItself(Keeper):
         return sum(function(inputs) for function in self.functions)
 
 
+class GraphFunctionOverItself(Keeper):
+    def keep(self):
+        self.dense = layers.Dense(self.units)
+        self.dense.build((None, 8))
+        self.functions = [tf.function(lambda x: self.dense(x)), tf.function(self.dense.call)]
+
+    def call(self, inputs):
+        return self.functions[0](inputs) - 2.0 * self.functions[1](inputs)
+
+
 class DrawnNumbers(Keeper):
     def keep(self):
         self._index = np.random.permutation(8)
@@ -211,6 +221,7 @@ KEEPERS = {
         ListOfVariables,
         ModuleInside,
         FunctionOverItself,
+        GraphFunctionOverItself,
         DrawnNumbers,
         DrawnDense,
         OwnLoss,
