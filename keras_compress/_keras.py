@@ -36,6 +36,7 @@ from tf_keras.src.saving import serialization_lib
 __all__ = [
     "OPERATOR_LAYERS",
     "Functional",
+    "GraphFunction",
     "KerasHistory",
     "PreprocessingLayer",
     "TFOpLambda",
@@ -63,9 +64,11 @@ __all__ = [
     "released_graphs",
     "retrace",
     "serialize",
+    "set_policy",
     "skips_first_call",
     "unsafe_deserialization",
     "variable_like",
+    "with_python_function",
 ]
 
 #: Layers that Keras makes by itself from TensorFlow calls on symbolic tensors (``x + y``, ``tf.concat``, ``x[:, 1:]``).
@@ -195,6 +198,11 @@ def own_attribute_names() -> frozenset[str]:
     return frozenset(names)
 
 
+def set_policy(layer: Any, policy: Any) -> None:
+    """Let a layer that has been made compute in another precision; its variables keep theirs."""
+    layer._set_dtype_policy(policy)
+
+
 def variable_like(variable: tf.Variable) -> tf.Variable:
     """Return a new variable of the same value, name and settings, under whatever strategy is in scope."""
     inner = variable._variable if isinstance(variable, AutoCastVariable) else variable
@@ -209,6 +217,15 @@ def variable_like(variable: tf.Variable) -> tf.Variable:
         aggregation=inner.aggregation,
     )
     return create_autocast_variable(made) if isinstance(variable, AutoCastVariable) else made
+
+
+#: The class of what ``tf.function`` returns.
+GraphFunction = type(tf.function(lambda: None))
+
+
+def with_python_function(function: Any, python_function: Callable) -> Any:
+    """Return a ``tf.function`` of the same settings that traces another Python function."""
+    return function._clone(python_function=python_function)
 
 
 def accepts(layer: Any, argument: str) -> bool:

@@ -16,9 +16,18 @@ from typing import Any
 
 import tensorflow as tf
 
-from keras_compress._keras import has_graph, keras, own_attribute_names, variable_like
+from keras_compress._keras import (
+    GraphFunction,
+    has_graph,
+    is_graph_model,
+    keras,
+    own_attribute_names,
+    variable_like,
+    with_python_function,
+)
 from keras_compress.errors import UnsupportedModelError
 from keras_compress.graph.variables import held_things, named_variables, submodules
+from keras_compress.layers import CompressedLayer
 
 __all__ = ["LiveCopy", "copy_own_attributes"]
 
@@ -54,13 +63,27 @@ class LiveCopy:
         return made
 
     def relate(self, original: keras.Model, made: keras.Model) -> None:
-        """Take a model, and everything inside it, as the copy of another: the same layers in the same places."""
-        for old, new in zip(submodules(original), submodules(made), strict=False):
-            self._note(old, new)
-        new_variables = named_variables(made)
+        """Take a graph of layers as the copy of another: layers of the same names, whatever was put between or around them."""
+        self._note(original, made)
+        own = {layer.name: layer for layer in made.layers}
+        for layer in original.layers:
+            if layer.name in own:
+                graphs = is_graph_model(layer) and is_graph_model(own[layer.name])
+                (self.relate if graphs else self._relate_layers)(layer, own[layer.name])
+
+    def _relate_layers(self, original: keras.layers.Layer, made: keras.layers.Layer) -> None:
+        """Take a layer, and what is inside it in the same places, as the copy of another."""
+        self._note(original, made)
+        inner = made.layer if isinstance(made, CompressedLayer) else made
+        old, new = submodules(original)[1:], submodules(inner)[1:]
+        if type(inner) is not type(original) or [type(module) for module in old] != [type(module) for module in new]:
+            return
+        for module, copied in zip(old, new, strict=True):
+            self._note(module, copied)
+        variables = named_variables(inner)
         for name, variable in named_variables(original).items():
-            if name in new_variables:
-                self._note(variable, new_variables[name])
+            if name in variables:
+                self._note(variable, variables[name])
 
     def of_value(self, value: Any) -> Any:
         """Return a copy of whatever an attribute holds; what cannot be copied is returned itself."""
@@ -106,8 +129,12 @@ class LiveCopy:
             self._note(strategy, strategy)
 
     def _note_functions(self, value: Any) -> None:
-        for _, function in held_things(value, "", (*_FUNCTIONS, functools.partial)):
-            if isinstance(function, functools.partial):
+        for _, function in held_things(value, "", (*_FUNCTIONS, functools.partial, GraphFunction)):
+            if isinstance(function, GraphFunction):
+                rebound = self._rebound(function.python_function)
+                if rebound is not function.python_function:
+                    self._note(function, with_python_function(function, rebound))
+            elif isinstance(function, functools.partial):
                 self._note_functions([function.func, function.args, function.keywords])
             else:
                 rebound = self._rebound(function)
@@ -160,9 +187,12 @@ class LiveCopy:
     def _copied(self, value: Any) -> Any:
         if inspect.ismethod(value) and id(value.__self__) not in self._copies and isinstance(value.__self__, tf.Module):
             return value  # of a layer or model elsewhere
+        known = dict(self._copies)
         try:
             return copy.deepcopy(value, self._copies)
         except Exception:  # a lock, a file, a generator: whatever it raises, it is shared
+            self._copies.clear()  # of what was copied in part
+            self._copies.update(known)
             return value
 
 

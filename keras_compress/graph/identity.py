@@ -11,7 +11,7 @@ from typing import Any
 from keras_compress._keras import keras
 from keras_compress.layers import WeightOp
 
-__all__ = ["STAND_IN", "is_builtin", "is_operation", "operation_class"]
+__all__ = ["STAND_IN", "is_builtin", "is_operation", "is_own", "operation_class"]
 
 _PACKAGES = ("keras", "tf_keras", "tensorflow")
 #: What the registered name begins with where a snapshot makes a layer in a way of its own, as by a copy. The class is
@@ -29,6 +29,17 @@ def is_builtin(entry: dict[str, Any]) -> bool:
     name = entry.get("registered_name")
     own = name in (None, entry["class_name"]) or (isinstance(name, str) and name.startswith(STAND_IN))
     return package in _PACKAGES and own
+
+
+def is_own(entry: dict[str, Any], *classes: type) -> bool:
+    """Return whether a serialized layer is of one of these classes, which this package registers.
+
+    Args:
+        entry: a layer as Keras serializes it.
+        classes: registered classes of layers.
+    """
+    name = entry.get("registered_name")
+    return isinstance(name, str) and keras.saving.get_registered_object(name) in classes
 
 
 def operation_class(entry: dict[str, Any]) -> type[WeightOp] | None:

@@ -11,7 +11,9 @@ from typing import Any
 
 import numpy as np
 
+from keras_compress.graph.identity import is_own
 from keras_compress.graph.view import GraphNode, ModelGraph
+from keras_compress.layers import Constant, OperatorCall, Parameter
 
 __all__ = ["operator_constants"]
 
@@ -33,7 +35,7 @@ def operator_constants(graph: ModelGraph) -> Iterator[tuple[GraphNode, str, tupl
     """Yield the operator, the name of the argument and the shape, for each constant of rank 2 or more of a graph."""
     for node in graph.nodes.values():
         function = node.config.get("function")
-        if not isinstance(function, str) or not (node.is_a("TFOpLambda") or node.class_name == "OperatorCall"):
+        if not isinstance(function, str) or not (node.is_a("TFOpLambda") or is_own(node.entry, OperatorCall)):
             continue
         if function not in _NOT_WEIGHTS and function.partition(".")[0] not in _NOT_WEIGHTS:
             yield from ((node, name, shape) for name, shape in _constants(graph, node))
@@ -42,7 +44,7 @@ def operator_constants(graph: ModelGraph) -> Iterator[tuple[GraphNode, str, tupl
 def _constants(graph: ModelGraph, node: GraphNode) -> Iterator[tuple[str, tuple[int, ...]]]:
     for position, tensor in enumerate(node.inputs):
         producer = graph.producer(tensor)
-        shape = _shape(producer.config["value"]) if producer.class_name in ("Constant", "Parameter") else None
+        shape = _shape(producer.config["value"]) if is_own(producer.entry, Constant, Parameter) else None
         if shape is not None:
             yield f"argument {position}", shape
     calls = node.entry.get("inbound_nodes") or [[]]

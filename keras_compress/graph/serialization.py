@@ -21,6 +21,7 @@ from keras_compress._keras import (
     is_revived,
     keras,
     serialize,
+    set_policy,
 )
 from keras_compress.errors import UnsupportedModelError
 from keras_compress.graph.calls import functional_config
@@ -33,6 +34,9 @@ from keras_compress.layers.compressed_layer import REGISTERED_NAME
 __all__ = ["describe", "live_copy"]
 
 _KNOWN_MODULES = ("tf_keras.", "keras.", "tensorflow.", "keras_compress.")
+
+#: Policies with variables in float32.
+_MIXED = {"float32", "mixed_float16", "mixed_bfloat16"}
 
 
 class _Maker:
@@ -75,7 +79,20 @@ class _CopyMaker:
     def from_config(self, config: dict, custom_objects: dict | None = None) -> Any:
         if config == self._described["config"]:
             return live_copy().of_layer(self._layer)
+        policies = {inner.dtype_policy.name for inner in sublayers(self._layer)}
+        if policies <= _MIXED and _without_types(config) == _without_types(self._described["config"]):
+            made = live_copy().of_layer(self._layer)
+            for inner in sublayers(made):
+                set_policy(inner, config["dtype"])
+            return made
         return deserialize({**self._described, "config": config}, custom_objects)
+
+
+def _without_types(structure: Any) -> Any:
+    """Return a configuration without what it says of precision."""
+    if isinstance(structure, dict):
+        return {key: _without_types(value) for key, value in structure.items() if key != "dtype"}
+    return [_without_types(item) for item in structure] if isinstance(structure, (list, tuple)) else structure
 
 
 def _describe_shared(layer: keras.layers.Layer, described: dict, uses: int, custom_objects: dict[str, Any]) -> dict:

@@ -129,6 +129,16 @@ class FunctionOverItself(Keeper):
         return sum(function(inputs) for function in self.functions)
 
 
+class GraphFunctionOverItself(Keeper):
+    def keep(self):
+        self.dense = layers.Dense(self.units)
+        self.dense.build((None, 8))
+        self.functions = [tf.function(lambda x: self.dense(x)), tf.function(self.dense.call)]
+
+    def call(self, inputs):
+        return self.functions[0](inputs) - 2.0 * self.functions[1](inputs)
+
+
 class DrawnNumbers(Keeper):
     def keep(self):
         self._index = np.random.permutation(8)
@@ -188,6 +198,7 @@ class Blocks(keras.Model):
         self._last = blocks[1]
         self.sums = [tf.Variable(tf.zeros_like(variable), trainable=False) for variable in self.trainable_variables]
         self._draw = np.random.normal(size=3)
+        self.tracker = keras.metrics.Mean(name="tracker")
         self.teacher = DenseModel(2)
         self.teacher(tf.zeros((1, 8)))
 
@@ -210,6 +221,7 @@ KEEPERS = {
         ListOfVariables,
         ModuleInside,
         FunctionOverItself,
+        GraphFunctionOverItself,
         DrawnNumbers,
         DrawnDense,
         OwnLoss,

@@ -9,9 +9,10 @@ import tensorflow as tf
 import keras_compress as kc
 from keras_compress._keras import keras
 from keras_compress.graph import build, take
+from keras_compress.graph.passes.to_float32 import to_float32
 from keras_compress.graph.variables import named_variables
 from tests import zoo
-from tests.contract.keepers import KEEPERS
+from tests.contract.keepers import KEEPERS, DrawnDense
 
 every_keeper = pytest.mark.parametrize("kind", KEEPERS)
 
@@ -70,6 +71,18 @@ def test_a_quantized_model_is_the_same_model(kind):
     assert 10 * np.log10(np.square(expected).sum() / np.square(expected - received).sum()) > 25
 
 
+@pytest.mark.parametrize("policy", ["mixed_bfloat16", "mixed_float16"])
+def test_drawn_numbers_are_kept_when_the_precision_changes(policy):
+    inputs = keras.Input((8,), name="x")
+    drawn = DrawnDense(6, dtype=policy, name="drawn")
+    model = keras.Model(inputs, keras.layers.Dense(2, dtype="float32")(drawn(inputs)))
+    made = build(to_float32(take(model)))
+    np.testing.assert_array_equal(made.get_layer("drawn").drop, drawn.drop)
+    data = np.random.RandomState(0).normal(size=(64, 8)).astype(np.float32)
+    np.testing.assert_allclose(made(data), model(data), atol=0.1)
+    assert made.get_layer("drawn").compute_dtype == "float32"
+
+
 def test_layers_in_attributes_of_a_model_class_are_those_of_its_graph():
     model = KEEPERS["model class"]()
     again = build(take(model))
@@ -83,6 +96,20 @@ def test_layers_in_attributes_of_a_model_class_are_those_of_its_graph():
     for variable in again.teacher.variables:
         variable.assign(tf.zeros_like(variable))
     assert any(np.any(array) for array in model.teacher.get_weights())
+
+
+def test_layers_in_attributes_of_a_compressed_model_class_are_those_with_operations():
+    model = KEEPERS["model class"]()
+    data = np.random.RandomState(0).normal(size=(64, 8)).astype(np.float32)
+    config = kc.register_default_init_args({"compression": {"algorithm": "quantization"}}, data)
+    _, compressed = kc.create_compressed_model(model, config)
+    first, last = (compressed.get_layer(layer.name) for layer in model.blocks)
+    assert [*compressed.blocks] == [first, last]
+    assert compressed.by_name["first"][0] is first
+    assert compressed._last is last
+    compressed.tracker.update_state(5.0)
+    assert float(compressed.tracker.result()) == 5.0
+    assert float(model.tracker.result()) == 0.0
 
 
 def test_the_loss_of_a_layer_is_about_its_own_weights():
