@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 import warnings
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
@@ -24,8 +25,15 @@ from keras_compress.export.input_signature import InputShapes, input_signature
 from keras_compress.export.quantized_constants import FAKE_QUANTIZERS
 from keras_compress.export.registry import register_format
 from keras_compress.export.tflite_audit import dequantized_tensor, open_interpreter, require_litert, stored_in_tflite
-from keras_compress.export.tflite_interface import file_tensors, in_order, require_builtin_operators, warn_of_floats
+from keras_compress.export.tflite_interface import (
+    file_tensors,
+    in_order,
+    lacking_operators,
+    require_builtin_operators,
+    warn_of_floats,
+)
 from keras_compress.export.tflite_joins import keep_grids_apart
+from keras_compress.export.tflite_outputs import part_outputs
 from keras_compress.export.tflite_pooling import repeat_grids_before_pooling
 from keras_compress.export.tflite_weights import arrange_weights
 from keras_compress.graph.passes.dense_to_convolution import dense_to_convolution
@@ -33,6 +41,9 @@ from keras_compress.graph.passes.fit_biases import fit_biases
 from keras_compress.graph.passes.fold_batch_norm import fold_batch_norm
 
 __all__ = ["export_tflite"]
+
+#: How the converter names an operation that it cannot convert.
+_NOT_CONVERTED = re.compile(r"'tf\.(\w+)' op is neither")
 
 
 def export_tflite(
@@ -92,6 +103,8 @@ def export_tflite(
     repeat_grids_before_pooling(graph_def)
     arrange_weights(graph_def)
     keep_grids_apart(graph_def)
+    if io_type != "float32":
+        part_outputs(graph_def, names.outputs)
     content = min(_converted(graph_def, names, io_type, path), key=len)
     require_builtin_operators(content, graph_def, path)
     if io_type != "float32":
@@ -115,7 +128,11 @@ def _converted(graph_def: Any, names: Any, io_type: str, path: str | Path) -> It
             with _quiet():
                 yield bytes(converter.convert())
         except Exception as error:
-            reason = str(error).strip().splitlines()[0]
+            if optimizations != quantize:
+                return  # the converter fails to store zeros apart in some files that are fine
+            reason = (str(error).strip().splitlines() or [type(error).__name__])[0]
+            if foreign := sorted(set(_NOT_CONVERTED.findall(str(error)))):
+                raise ExportError(lacking_operators(foreign, graph_def, path)) from error
             raise ExportError(f"TensorFlow Lite's converter refuses the model for '{path}': {reason[:500]}") from error
 
 
