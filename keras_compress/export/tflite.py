@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 import warnings
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
@@ -14,7 +15,7 @@ import tensorflow as tf
 from keras_compress._keras import keras
 from keras_compress.errors import ExportError
 from keras_compress.export.atomic_file import write_atomically
-from keras_compress.export.foreign_errors import explained
+from keras_compress.export.foreign_errors import reason_of
 from keras_compress.export.format import Format
 from keras_compress.export.frozen_graph import freeze, tensor_names
 from keras_compress.export.graph_function import graph_function
@@ -25,8 +26,14 @@ from keras_compress.export.quantized_constants import FAKE_QUANTIZERS
 from keras_compress.export.registry import register_format
 from keras_compress.export.runtimes.tflite_runtime import load
 from keras_compress.export.tflite_audit import open_interpreter, require_litert, stored_in_tflite
-from keras_compress.export.tflite_interface import file_tensors, require_builtin_operators, warn_of_floats
+from keras_compress.export.tflite_interface import (
+    file_tensors,
+    lacking_operators,
+    require_builtin_operators,
+    warn_of_floats,
+)
 from keras_compress.export.tflite_joins import keep_grids_apart
+from keras_compress.export.tflite_outputs import part_outputs
 from keras_compress.export.tflite_pooling import repeat_grids_before_pooling
 from keras_compress.export.tflite_weights import arrange_weights
 from keras_compress.graph.passes.dense_to_convolution import dense_to_convolution
@@ -35,6 +42,9 @@ from keras_compress.graph.passes.fold_batch_norm import fold_batch_norm
 from keras_compress.graph.variables import leaf_layers
 
 __all__ = ["export_tflite"]
+
+#: How the converter names an operation that it cannot convert.
+_NOT_CONVERTED = re.compile(r"'tf\.(\w+)' op is neither")
 
 
 def export_tflite(
@@ -96,6 +106,8 @@ def export_tflite(
     repeat_grids_before_pooling(graph_def)
     arrange_weights(graph_def)
     keep_grids_apart(graph_def)
+    if io_type != "float32":
+        part_outputs(graph_def, names.outputs)
     content = min(_converted(graph_def, names, io_type, path, layers), key=len)
     require_builtin_operators(content, graph_def, path)
     if io_type != "float32":
@@ -116,8 +128,16 @@ def _converted(graph_def: Any, names: Any, io_type: str, path: str | Path, layer
         if io_type != "float32" and quantize:
             converter.inference_input_type = converter.inference_output_type = getattr(tf, io_type)
         way_out = "Write the operations that it lacks with others, or choose another format."
-        with explained(f"TensorFlow Lite's converter refuses the model for '{path}'", way_out, layers), _quiet():
-            written = bytes(converter.convert())
+        try:
+            with _quiet():
+                written = bytes(converter.convert())
+        except Exception as error:
+            if optimizations != quantize:
+                return  # the converter fails to store zeros apart in some files that are fine
+            if foreign := sorted(set(_NOT_CONVERTED.findall(str(error)))):
+                raise ExportError(lacking_operators(foreign, graph_def, path)) from error
+            refused = f"TensorFlow Lite's converter refuses the model for '{path}'"
+            raise ExportError(f"{refused}: {reason_of(error, layers)} {way_out}") from error
         yield written
 
 

@@ -15,7 +15,7 @@ from keras_compress.graph import ModelGraph, TensorRef, take
 from keras_compress.graph.view import OUTPUT
 from keras_compress.reports import FileTensor
 
-__all__ = ["file_tensors", "require_builtin_operators", "warn_of_floats"]
+__all__ = ["file_tensors", "lacking_operators", "require_builtin_operators", "warn_of_floats"]
 
 #: What the names of operators begin with that only a runtime with TensorFlow inside has.
 _FLEX = "Flex"
@@ -55,11 +55,15 @@ def require_builtin_operators(content: bytes, graph_def: Any, path: str | Path) 
     interpreter = require_litert().Interpreter(model_content=content)
     names = {operation["op_name"] for operation in interpreter._get_ops_details()}
     foreign = sorted(name.removeprefix(_FLEX) for name in names if name.startswith(_FLEX))
-    if not foreign:
-        return
+    if foreign:
+        raise ExportError(lacking_operators(foreign, graph_def, path))
+
+
+def lacking_operators(operators: Sequence[str], graph_def: Any, path: str | Path) -> str:
+    """Return what to say of operators that TensorFlow Lite does not have, with the layers that need them and the remedy."""
     nodes = [*graph_def.node, *(node for function in graph_def.library.function for node in function.node_def)]
-    needed = [f"'{name}' for {_layers(nodes, name)}" for name in foreign]
-    raise ExportError(
+    needed = [f"'{name}' for {_layers(nodes, name)}" for name in operators]
+    return (
         f"TensorFlow Lite has no operator {', '.join(needed)}. Expected for '{path}': operators that it has itself; with those of "
         "TensorFlow the file runs nowhere without its Flex delegate. Write these layers with other operations, leave them "
         "out of the exported model, or choose another format."

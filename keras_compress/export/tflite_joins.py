@@ -17,7 +17,7 @@ from keras_compress.export.graph_editing import add_node, node_name
 from keras_compress.export.graph_function import graph_function
 from keras_compress.export.tflite_weights import FLOAT_ZERO
 
-__all__ = ["keep_grids_apart"]
+__all__ = ["Grids", "keep_grids_apart", "readers_of"]
 
 #: Which inputs are values, of operations that join several in one grid.
 _JOINS: dict[str, Any] = {
@@ -50,8 +50,8 @@ def keep_grids_apart(graph_def: tf.compat.v1.GraphDef) -> None:
     nodes = {node.name: node for node in graph_def.node}
     if FLOAT_ZERO not in nodes:
         return
-    readers = _readers(graph_def)
-    grids = _Grids(graph_def, nodes)
+    readers = readers_of(graph_def)
+    grids = Grids(graph_def, nodes)
     added: dict[str, str] = {}
     for node in list(graph_def.node):
         if node.op not in _JOINS or node.name.startswith("zero/") or _is_quantized(readers.get(node.name, [])):
@@ -72,7 +72,8 @@ def keep_grids_apart(graph_def: tf.compat.v1.GraphDef) -> None:
             node.input[position] = added[reference]
 
 
-def _readers(graph_def: Any) -> dict[str, list[Any]]:
+def readers_of(graph_def: Any) -> dict[str, list[Any]]:
+    """Return the nodes that read the results of each node, by its name."""
     readers: dict[str, list[Any]] = {}
     for node in graph_def.node:
         for reference in node.input:
@@ -84,7 +85,7 @@ def _is_quantized(readers: list[Any]) -> bool:
     return any(reader.op == _QUANTIZER and reader.attr["num_bits"].i == 8 for reader in readers)
 
 
-class _Grids:
+class Grids:
     """Which grid the converter gives to a tensor."""
 
     def __init__(self, graph_def: Any, nodes: dict[str, Any]):
