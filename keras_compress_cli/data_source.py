@@ -5,6 +5,7 @@ from __future__ import annotations
 import argparse
 import contextlib
 import io
+import warnings
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -23,6 +24,8 @@ __all__ = ["read_data"]
 #: Images in a batch, and the start of the random numbers by which they are shuffled.
 BATCH, SEED = 32, 0
 LABELS = "y"
+#: Names of folders that divide a data set.
+PARTS = {"train", "training", "test", "testing", "val", "valid", "validation", "dev", "eval"}
 
 
 class PreparedImages:
@@ -106,15 +109,17 @@ def _from_arrays(
     samples: int | None,
     labelled: bool,
 ) -> Any:
-    labels = arrays.get(LABELS) if LABELS not in [spec.name for spec in specs] else None
+    taken = {name for spec in specs for name in (spec.name, spec.label)}
+    labels = arrays.get(LABELS) if LABELS not in taken else None
     if labelled and labels is None:
         raise DataError(f"'{path}' has no labels. Expected: a .npz file with the labels in an array '{LABELS}'.")
     names = [name for name in arrays if labels is None or name != LABELS]
-    wanted = [spec.name for spec in specs]
+    keys = [spec.label for spec in specs]
+    wanted = keys if set(keys) <= set(names) else [spec.name for spec in specs]
     if not set(wanted) <= set(names):
         if len(names) != 1 or len(wanted) > 1:
             raise DataError(
-                f"'{path}' does not hold the inputs of the model. Expected: arrays {wanted}, or a single one for a model of "
+                f"'{path}' does not hold the inputs of the model. Expected: arrays {keys}, or a single one for a model of "
                 f"one input, and labels as '{LABELS}'. Received: {sorted(arrays)}."
             )
         wanted = names
@@ -123,7 +128,8 @@ def _from_arrays(
     if samples is not None and samples < total:
         picked = np.linspace(0, total - 1, samples).astype(int)
     inputs = tuple(prepare(np.asarray(arrays[name][picked])) for name in wanted)
-    values: Any = inputs[0] if len(inputs) == 1 else dict(zip(wanted, inputs, strict=True))
+    by_layer = zip((spec.name for spec in specs), inputs, strict=True)
+    values: Any = inputs[0] if len(inputs) == 1 else dict(by_layer)
     return values if labels is None else (values, labels[picked])
 
 
@@ -144,6 +150,13 @@ def _images(
     wanted = tuple(size) if size is not None else shape[:2]
     if None in wanted:
         raise UsageError("The model takes images of any size. Pass --image-size HEIGHT WIDTH.")
+    parts = sorted(child.name for child in folder.iterdir() if child.is_dir())
+    if len(parts) > 1 and {part.lower() for part in parts} <= PARTS:
+        warnings.warn(
+            f"'{folder}' holds {parts}, which look like parts of one data set: their images are mixed, and labels would be "
+            f"these names. Pass one of them, as {folder / parts[0]}.",
+            stacklevel=2,
+        )
     try:
         with contextlib.redirect_stdout(io.StringIO()):  # it counts the files aloud
             batches = keras.utils.image_dataset_from_directory(

@@ -49,6 +49,21 @@ def test_arrays_by_name(tmp_path):
     np.testing.assert_array_equal(found[1], b)
 
 
+def test_arrays_by_the_keys_of_a_model_of_dicts(tmp_path):
+    specs = [InputSpec("input_1", (2,), "float32", place=("y",)), InputSpec("input_2", (3,), "float32", place=("b",))]
+    np.savez(tmp_path / "two.npz", b=np.ones((5, 3), np.float32), y=np.zeros((5, 2), np.float32))
+    first, second = all_inputs(read(tmp_path / "two.npz", specs), specs)
+    assert (first.shape, second.shape) == ((5, 2), (5, 3))
+
+
+def test_the_folder_above_the_parts_of_a_data_set_is_named(folder, tmp_path):
+    (tmp_path / "parts").mkdir()
+    for part in ("train", "test"):
+        (tmp_path / "parts" / part).symlink_to((tmp_path / "images" / "class1").resolve())
+    with pytest.warns(UserWarning, match=r"holds \['test', 'train'\].*Pass one of them"):
+        read(tmp_path / "parts")
+
+
 def test_an_input_may_be_called_as_labels_are(tmp_path):
     np.savez(tmp_path / "y.npz", y=np.ones((5, 2), np.float32))
     found = read(tmp_path / "y.npz", [InputSpec("y", (2,), "float32")])
