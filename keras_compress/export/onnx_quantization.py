@@ -7,6 +7,7 @@ point.
 from __future__ import annotations
 
 from collections.abc import Sequence
+from functools import partial
 from typing import Any
 
 import ml_dtypes
@@ -27,7 +28,10 @@ def activation_handlers(activation_type: str = "uint8") -> dict[str, tuple[Any, 
     Args:
         activation_type: ``"uint8"`` (default), or ``"int8"`` with zero point 0, which only signed symmetric grids have.
     """
-    return {**dict.fromkeys(FAKE_QUANTIZERS, (_convert_activation, [activation_type])), "Erfc": (_convert_erfc, [])}
+    return {
+        **dict.fromkeys(FAKE_QUANTIZERS, (partial(_convert_activation, int8=activation_type == "int8"), [])),
+        "Erfc": (_convert_erfc, []),
+    }
 
 
 def _convert_erfc(context: Any, node: Any, name: str, arguments: Any) -> None:
@@ -42,13 +46,13 @@ def _convert_erfc(context: Any, node: Any, name: str, arguments: Any) -> None:
     )
 
 
-def _convert_activation(context: Any, node: Any, name: str, arguments: Any) -> None:
+def _convert_activation(context: Any, node: Any, name: str, arguments: Any, *, int8: bool) -> None:
     """Write a fake quantizer as a pair of operations on integers, with a Clip in front where it has fewer levels."""
     low, high = (np.asarray(node.inputs[index].get_tensor_value(as_list=False), np.float32) for index in (1, 2))
     bits, narrow = node.get_attr_value("num_bits"), bool(node.get_attr_value("narrow_range"))
     scale, zero_point, steps = grid(low, high, bits, narrow_range=narrow)
     integers: Any = np.uint8
-    if "int8" in arguments:
+    if int8:
         integers, zero_point = np.int8, _centered(node.name, zero_point, bits, narrow)
     source, output = node.input[0], node.output[0]
     shape, dtype = context.get_shape(output), context.get_dtype(output)
