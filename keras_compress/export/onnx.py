@@ -19,7 +19,12 @@ from keras_compress.export.inline_calls import inline_calls
 from keras_compress.export.input_signature import InputShapes
 from keras_compress.export.onnx_dense_layers import join_dense_layers
 from keras_compress.export.onnx_loops import keep_quantizers_out_of_loops
-from keras_compress.export.onnx_quantization import activation_handlers, put_constants, quantize_in_front_of_moves
+from keras_compress.export.onnx_quantization import (
+    activation_handlers,
+    put_constants,
+    quantize_in_front_of_moves,
+    refuse_other_grids,
+)
 from keras_compress.export.onnx_reproducible import make_reproducible, serialized
 from keras_compress.export.quantized_constants import cut_out_constants
 from keras_compress.export.registry import register_format
@@ -113,6 +118,8 @@ def export_onnx(
     make_graph_reproducible(graph_def, names.inputs, names.outputs)
     merge_equal_nodes(graph_def, (*names.inputs, *names.outputs))
     constants = cut_out_constants(graph_def)
+    if activation_type == "int8":
+        refuse_other_grids(graph_def)
     inputs = (*names.inputs, *(constant.name for constant in constants))
     with _converting(path, layers):
         converted, _ = tf2onnx.convert.from_graph_def(

@@ -7,15 +7,17 @@ point.
 from __future__ import annotations
 
 from collections.abc import Sequence
+from functools import partial
 from typing import Any
 
 import ml_dtypes
 import numpy as np
 
 from keras_compress.errors import ExportError
+from keras_compress.export.graph_editing import GraphEditor
 from keras_compress.export.quantized_constants import FAKE_QUANTIZERS, IntegerConstant, grid
 
-__all__ = ["activation_handlers", "put_constants", "quantize_in_front_of_moves"]
+__all__ = ["activation_handlers", "put_constants", "quantize_in_front_of_moves", "refuse_other_grids"]
 
 #: Operations that only move numbers; on constants they are carried out on the integers.
 _MOVES = ("Transpose", "Reshape", "Squeeze", "Unsqueeze", "Identity")
@@ -27,7 +29,10 @@ def activation_handlers(activation_type: str = "uint8") -> dict[str, tuple[Any, 
     Args:
         activation_type: ``"uint8"`` (default), or ``"int8"`` with zero point 0, which only signed symmetric grids have.
     """
-    return {**dict.fromkeys(FAKE_QUANTIZERS, (_convert_activation, [activation_type])), "Erfc": (_convert_erfc, [])}
+    return {
+        **dict.fromkeys(FAKE_QUANTIZERS, (partial(_convert_activation, int8=activation_type == "int8"), [])),
+        "Erfc": (_convert_erfc, []),
+    }
 
 
 def _convert_erfc(context: Any, node: Any, name: str, arguments: Any) -> None:
@@ -42,14 +47,14 @@ def _convert_erfc(context: Any, node: Any, name: str, arguments: Any) -> None:
     )
 
 
-def _convert_activation(context: Any, node: Any, name: str, arguments: Any) -> None:
+def _convert_activation(context: Any, node: Any, name: str, arguments: Any, *, int8: bool) -> None:
     """Write a fake quantizer as a pair of operations on integers, with a Clip in front where it has fewer levels."""
     low, high = (np.asarray(node.inputs[index].get_tensor_value(as_list=False), np.float32) for index in (1, 2))
     bits, narrow = node.get_attr_value("num_bits"), bool(node.get_attr_value("narrow_range"))
     scale, zero_point, steps = grid(low, high, bits, narrow_range=narrow)
     integers: Any = np.uint8
-    if "int8" in arguments:
-        integers, zero_point = np.int8, _centered(node.name, zero_point, bits, narrow)
+    if int8:
+        integers, zero_point = np.int8, zero_point - _middle(bits, narrow)
     source, output = node.input[0], node.output[0]
     shape, dtype = context.get_shape(output), context.get_dtype(output)
     attributes = {"axis": len(shape) - 1} if scale.ndim else {}
@@ -83,21 +88,34 @@ def _convert_activation(context: Any, node: Any, name: str, arguments: Any) -> N
     )
 
 
-def _centered(name: str, zero_point: np.ndarray, bits: int, narrow: bool) -> np.ndarray:
-    """Return the zero point of a symmetric signed grid on int8, which is 0.
+def _middle(bits: int, narrow: bool) -> int:
+    """Return the zero point of a grid that is symmetric around zero."""
+    return 2 ** (bits - 1) - (1 if narrow else 0)
+
+
+def refuse_other_grids(graph_def: Any) -> None:
+    """Refuse quantizers of activations whose zero point would not be 0 on int8.
+
+    Args:
+        graph_def: the graph, its constants cut out.
 
     Raises:
-        ExportError: the grid is another.
+        ExportError: there is one; the message names it.
     """
-    middle = 2 ** (bits - 1) - (1 if narrow else 0)
-    if np.any(zero_point != middle):
-        quantizer = "/".join(part for part in name.split("/")[1:] if part not in FAKE_QUANTIZERS)
-        raise ExportError(
-            f"The quantizer '{quantizer}' has a grid that is not symmetric around zero, and int8 activations with zero point 0 "
-            f"are. Expected: the zero point {middle}. Received: {np.unique(zero_point).tolist()}. Compress the model with "
-            '"activations": {"mode": "symmetric", "signed": true}, or export with activation_type="uint8".'
-        )
-    return zero_point - middle
+    editor = GraphEditor(graph_def)
+    for node in graph_def.node:
+        if node.op not in FAKE_QUANTIZERS:
+            continue
+        bits, narrow = node.attr["num_bits"].i, node.attr["narrow_range"].b
+        _, zero_point, _ = grid(editor.constant(node, 1), editor.constant(node, 2), bits, narrow_range=narrow)
+        middle = _middle(bits, narrow)
+        if np.any(zero_point != middle):
+            name = "/".join(part for part in node.name.split("/")[1:] if part not in FAKE_QUANTIZERS)
+            raise ExportError(
+                f"The quantizer '{name}' has a grid that is not symmetric around zero, and int8 activations with zero point 0 "
+                f"are. Expected: the zero point {middle}. Received: {np.unique(zero_point).tolist()}. Compress the model with "
+                '"activations": {"mode": "symmetric", "signed": true}, or export with activation_type="uint8".'
+            )
 
 
 def put_constants(graph: Any, constants: Sequence[IntegerConstant], *, four_bits: bool = False) -> None:

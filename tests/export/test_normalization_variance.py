@@ -56,11 +56,10 @@ CASES += [
 ]
 
 
-@pytest.mark.parametrize(
-    ("kind", "epsilon", "shape"), levels(CASES, first=[("layer", 1e-6, (16,)), ("layer", 1e-5, (10, 16))])
-)
+@pytest.mark.parametrize("case", levels(CASES, first=[("layer", 1e-6, (16,)), ("layer", 1e-5, (10, 16))]))
 @pytest.mark.parametrize("compress", [False, True])
-def test_normalizations_have_their_own_epsilon(kind, epsilon, shape, compress, tmp_path):
+def test_normalizations_have_their_own_epsilon(case, compress, tmp_path):
+    kind, epsilon, shape = case
     model = normalized(kind, epsilon, shape)
     generator = np.random.default_rng(2)
     for variable in model.trainable_variables:

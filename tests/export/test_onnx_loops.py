@@ -40,10 +40,11 @@ CASES = [(front, recurrent) for front in FRONTS for recurrent in RECURRENT]
 
 
 @pytest.mark.parametrize(
-    ("front", "recurrent"),
+    "case",
     levels(CASES, first=[("convolution", "gru"), ("image", "lstm"), ("normalized", "both ways")]),
 )
-def test_convolutions_in_front_of_recurrent_layers(front, recurrent, tmp_path):
+def test_convolutions_in_front_of_recurrent_layers(case, tmp_path):
+    front, recurrent = case
     model = keras.Sequential([*FRONTS[front](), RECURRENT[recurrent]()])
     shape = [10 if size is None else size for size in model.inputs[0].shape[1:]]
     x = np.random.default_rng(3).normal(size=(8, *shape)).astype(np.float32)

@@ -88,10 +88,11 @@ CASES = [
 
 
 @pytest.mark.parametrize(
-    ("reader", "bias", "shape"),
+    "case",
     levels(CASES, first=[("dense", True, (8, 16)), ("time distributed", True, (8, 8)), ("heads", True, (8, 16))]),
 )
-def test_several_readers_of_one_tensor(reader, bias, shape, tmp_path):
+def test_several_readers_of_one_tensor(case, tmp_path):
+    reader, bias, shape = case
     assert_right_in_every_runtime(several(reader, bias, shape), tmp_path)
 
 
