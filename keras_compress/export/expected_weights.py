@@ -10,6 +10,7 @@ import numpy as np
 from keras_compress.graph import ModelGraph, ModelSnapshot
 from keras_compress.graph.compressed_entry import CompressedEntry, Operation
 from keras_compress.graph.integer_computation import computes_with_integers
+from keras_compress.graph.operator_constants import layers_of_constants
 from keras_compress.graph.passes.fix_quantizers import fix_quantizers
 from keras_compress.graph.passes.to_float32 import to_float32
 from keras_compress.graph.snapshot import entries
@@ -43,11 +44,15 @@ class ExpectedWeight:
 def expected_weights(
     snapshot: ModelSnapshot, passes: Sequence[Callable[[ModelSnapshot], ModelSnapshot]] = ()
 ) -> list[ExpectedWeight]:
-    """Return every compressed weight of a model, as it is after the ``passes`` of a format."""
+    """Return every compressed weight of a model, as it is after the ``passes`` of a format.
+
+    Layers that read constants only have no weights in a file: their outputs are constants there.
+    """
     trained = to_float32(snapshot)
     graph = ModelGraph(trained)
     integer_layers = {node.ref.layer for node in graph.nodes.values() if computes_with_integers(graph, node)}
     needed = {tensor.layer for tensor in graph.backward(graph.outputs(), lambda node: True)}
+    folded = layers_of_constants(graph)
     inference = fix_quantizers(trained)
     for rewrite in passes:
         inference = rewrite(inference)
@@ -55,7 +60,7 @@ def expected_weights(
     found = []
     for path, entry in entries(trained.config):
         wrapped = CompressedEntry.of(entry, trained.weights.get(path, {}))
-        if wrapped is None:
+        if wrapped is None or path in folded:
             continue
         inside = CompressedEntry.of(final[path], inference.weights[path])
         for weight in dict.fromkeys(operation.weight for operation in wrapped.operations):

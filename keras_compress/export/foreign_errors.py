@@ -24,7 +24,7 @@ def reason_of(error: BaseException, layers: Iterable[str] = ()) -> str:
 
     Args:
         error: of another package.
-        layers: paths of the layers of the model, as far as there is one.
+        layers: paths of the layers of the model. Default: none.
 
     Example:
         >>> reason_of(RuntimeError("Exception from core.cpp:117:\\nReshape a/dense/Tensordot failed"), ["dense", "other"])

@@ -78,7 +78,7 @@ class GraphEditor:
         Args:
             node: the node.
             build: makes the output from the input, in TensorFlow.
-            shape: of the input, as far as it is known.
+            shape: of the input; unknown sizes are None.
             dtype: of the input.
         """
         with tf.Graph().as_default() as piece:

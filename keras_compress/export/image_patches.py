@@ -26,7 +26,7 @@ def write_patches_as_moves(graph_def: tf.compat.v1.GraphDef, shape_of: Callable[
 
     Args:
         graph_def: the graph.
-        shape_of: returns the shape of the first output of a node, as far as it is known.
+        shape_of: returns the shape of the first output of a node; unknown sizes are None.
     """
     editor = GraphEditor(graph_def)
     for node in [node for node in graph_def.node if node.op == _OPERATION]:

@@ -42,7 +42,7 @@ def _calls(graph_def: Any, functions: dict[str, Any]) -> list[Any]:
 
 
 def _add_body(graph_def: Any, call: Any, function: Any) -> dict[str, str]:
-    """Add the nodes of a function; return what stands for each result of its call, by ``name`` and ``name:index``."""
+    """Add the nodes of a function; return what replaces each result of its call, by ``name`` and ``name:index``."""
     body, flat_names = function_def_to_graph_def(function)
     arguments = [argument.name for argument in function.signature.input_arg]
     sources = dict(zip(arguments, [name for name in call.input if not name.startswith("^")], strict=True))

@@ -43,7 +43,7 @@ def make_reproducible(graph_def: tf.compat.v1.GraphDef, inputs: Sequence[str], o
 
 
 def merge_equal_nodes(graph_def: tf.compat.v1.GraphDef, keep: Sequence[str]) -> None:
-    """Let one node stand for all that compute the same from the same inputs, in place.
+    """Keep one of all nodes that compute the same from the same inputs, in place.
 
     A converter that merges them itself takes any of their names.
 

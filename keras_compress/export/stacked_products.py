@@ -37,7 +37,7 @@ def join_reshaped_products(graph_def: tf.compat.v1.GraphDef, shape_of: Callable[
 
     Args:
         graph_def: the graph.
-        shape_of: returns the shape of the first output of a node, as far as it is known.
+        shape_of: returns the shape of the first output of a node; unknown sizes are None.
     """
     editor = GraphEditor(graph_def)
     readers = editor.readers()

@@ -191,7 +191,7 @@ def _reads_one_scale(readers: dict[str, list[Any]], name: str) -> bool:
 def _quantize_as_a_whole(graph_def: Any, node: Any, constant: IntegerConstant) -> None:
     """Turn the quantizer of a constant of one channel into one without channels.
 
-    The converter moves such a constant like any other, and fails on a single scale that stands for an axis.
+    The converter moves such a constant like any other, and fails on a single scale for a whole axis.
     """
     if node.op != "FakeQuantWithMinMaxVarsPerChannel":
         return

@@ -15,7 +15,7 @@ from keras_compress.graph.identity import is_own
 from keras_compress.graph.view import GraphNode, ModelGraph
 from keras_compress.layers import Constant, OperatorCall, Parameter
 
-__all__ = ["operator_constants"]
+__all__ = ["layers_of_constants", "operator_constants"]
 
 _NOT_WEIGHTS = frozenset(
     (
@@ -41,10 +41,29 @@ def operator_constants(graph: ModelGraph) -> Iterator[tuple[GraphNode, str, tupl
             yield from ((node, name, shape) for name, shape in _constants(graph, node))
 
 
+def layers_of_constants(graph: ModelGraph) -> frozenset[str]:
+    """Return the paths of the layers that compute with constants only; converters compute their outputs once and for all."""
+    if not any(_is_value(node) for node in graph.nodes.values()):
+        return frozenset()
+    varying = {
+        node.ref.layer
+        for node in graph.nodes.values()
+        if any(
+            tensor.layer in graph.model_inputs
+            for tensor in graph.backward(node.inputs, lambda producer: not _is_value(producer))
+        )
+    }
+    return frozenset(node.ref.layer for node in graph.nodes.values() if node.inputs) - varying
+
+
+def _is_value(node: GraphNode) -> bool:
+    return is_own(node.entry, Constant, Parameter)
+
+
 def _constants(graph: ModelGraph, node: GraphNode) -> Iterator[tuple[str, tuple[int, ...]]]:
     for position, tensor in enumerate(node.inputs):
         producer = graph.producer(tensor)
-        shape = _shape(producer.config["value"]) if is_own(producer.entry, Constant, Parameter) else None
+        shape = _shape(producer.config["value"]) if _is_value(producer) else None
         if shape is not None:
             yield f"argument {position}", shape
     calls = node.entry.get("inbound_nodes") or [[]]

@@ -148,3 +148,12 @@ def test_a_regularizer_that_cannot_be_described_is_an_error_that_names_the_layer
             kc.UnsupportedModelError, match=rf"'mine' of class Dense.*{argument}.*class Mine.*get_config"
         ):
             kc.coverage(model, {"compression": {"algorithm": "quantization"}})
+
+
+@pytest.mark.parametrize("suffix", ["onnx", "xml"])
+def test_a_layer_that_reads_a_constant_only_is_not_missed_in_a_file(suffix, tmp_path):
+    model, inputs = model_of("a nested dict")
+    quantized = kc.quantize(model, inputs, subset_size=4)
+    report = kc.export_model(quantized, tmp_path / f"model.{suffix}", data=inputs)
+    assert report.comparison.sqnr > 40
+    assert len(report.weights) == 2
