@@ -24,7 +24,7 @@ def image():
     return keras.Model(x, layers.Dense(4, activation="swish")(layers.GlobalAveragePooling2D()(y)))
 def words():
     x = keras.Input((8, 16))
-    y = layers.LayerNormalization(epsilon=1e-6)(x + layers.MultiHeadAttention(2, 8)(x, x))
+    y = layers.LayerNormalization(epsilon=1e-6)(layers.Dense(16)(x) + layers.Dense(16)(x))
     return keras.Model(x, [layers.Dense(8)(y), layers.LSTM(4)(layers.Conv1D(4, 3, padding="same")(y))])
 for name, make in (("image", image), ("words", words)):
     model = make()
