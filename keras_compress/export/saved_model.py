@@ -77,7 +77,11 @@ def export_saved_model(
         with tempfile.TemporaryDirectory(dir=path.parent) as folder:
             written = Path(folder) / "model"
             layers = [name for name, _ in leaf_layers(model)]
-            with explained(f"TensorFlow cannot save the model for '{path}'", "Choose another format.", layers):
+            with explained(
+                f"TensorFlow cannot save the model for '{path}'",
+                "What was there before is unchanged. Choose another path or format.",
+                layers,
+            ):
                 tf.saved_model.save(module, str(written), signatures=serve)
             _replace(written, path, Path(folder) / "old")
     except (OSError, tf.errors.OpError) as error:

@@ -28,7 +28,7 @@ from keras_compress.graph.calls import functional_config
 from keras_compress.graph.copying import LiveCopy, copy_own_attributes
 from keras_compress.graph.identity import STAND_IN
 from keras_compress.graph.variables import named_variables, sublayers
-from keras_compress.layers import CompressedLayer
+from keras_compress.layers import CompressedLayer, WeightOp
 from keras_compress.layers.compressed_layer import REGISTERED_NAME
 
 __all__ = ["describe", "live_copy"]
@@ -201,7 +201,7 @@ def _describe_layer(layer: keras.layers.Layer, custom_objects: dict[str, Any]) -
     if not _is_known(cls) and keras.saving.get_registered_object(described["registered_name"]) is not cls:
         described["registered_name"] = f"{cls.__module__}.{cls.__qualname__}"
         custom_objects[described["registered_name"]] = cls
-    if all(_is_known(type(inner)) for inner in sublayers(layer)):
+    if all(_is_known(type(inner)) or isinstance(inner, WeightOp) for inner in sublayers(layer)):
         return described
     key = f"{STAND_IN}{layer.name} {id(layer)}"
     custom_objects[key] = _CopyMaker(layer, described)

@@ -60,7 +60,10 @@ def test_the_file_of_arguments_and_what_stands_before_it(folder, capfd):
 def test_every_source_of_data(data, folder, capfd):
     called = call(capfd, "quantize", "training:model", "m.pb", "--data", data)
     assert called.code == 0, called.err
-    assert called.err == ""
+    warned = [
+        line for line in called.err.splitlines() if not line.startswith("warning: The calibration data are far from")
+    ]
+    assert warned == []
 
 
 def test_a_saved_model_folder_is_a_model_and_an_export(folder, capfd):
