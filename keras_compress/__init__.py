@@ -4,7 +4,7 @@ Other packages register algorithms (:func:`register_algorithm`), file formats (:
 (:func:`register_layer_spec`).
 """
 
-from keras_compress.algorithms import register_algorithm
+from keras_compress.algorithms import CompressionStage, register_algorithm
 from keras_compress.calibration import AdaptiveRounding
 from keras_compress.callbacks import CheckpointManagerCallback, SaveBestCompressed, create_compression_callbacks
 from keras_compress.config import CompressionConfig, json_schema, keep_in_float, register_default_init_args
@@ -42,6 +42,7 @@ from keras_compress.post_training import (
 from keras_compress.reports import ExportReport, quantization_parameters
 from keras_compress.restore import restore
 from keras_compress.state import TFCompressionState, TFCompressionStateLoader
+from keras_compress.strip import strip
 
 __version__ = "0.1.0"
 
@@ -53,6 +54,7 @@ __all__ = [
     "CompressionConfig",
     "CompressionController",
     "CompressionError",
+    "CompressionStage",
     "ConfigError",
     "DataError",
     "Dataset",
@@ -95,4 +97,5 @@ __all__ = [
     "register_layer_spec",
     "report",
     "restore",
+    "strip",
 ]

@@ -160,14 +160,19 @@ class CompressionController:
     def compression_rate(self, level: float) -> None:
         self.set_sparsity_level(level)
 
-    def strip(self) -> keras.Model:
-        """Return a plain Keras model: layers with the names they had, weights on their grids, activations in float.
+    def strip(self, do_copy: bool = True, *, keep_activations: bool = False) -> keras.Model:
+        """Return a plain Keras model: layers with the names they had, and weights on their grids.
 
         A separable convolution stays the depthwise and the pointwise convolution it was split into. The model is not
         compiled.
+
+        Args:
+            do_copy: without effect, for scripts of NNCF: the model is a new one in any case.
+            keep_activations: leave quantizers of activations in the model, with fixed ranges. Default False: activations are
+                in floating point.
         """
         self._warn_if_never_stepped()
-        return build(strip(take(self.model)))
+        return build(strip(take(self.model), keep_activations=keep_activations))
 
     def export_model(self, path: str | Path, save_format: str | None = None, **options: Any) -> ExportReport:
         """Write the model for inference, audit the file and report; see :func:`keras_compress.export.export_model`.

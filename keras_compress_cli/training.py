@@ -106,7 +106,7 @@ def fit(
     if done >= epochs:
         note(f"all {epochs} epochs are done already")
         return
-    callbacks = create_compression_callbacks(controller, log_dir)
+    callbacks = create_compression_callbacks(controller, log_dir=log_dir)
     if log_dir is not None:
         log_dir.mkdir(parents=True, exist_ok=True)
         callbacks.append(keras.callbacks.CSVLogger(str(log_dir / "history.csv"), append=done > 0))

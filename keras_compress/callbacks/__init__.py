@@ -25,20 +25,21 @@ __all__ = [
 
 def create_compression_callbacks(
     controller: CompressionController,
-    log_dir: str | Path | None = None,
-    *,
-    log_tensorboard: bool = True,
+    log_tensorboard: bool | str | Path = True,
     log_text: bool = False,
+    log_dir: str | Path | None = None,
 ) -> list[keras.callbacks.Callback]:
     """Return the callbacks that ``fit`` needs: one that steps the scheduler, one that logs statistics, and one that
     guides the optimizer where an algorithm has something to say about learning rate or weight decay.
 
     Args:
         controller: from ``create_compressed_model``.
+        log_tensorboard: write scalars into ``log_dir/compression``. Default True. A path is taken for ``log_dir``.
+        log_text: print the statistics table before training and the numbers after every epoch. Default False.
         log_dir: folder for TensorBoard; by default ``log_dir`` of the configuration, and no TensorBoard without either.
-        log_tensorboard: write scalars into ``log_dir/compression``.
-        log_text: print the statistics table before training and the numbers after every epoch.
     """
+    if not isinstance(log_tensorboard, bool):
+        log_dir, log_tensorboard = log_tensorboard, True
     log_dir = log_dir or controller.config.log_dir
     guided = any(isinstance(algorithm, OptimizerGuide) for algorithm in controller.config.compression)
     return [

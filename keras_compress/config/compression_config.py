@@ -116,6 +116,17 @@ class CompressionConfig(Settings):
         """Return the JSON-able form; ``from_dict`` of it is an equal configuration."""
         return {**super().to_dict(), "compression": [algorithm.to_dict() for algorithm in self.compression]}
 
+    def __getitem__(self, key: str) -> Any:
+        """Return what the JSON-able form holds under a key, as ``config["compression"]``.
+
+        Raises:
+            ConfigError: there is no such key.
+        """
+        values = self.to_dict()
+        if key not in values:
+            raise ConfigError(f"The configuration has no key '{key}'. Expected: one of {sorted(values)}.")
+        return values[key]
+
     def plan_context(self) -> PlanContext:
         """Return what every algorithm is told."""
         return PlanContext(self.target_device, self.ignored_scopes, self.target_scopes)

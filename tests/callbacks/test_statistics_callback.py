@@ -90,7 +90,7 @@ def test_the_folder_of_the_configuration_is_the_default(tmp_path):
 
 
 def test_tensorboard_can_be_switched_off(controller, tmp_path):
-    fit(controller, create_compression_callbacks(controller, tmp_path, log_tensorboard=False), epochs=1)
+    fit(controller, create_compression_callbacks(controller, log_tensorboard=False, log_dir=tmp_path), epochs=1)
     assert list(tmp_path.iterdir()) == []
 
 
@@ -185,3 +185,9 @@ def test_text_shows_a_table_of_the_levels_after_every_epoch(sparse, capsys):
         share = shares[f"{layer}/kernel"]
         assert line.split()[1:] == ["kernel", str(size), str(round(size * (1 - share))), f"{share:.2%}"]
     assert any(line.split()[-3:] == ["56", "28", "50.00%"] for line in last.splitlines())
+
+
+def test_arguments_by_position_are_in_the_order_of_nncf(controller, tmp_path, capsys):
+    fit(controller, create_compression_callbacks(controller, True, True, tmp_path), epochs=1)
+    assert list((tmp_path / "compression").iterdir())
+    assert "quantizer" in capsys.readouterr().out

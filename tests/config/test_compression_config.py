@@ -403,3 +403,10 @@ def test_the_schema_is_json_and_names_every_algorithm():
     assert schema["$schema"].startswith("https://json-schema.org/")
     assert set(registered_algorithms()) <= set(schema["$defs"])
     assert "compression" in schema["required"]
+
+
+def test_a_part_is_read_by_its_key():
+    config = CompressionConfig.from_dict({"compression": {"algorithm": "quantization"}})
+    assert config["compression"] == config.to_dict()["compression"]
+    with pytest.raises(ConfigError, match=r"no key 'compresion'\. Expected: one of"):
+        config["compresion"]

@@ -10,7 +10,7 @@ from keras_compress.graph.compressed_entry import CompressedEntry, Operation, de
 from keras_compress.graph.identity import is_operation
 from keras_compress.graph.snapshot import ModelSnapshot, entries
 
-__all__ = ["fix_quantizers"]
+__all__ = ["fix_activation", "fix_quantizers"]
 
 WEIGHT_BITS = 8
 
@@ -29,7 +29,7 @@ def fix_quantizers(snapshot: ModelSnapshot) -> ModelSnapshot:
         if wrapped is not None:
             weights[path] = _fixed_layer(wrapped).write_to(entry)
         elif is_operation(entry):
-            weights[path] = _fix_activation(entry, weights.get(path, {}))
+            weights[path] = fix_activation(entry, weights.get(path, {}))
     return edited.with_weights(weights)
 
 
@@ -44,7 +44,7 @@ def _fixed_layer(wrapped: CompressedEntry) -> CompressedEntry:
     return CompressedEntry(wrapped.layer, arrays, tuple(operations))
 
 
-def _fix_activation(entry: dict, arrays: Mapping[str, np.ndarray]) -> Mapping[str, np.ndarray]:
+def fix_activation(entry: dict, arrays: Mapping[str, np.ndarray]) -> Mapping[str, np.ndarray]:
     """Make an entry, in place, that of the fixed operation, with the same name and place in the graph; return its arrays."""
     shapes = [array.shape for array in arrays.values() if array.ndim]  # of the variables, whatever the input's shape
     fixed = live_operation(entry, shapes[0] if shapes else (1,), arrays).fixed()
