@@ -14,7 +14,7 @@ import numpy as np
 from keras_compress._keras import keras
 from keras_compress.calibration.layer_hooks import hooked_calls
 from keras_compress.calibration.model_states import fresh_states
-from keras_compress.data import pack_inputs
+from keras_compress.data import fixed_batch, input_specs, pack_inputs
 from keras_compress.errors import ExportError
 from keras_compress.export.audit_samples import AuditSamples, audit_samples
 from keras_compress.export.format import Format, TensorNames
@@ -155,7 +155,7 @@ def compare_layers(
     model: keras.Model, path: Path, form: Format, names: TensorNames, samples: AuditSamples, min_sqnr: float = 20.0
 ) -> LayerComparison:
     """Compare a file of a format with its model on samples that were chosen, layer by layer; see :func:`compare`."""
-    arrays = [array[: model.inputs[0].shape[0] or SAMPLES] for array in samples.inputs]
+    arrays = [array[: fixed_batch(input_specs(model)) or SAMPLES] for array in samples.inputs]
     inside = isolated_tensors(form, path, names, arrays)
     outputs = _layer_outputs(model, arrays)
     rows = [row for layer, expected in outputs if (row := _departure(layer, expected, inside)) is not None]

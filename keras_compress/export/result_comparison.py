@@ -12,7 +12,7 @@ import tensorflow as tf
 from keras_compress._keras import keras
 from keras_compress.calibration.model_states import fresh_states
 from keras_compress.calibration.traced_model import rows_of_samples
-from keras_compress.data import pack_inputs
+from keras_compress.data import fixed_batch, input_specs, pack_inputs
 from keras_compress.export.audit_samples import AuditSamples
 from keras_compress.export.runtimes.run import Run, RunError
 from keras_compress.reports import Comparison
@@ -134,7 +134,7 @@ def _own_departure(model: keras.Model, samples: AuditSamples) -> Comparison:
 
 def _batches(model: keras.Model, arrays: Sequence[np.ndarray]) -> Iterator[tuple[list[np.ndarray], int]]:
     """Yield batches of the model's fixed size, the last one filled up, or of 32, and how many of their samples count."""
-    fixed = model.inputs[0].shape[0]
+    fixed = fixed_batch(input_specs(model))
     samples = len(arrays[0])
     for start in range(0, samples, fixed or BATCH):
         rows = np.arange(start, start + fixed) if fixed else np.arange(start, min(start + BATCH, samples))

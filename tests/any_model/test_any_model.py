@@ -22,6 +22,9 @@ from .one_layer_models import BRANCH_MODELS, INPUTS, ONE_LAYER_MODELS, branches_
 from .running import draw_inputs, outputs_of
 from .what_broke import assert_same_outputs, first_layer, first_layer_in_graph, mean_error
 
+#: Inputs are drawn alike for every model, whatever its first layers expect.
+pytestmark = pytest.mark.filterwarnings("ignore:The calibration data are far from what the model expects")
+
 WHOLE = {**BRANCH_MODELS, **AWKWARD_MODELS, **DOMAIN_MODELS}
 MODELS = {**ONE_LAYER_MODELS, **WHOLE}
 CONFIG = {

@@ -160,8 +160,13 @@ def broken_kernel(value):
     return model
 
 
-@pytest.mark.parametrize("value", [np.nan, np.inf, -np.inf])
-@pytest.mark.parametrize("algorithm", ["quantization", "magnitude_sparsity", "binarization", "rb_sparsity"])
+@pytest.mark.parametrize(
+    ("algorithm", "value"),
+    [
+        ("binarization", np.nan),  # which leaves dense layers in floating point, where infinite values may be meant
+        *itertools.product(["quantization", "magnitude_sparsity", "rb_sparsity"], [np.nan, np.inf, -np.inf]),
+    ],
+)
 def test_weights_that_are_not_finite_are_an_error_that_names_them(algorithm, value):
     config = kc.register_default_init_args({"compression": {"algorithm": algorithm}}, np.ones((4, 3), np.float32))
     with pytest.raises(
