@@ -95,14 +95,16 @@ def trained_on_digits(name, size, epochs):
 def row(name, report):
     computing = [weight for weight in report.weights if weight.runs_in_integers is not None]
     comparison = report.comparison
+    results = ["", "", ""]  # of a file that its runtime cannot run
+    if comparison is not None:
+        same = "" if comparison.same_top1 is None else f"{comparison.same_top1:.2%}"
+        results = [f"{comparison.sqnr:.1f}", same, f"{comparison.relative_error:.2g}"]
     return [
         name,
         report.save_format,
-        len(report.problems),
+        len(report.faults),
         f"{report.size_ratio:.3f}",
-        f"{comparison.sqnr:.1f}",
-        "" if comparison.same_top1 is None else f"{comparison.same_top1:.2%}",
-        f"{comparison.relative_error:.2g}",
+        *results,
         f"{sum(weight.runs_in_integers for weight in computing)} of {len(report.weights)}" if computing else "",
     ]
 

@@ -21,7 +21,7 @@ from keras_compress.errors import (
     StateError,
     UnsupportedModelError,
 )
-from keras_compress.export import audit, benchmark, compare, export_model, register_format
+from keras_compress.export import audit, benchmark, compare, export_model, register_format, strip
 from keras_compress.graph import register_layer_spec
 from keras_compress.html_report import report
 from keras_compress.plots import plot_accuracy_against_size, plot_latency, plot_schedule, plot_weight_histograms
@@ -42,7 +42,6 @@ from keras_compress.post_training import (
 from keras_compress.reports import ExportReport, quantization_parameters
 from keras_compress.restore import restore
 from keras_compress.state import TFCompressionState, TFCompressionStateLoader
-from keras_compress.strip import strip
 
 __version__ = "0.1.0"
 

@@ -25,8 +25,8 @@ from keras_compress.algorithms import (
 from keras_compress.config import CompressionConfig
 from keras_compress.distribution import broadcast_from_chief
 from keras_compress.errors import ConfigError
-from keras_compress.export import export_model, format_options
-from keras_compress.graph import Edit, build, strip, take
+from keras_compress.export import export_model, strip
+from keras_compress.graph import Edit
 from keras_compress.html_report.report import report
 from keras_compress.initialization import adapt_to_changes
 from keras_compress.reports import CompressionStatistics, Coverage, ExportReport, collect_statistics
@@ -172,7 +172,7 @@ class CompressionController:
                 in floating point.
         """
         self._warn_if_never_stepped()
-        return build(strip(take(self.model), keep_activations=keep_activations))
+        return strip(self.model, keep_activations=keep_activations)
 
     def export_model(self, path: str | Path, save_format: str | None = None, **options: Any) -> ExportReport:
         """Write the model for inference, audit the file and report; see :func:`keras_compress.export.export_model`.
@@ -180,8 +180,6 @@ class CompressionController:
         Where a runtime needs ranges that training does not, they are measured on the registered data.
         """
         self._warn_if_never_stepped()
-        if "calibration_data" in format_options(path, save_format):
-            options.setdefault("calibration_data", self.config.init_data)
         return export_model(self.model, path, save_format, **options)
 
     def _warn_if_never_stepped(self) -> None:

@@ -14,10 +14,11 @@ import numpy as np
 import tensorflow as tf
 
 from keras_compress._keras import keras, released_graphs
+from keras_compress.batch_rows import rows_of_samples
 from keras_compress.calibration.model_states import fresh_states
 from keras_compress.data import Batch, Dataset, fixed_batch, input_specs, pack_inputs, tensor_specs
 
-__all__ = ["TracedModel", "rows_of_samples"]
+__all__ = ["TracedModel"]
 
 
 class TracedModel:
@@ -71,18 +72,3 @@ class TracedModel:
                 rows = self.rows(batch)
                 cut = partial(rows_of_samples, batch_size=len(rows[0]), samples=batch.samples)
                 yield batch, tf.nest.map_structure(cut, self(rows))
-
-
-def rows_of_samples(made: Any, batch_size: int, samples: int) -> Any:
-    """Return the part of an array or tensor that belongs to the first samples of a batch.
-
-    Its first axis may be a multiple of the batch. What does not depend on the batch is returned whole.
-
-    Example:
-        >>> rows_of_samples(np.arange(6), batch_size=3, samples=2).tolist()
-        [0, 1, 2, 3]
-    """
-    size = made.shape[0] if len(made.shape) else None
-    if samples == batch_size or size is None or size % batch_size:
-        return made
-    return made[: size // batch_size * samples]

@@ -4,6 +4,7 @@ from keras_compress.export.export_model import audit, benchmark, export_model
 from keras_compress.export.format import Format, StoredWeight, TensorNames
 from keras_compress.export.layer_comparison import LayerComparison, compare
 from keras_compress.export.registry import format_of, format_options, register_format, registered_formats
+from keras_compress.export.stripped_model import strip
 
 __all__ = [
     "Format",
@@ -18,4 +19,5 @@ __all__ = [
     "format_options",
     "register_format",
     "registered_formats",
+    "strip",
 ]

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -10,6 +11,7 @@ import numpy as np
 from keras_compress._keras import keras
 from keras_compress.calibration.calibration_record import calibration_of
 from keras_compress.data import Dataset, InputSpec, input_specs
+from keras_compress.errors import ExportError
 from keras_compress.graph import ModelGraph, TensorRef, take
 from keras_compress.graph.integer_computation import is_quantizer
 from keras_compress.graph.variables import leaf_layers
@@ -21,6 +23,8 @@ __all__ = ["AuditSamples", "audit_samples"]
 DEFAULT, MOST = 64, 1000
 #: Size of an open axis of drawn samples.
 OPEN = 16
+
+Shape = tuple[int | None, ...]
 
 
 @dataclass(frozen=True)
@@ -37,48 +41,72 @@ class AuditSamples:
     inputs: tuple[np.ndarray, ...]
 
 
-def audit_samples(model: keras.Model, data: Any = None) -> AuditSamples | None:
+def audit_samples(
+    model: keras.Model, data: Any = None, shapes: Sequence[Sequence[int | None]] | None = None
+) -> AuditSamples | None:
     """Return the samples on which the files of a model are compared with it.
 
     Args:
         model: the compressed model.
         data: the user's samples, as for ``kc.Dataset``; at most 1,000 are used. Default: registered samples, of which those that
             calibrated come last, else drawn ones, 64 in all.
+        shapes: the shapes of the inputs of the file, without the batch, where it fixes sizes that the model leaves open; samples
+            of other sizes are left out. Default: those of the model.
 
     Returns:
         The samples; None if an input takes text, for which none can be drawn.
+
+    Raises:
+        ExportError: none of the user's samples has the sizes that the file fixes.
     """
+    specs = input_specs(model)
+    wanted = [spec.shape for spec in specs] if shapes is None else [tuple(shape) for shape in shapes]
     if data is not None:
-        return AuditSamples("data", _first(Dataset.of(data), model, 0, MOST))
+        given = _first(Dataset.of(data), specs, wanted, 0, MOST)
+        if given is None:
+            raise ExportError(
+                f"None of the samples of 'data' fits the file of the model '{model.name}'. Expected: samples of the shapes {wanted}, "
+                "as the file fixes them. Received: others. Pass samples of these shapes, or export without input_shapes."
+            )
+        return AuditSamples("data", given)
     record = calibration_of(model)
     if record is not None:
-        others = _first(record.data, model, record.samples, DEFAULT)
-        if len(others[0]):
+        others = _first(record.data, specs, wanted, record.samples, DEFAULT)
+        if others is not None:
             return AuditSamples("registered", others)
-        return AuditSamples("calibration", _first(record.data, model, 0, DEFAULT))
-    specs = input_specs(model)
+        used = _first(record.data, specs, wanted, 0, DEFAULT)
+        if used is not None:
+            return AuditSamples("calibration", used)
     if any(spec.dtype == "string" for spec in specs):
         return None
     graph, layers = ModelGraph(take(model)), dict(leaf_layers(model))
     random = np.random.default_rng(0)
-    return AuditSamples("drawn", tuple(_drawn(spec, graph, layers, random) for spec in specs))
+    drawn = [
+        _drawn(replace(spec, shape=shape), graph, layers, random) for spec, shape in zip(specs, wanted, strict=True)
+    ]
+    return AuditSamples("drawn", tuple(drawn))
 
 
-def _first(data: Dataset, model: keras.Model, skipped: int, count: int) -> tuple[np.ndarray, ...]:
+def _first(
+    data: Dataset, specs: Sequence[InputSpec], wanted: Sequence[Shape], skipped: int, count: int
+) -> tuple[np.ndarray, ...] | None:
     """Return ``count`` samples, or as many as there are, after the first ``skipped``; all of the same open sizes."""
-    specs = input_specs(model)
     parts: list[tuple[np.ndarray, ...]] = []
     seen = 0
     for batch in data.batches(specs, 32, skipped + count):
         start = max(skipped - seen, 0)
-        part = tuple(array[start : batch.samples] for array in batch.inputs)
-        if not parts or all(one.shape[1:] == other.shape[1:] for one, other in zip(part, parts[0], strict=True)):
-            parts.append(part)
         seen += batch.samples
-    joined = (np.concatenate(arrays) for arrays in zip(*parts, strict=True))
-    return tuple(
-        array if spec.dtype == "string" else array.astype(spec.dtype) for array, spec in zip(joined, specs, strict=True)
-    )
+        part = tuple(array[start : batch.samples] for array in batch.inputs)
+        if start < batch.samples and all(
+            _fits(array.shape[1:], shape) for array, shape in zip(part, wanted, strict=True)
+        ):
+            parts.append(part)
+            wanted = [array.shape[1:] for array in part]
+    return tuple(np.concatenate(arrays) for arrays in zip(*parts, strict=True)) if parts else None
+
+
+def _fits(sizes: Shape, wanted: Shape) -> bool:
+    return all(want in (None, size) for size, want in zip(sizes, wanted, strict=True))
 
 
 def _drawn(spec: InputSpec, graph: ModelGraph, layers: dict[str, Any], random: np.random.Generator) -> np.ndarray:

@@ -7,7 +7,6 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-import tensorflow as tf
 
 from keras_compress._keras import keras
 from keras_compress.calibration.calibration_record import calibration_of
@@ -15,7 +14,7 @@ from keras_compress.data import Dataset, input_specs
 from keras_compress.errors import ExportAuditError, ExportError
 from keras_compress.export.file_audit import audit_file
 from keras_compress.export.frozen_graph import tensor_names
-from keras_compress.export.input_signature import input_signature
+from keras_compress.export.input_signature import fixed_shapes
 from keras_compress.export.latency import LatencyReport, measure_latency
 from keras_compress.export.registry import format_of, format_options
 from keras_compress.export.result_comparison import Limits
@@ -85,24 +84,19 @@ def export_model(
         options["calibration_data"] = None if record is None else record.data
     form.write(model, path, **options)
     names = tensor_names(model, options.get("input_names"), options.get("output_names"))
-    report = audit_file(model, path, form, names, data, Limits(min_sqnr, min_agreement))
-    if strict and (report.problems or report.result_problem):
-        listed = [f"    {row.layer}: {row.weight}: {row.problem}" for row in report.problems]
-        listed += [f"    {report.result_problem}"] if report.result_problem else []
-        count = f"{len(listed)} fault{'s' if len(listed) > 1 else ''}"
+    shapes = fixed_shapes(model, options.get("input_shapes"), options.get("input_names"))
+    report = audit_file(model, path, form, names, data, Limits(min_sqnr, min_agreement), shapes)
+    if strict and report.faults:
+        count = f"{len(report.faults)} fault{'s' if len(report.faults) > 1 else ''}"
         unmeasured = "calibration_data" in allowed and options["calibration_data"] is None
         hint = " Pass samples as calibration_data=…, to measure the ranges that are missing." if unmeasured else ""
-        if "input_shapes" in allowed and any(None in spec.shape for spec in _signature(model, options)):
-            hint += " Pass batch_size=… or input_shapes=…, if the runtime needs fixed sizes there."
+        if report.run_error and "input_shapes" in allowed and any(None in shape for shape in shapes):
+            hint += " Pass input_shapes=…, if the runtime needs fixed sizes there."
         raise ExportAuditError(
-            f"'{path}' was written, but the audit found {count} in it:\n" + "\n".join(listed) + "\n"
-            f"strict=False returns the report instead.{hint}"
+            "\n    ".join([f"'{path}' was written, but the audit found {count} in it:", *report.faults])
+            + f"\nstrict=False returns the report instead.{hint}"
         )
     return report
-
-
-def _signature(model: keras.Model, options: Mapping[str, Any]) -> list[tf.TensorSpec]:
-    return input_signature(model, options.get("batch_size"), options.get("input_shapes"), options.get("input_names"))
 
 
 def audit(
@@ -112,7 +106,10 @@ def audit(
     *,
     input_names: Any = None,
     output_names: Any = None,
+    input_shapes: Any = None,
     data: Any = None,
+    min_sqnr: float = Limits.min_sqnr,
+    min_agreement: float = Limits.min_agreement,
 ) -> ExportReport:
     """Read an exported file back and report what it holds, without raising for what is wrong with it.
 
@@ -121,10 +118,15 @@ def audit(
         path: the file.
         save_format: as for :func:`export_model`.
         input_names, output_names: the names it was exported with, if any.
-        data: samples to compare its outputs on.
+        input_shapes: the sizes it was exported with, if any; samples of other sizes are left out.
+        data, min_sqnr, min_agreement: as for :func:`export_model`.
+
+    Raises:
+        ExportError: the file does not exist, or cannot be read.
     """
-    names = tensor_names(model, input_names, output_names)
-    return audit_file(model, Path(path), format_of(Path(path), save_format), names, data)
+    names, shapes = tensor_names(model, input_names, output_names), fixed_shapes(model, input_shapes, input_names)
+    form, limits = format_of(Path(path), save_format), Limits(min_sqnr, min_agreement)
+    return audit_file(model, Path(path), form, names, data, limits, shapes)
 
 
 def benchmark(

@@ -33,7 +33,13 @@ COUNTED = 4096
 
 
 def audit_file(
-    model: keras.Model, path: Path, form: Format, names: TensorNames, data: Any = None, limits: Limits | None = None
+    model: keras.Model,
+    path: Path,
+    form: Format,
+    names: TensorNames,
+    data: Any = None,
+    limits: Limits | None = None,
+    shapes: Sequence[Sequence[int | None]] | None = None,
 ) -> ExportReport:
     """Read a file back, run it, and report what it holds and computes.
 
@@ -45,6 +51,7 @@ def audit_file(
         data: samples, as for ``kc.Dataset``, on which its outputs are compared with the model's; see
             :func:`~keras_compress.export.audit_samples.audit_samples` for the default.
         limits: from what departure on its results are wrong. Default: those of :class:`Limits`.
+        shapes: of its inputs, without the batch, where it fixes sizes that the model leaves open. Default: the model's.
     """
     snapshot = take(model)
     layers = [name for name, _ in leaf_layers(model)]
@@ -57,7 +64,7 @@ def audit_file(
     report = ExportReport(
         path, form.name, form.size(path), float_size, tuple(rows), inputs=tuple(inputs), outputs=tuple(outputs)
     )
-    samples = audit_samples(model, data)
+    samples = audit_samples(model, data, shapes)
     if samples is None:
         return replace(report, not_run="no samples can be drawn for an input of text; pass data=…")
     reference = model if form.keeps_quantizers else build(strip(snapshot))
@@ -82,8 +89,8 @@ def _first_departure(
 ) -> str:
     """Return where in the model the results of a file begin to depart, as the end of a sentence; empty if that is not found."""
     try:
-        reason = compare_layers(model, path, form, names, samples, limits.min_sqnr).reason
-    except Exception:  # a runtime may run a file and not tell what is inside
+        reason = compare_layers(model, path, form, names, samples, limits.least_sqnr(samples.source)).reason
+    except ExportError:  # a runtime may run a file and not tell what is inside
         return ""
     return f"; {reason}" if reason else ""
 

@@ -7,20 +7,12 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from keras_compress.export.runtimes.run import Run, in_batches_of
+from keras_compress.export.runtimes.run import Run, TensorNames, in_batches_of
 from keras_compress.export.stored_weight import StoredWeight
 from keras_compress.graph import ModelSnapshot
 from keras_compress.reports import FileTensor
 
 __all__ = ["Format", "Run", "StoredWeight", "TensorNames", "in_batches_of"]
-
-
-@dataclass(frozen=True)
-class TensorNames:
-    """Names of the inputs and outputs of an exported model, in the order of ``model.inputs`` and ``model.outputs``."""
-
-    inputs: tuple[str, ...]
-    outputs: tuple[str, ...]
 
 
 @dataclass(frozen=True)

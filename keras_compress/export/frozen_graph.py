@@ -24,7 +24,7 @@ from keras_compress.export.atomic_file import write_atomically
 from keras_compress.export.fixed_reshapes import fix_reshapes
 from keras_compress.export.format import Format, Run, StoredWeight, TensorNames, in_batches_of
 from keras_compress.export.graph_def import keep_needed, stored_in_graph
-from keras_compress.export.graph_editing import node_name
+from keras_compress.export.graph_editing import node_name, shapes_in
 from keras_compress.export.graph_function import graph_function
 from keras_compress.export.image_patches import write_patches_as_moves
 from keras_compress.export.impure_operations import leave_out_assignments
@@ -126,16 +126,11 @@ def freeze(
     graph_def = _with_constants(function, lower_control_flow)
     leave_out_assignments(model, function, graph_def)
 
-    def shape_of(name: str) -> tf.TensorShape:
-        try:
-            return function.graph.get_operation_by_name(name).outputs[0].shape
-        except KeyError:  # a node that freezing has made
-            return tf.TensorShape(None)
-
+    shape_of = shapes_in(function.graph)
     write_patches_as_moves(graph_def, shape_of)
     if join_products:
         join_reshaped_products(graph_def, shape_of)
-    fix_reshapes(graph_def, function.graph)
+    fix_reshapes(graph_def, shape_of)
     keep_needed(graph_def, [*inputs, *outputs])
     _rename(graph_def, dict(zip([*inputs, *outputs], [*names.inputs, *names.outputs], strict=True)))
     return graph_def

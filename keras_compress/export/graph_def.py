@@ -9,7 +9,7 @@ import tensorflow as tf
 
 from keras_compress.export.dataflow import Dataflow
 from keras_compress.export.format import StoredWeight
-from keras_compress.export.graph_editing import node_name
+from keras_compress.export.graph_editing import node_name, remove_nodes
 from keras_compress.export.quantized_constants import FAKE_QUANTIZERS, cut_out_constants, dequantized
 
 __all__ = ["MOVES", "keep_needed", "stored_in_graph"]
@@ -65,8 +65,7 @@ def keep_needed(graph_def: tf.compat.v1.GraphDef, names: Sequence[str]) -> None:
         if name not in needed:
             needed.add(name)
             pending += reads[name]
-    for index in reversed(range(len(graph_def.node))):
-        if graph_def.node[index].name not in needed:
-            del graph_def.node[index]
-        elif "_class" in graph_def.node[index].attr:
-            del graph_def.node[index].attr["_class"]
+    remove_nodes(graph_def.node, reads.keys() - needed)
+    for node in graph_def.node:
+        if "_class" in node.attr:
+            del node.attr["_class"]

@@ -3,18 +3,48 @@
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Collection, Sequence
 from typing import Any
 
 import numpy as np
 import tensorflow as tf
 
-__all__ = ["GraphEditor", "add_constant", "add_node", "node_name"]
+__all__ = ["GraphEditor", "add_constant", "add_node", "node_name", "readers_of", "remove_nodes", "shapes_in"]
 
 
 def node_name(reference: str) -> str:
     """Return the name of the node that an input of another one refers to, as ``x`` of ``"x:1"`` and ``"^x"``."""
     return reference.removeprefix("^").partition(":")[0]
+
+
+def shapes_in(graph: tf.Graph) -> Callable[[str], tf.TensorShape]:
+    """Return what tells the shape of a tensor of a graph, by its reference as ``"x:1"``; unknown for one that is not there."""
+
+    def shape_of(reference: str) -> tf.TensorShape:
+        name, _, port = reference.partition(":")
+        try:
+            return graph.get_tensor_by_name(f"{name}:{port or 0}").shape
+        except (KeyError, ValueError):  # of a node that was added since
+            return tf.TensorShape(None)
+
+    return shape_of
+
+
+def readers_of(graph_def: Any) -> dict[str, list[Any]]:
+    """Return, by the name of a node, the nodes that read what it makes, once for each input."""
+    found: dict[str, list[Any]] = defaultdict(list)
+    for node in graph_def.node:
+        for reference in node.input:
+            if not reference.startswith("^"):
+                found[node_name(reference)].append(node)
+    return found
+
+
+def remove_nodes(nodes: Any, names: Collection[str]) -> None:
+    """Remove nodes by their names from the nodes of a graph or of a function, in place."""
+    for index in reversed(range(len(nodes))):
+        if nodes[index].name in names:
+            del nodes[index]
 
 
 def add_constant(graph_def: Any, name: str, array: np.ndarray) -> str:
@@ -46,12 +76,7 @@ class GraphEditor:
 
     def readers(self) -> dict[str, list[Any]]:
         """Return, by the name of a node, the nodes that read what it makes, once for each input."""
-        found: dict[str, list[Any]] = defaultdict(list)
-        for node in self.nodes.values():
-            for reference in node.input:
-                if not reference.startswith("^"):
-                    found[node_name(reference)].append(node)
-        return found
+        return readers_of(self.graph_def)
 
     def producer(self, node: Any, index: int = 0) -> Any:
         """Return the node that makes an input of another one, behind what only passes it on."""

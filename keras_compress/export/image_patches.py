@@ -12,7 +12,7 @@ from typing import Any
 
 import tensorflow as tf
 
-from keras_compress.export.graph_editing import GraphEditor, node_name
+from keras_compress.export.graph_editing import GraphEditor
 
 __all__ = ["write_patches_as_moves"]
 
@@ -26,11 +26,11 @@ def write_patches_as_moves(graph_def: tf.compat.v1.GraphDef, shape_of: Callable[
 
     Args:
         graph_def: the graph.
-        shape_of: returns the shape of the first output of a node; unknown sizes are None.
+        shape_of: returns the shape of what a reference of a node reads; unknown sizes are None.
     """
     editor = GraphEditor(graph_def)
     for node in [node for node in graph_def.node if node.op == _OPERATION]:
-        shape = shape_of(node_name(node.input[0]))
+        shape = shape_of(node.input[0])
         window = [tuple(node.attr[key].list.i)[1:3] for key in ("ksizes", "strides", "rates")]
         build = _patches(shape, *window, padding=node.attr["padding"].s.decode())
         if build is not None:

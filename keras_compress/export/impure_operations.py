@@ -13,13 +13,18 @@ import tensorflow as tf
 
 from keras_compress._keras import keras
 from keras_compress.errors import ExportError
-from keras_compress.export.graph_editing import node_name
+from keras_compress.export.graph_editing import node_name, remove_nodes
 
-__all__ = ["layers_with", "leave_out_assignments", "random_numbers"]
+__all__ = ["draws_random_numbers", "layers_with", "leave_out_assignments", "random_numbers"]
 
 _ASSIGNMENTS = frozenset(
-    ("AssignVariableOp", "AssignAddVariableOp", "AssignSubVariableOp", "ResourceScatterUpdate", "ResourceScatterAdd")
+    (
+        *("AssignVariableOp", "AssignAddVariableOp", "AssignSubVariableOp", "ResourceStridedSliceAssign"),
+        *(f"ResourceScatter{how}" for how in ("Update", "Add", "Sub", "Mul", "Div", "Min", "Max")),
+        *(f"ResourceScatterNd{how}" for how in ("Update", "Add", "Sub", "Min", "Max")),
+    )
 )
+_RANDOM = ("Random", "Multinomial", "TruncatedNormal", "ParameterizedTruncatedNormal", "StatelessMultinomial")
 _SAMPLES = 2
 
 
@@ -34,7 +39,8 @@ def leave_out_assignments(model: keras.Model, function: Any, graph_def: tf.compa
     Raises:
         ExportError: an assignment changes a variable, and with it what the model computes next.
     """
-    every_node = [graph_def.node, *(body.node_def for body in graph_def.library.function)]
+    bodies = graph_def.library.function
+    every_node = [graph_def.node, *(body.node_def for body in bodies)]
     if not any(node.op in _ASSIGNMENTS for nodes in every_node for node in nodes):
         return
     changed = _changed_variables(model, function)
@@ -47,20 +53,26 @@ def leave_out_assignments(model: keras.Model, function: Any, graph_def: tf.compa
         )
     for nodes in every_node:
         names = {node.name for node in nodes if node.op in _ASSIGNMENTS}
-        for index in reversed(range(len(nodes))):
-            if nodes[index].name in names:
-                del nodes[index]
-                continue
-            kept = [reference for reference in nodes[index].input if node_name(reference) not in names]
-            del nodes[index].input[:]
-            nodes[index].input.extend(kept)
+        remove_nodes(nodes, names)
+        for node in nodes:
+            node.input[:] = [reference for reference in node.input if node_name(reference) not in names]
+    for body in bodies:
+        left = {node.name for node in body.node_def}
+        gone = [key for key, name in body.control_ret.items() if name not in left]
+        for key in gone:
+            del body.control_ret[key]
+        body.signature.control_output[:] = [key for key in body.signature.control_output if key not in gone]
 
 
 def random_numbers(graph_def: tf.compat.v1.GraphDef) -> frozenset[str]:
     """Return the kinds of operations of a graph that draw random numbers."""
     every_node = [*graph_def.node, *(node for body in graph_def.library.function for node in body.node_def)]
-    found = {node.op for node in every_node}
-    return frozenset(op for op in found if "Random" in op or "Multinomial" in op or op == "TruncatedNormal")
+    return frozenset(node.op for node in every_node if draws_random_numbers(node.op))
+
+
+def draws_random_numbers(op: str) -> bool:
+    """Whether operations of a kind draw random numbers: two of them make two results, whatever they read."""
+    return "Random" in op or any(op.startswith(kind) for kind in _RANDOM)
 
 
 def layers_with(model: keras.Model, graph_def: tf.compat.v1.GraphDef, operations: frozenset[str]) -> list[str]:

@@ -11,7 +11,7 @@ from typing import Any
 import tensorflow as tf
 from tensorflow.python.framework.function_def_to_graph import function_def_to_graph_def
 
-from keras_compress.export.graph_editing import node_name
+from keras_compress.export.graph_editing import node_name, remove_nodes
 
 __all__ = ["inline_calls"]
 
@@ -30,9 +30,7 @@ def inline_calls(graph_def: tf.compat.v1.GraphDef) -> None:
         for call in calls:
             results.update(_add_body(graph_def, call, functions[call.attr["f"].func.name]))
         names = {call.name for call in calls}
-        for index in reversed(range(len(graph_def.node))):
-            if graph_def.node[index].name in names:
-                del graph_def.node[index]
+        remove_nodes(graph_def.node, names)
         _refer_to(graph_def, results, names)
         calls = _calls(graph_def, functions)
 

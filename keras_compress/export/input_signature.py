@@ -11,7 +11,7 @@ from keras_compress._keras import keras
 from keras_compress.data import fixed_batch, input_specs
 from keras_compress.errors import ExportError
 
-__all__ = ["InputShapes", "input_signature"]
+__all__ = ["InputShapes", "fixed_shapes", "input_signature"]
 
 #: A shape by the name of each input, or the shape of the only input.
 InputShapes = Mapping[str, Sequence[int | None]] | Sequence[int | None]
@@ -50,6 +50,19 @@ def input_signature(
             shape = _fixed(name, shape, shapes[name])
         signature.append(tf.TensorSpec(shape, tensor.dtype, name=f"input_{index}"))
     return signature
+
+
+def fixed_shapes(
+    model: keras.Model, input_shapes: InputShapes | None = None, names: Sequence[str] | None = None
+) -> list[tuple[int | None, ...]]:
+    """Return the shape of one sample of every input of a file, see :func:`input_signature`.
+
+    Example:
+        >>> model = keras.Sequential([keras.Input((None, None, 3), name="x"), keras.layers.Conv2D(2, 3)])
+        >>> fixed_shapes(model, (32, None, 3))
+        [(32, None, 3)]
+    """
+    return [tuple(spec.shape.as_list()[1:]) for spec in input_signature(model, None, input_shapes, names)]
 
 
 def _batch(model: keras.Model, batch_size: int | None) -> int | None:

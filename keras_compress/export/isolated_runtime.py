@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import atexit
 import contextlib
+import itertools
 import os
 import select
 import signal
@@ -31,6 +32,9 @@ __all__ = ["SECONDS", "isolated_load", "isolated_stored_weights", "isolated_tens
 #: How long a runtime may take to read or to compile a file, or to run one batch.
 SECONDS = 300.0
 
+#: Of the files that were loaded; a process that is started again cannot take one for another.
+_NUMBERS = itertools.count()
+
 #: Modules without their packages, whose ``__init__`` would import TensorFlow.
 _START = """
 import sys, types
@@ -51,7 +55,7 @@ def isolated_stored_weights(form: Format, path: Path, seconds: float = SECONDS) 
     """
     if form.isolated is None:
         return form.stored_weights(path)
-    return _runtime(form.isolated).request(path, seconds, "stored_weights", str(path.absolute()))
+    return _runtime(form.isolated).request(path, seconds, "stored_weights", path.absolute())
 
 
 def isolated_load(form: Format, path: Path, names: TensorNames | None, seconds: float = SECONDS) -> Run:
@@ -63,8 +67,8 @@ def isolated_load(form: Format, path: Path, names: TensorNames | None, seconds: 
     if form.isolated is None:
         return form.load(path, names, 0)
     runtime = _runtime(form.isolated)
-    plain = None if names is None else (tuple(names.inputs), tuple(names.outputs))
-    number = runtime.request(path, seconds, "load", str(path.absolute()), plain, 0)
+    number = next(_NUMBERS)
+    runtime.request(path, seconds, "load", number, path.absolute(), names, 0)
 
     def run(arrays: Sequence[np.ndarray]) -> list[np.ndarray]:
         return runtime.request(path, seconds, "run", number, [np.asarray(array) for array in arrays])
@@ -81,8 +85,8 @@ def packages() -> list[tuple[str, str]]:
 
 def isolated_tensors(
     form: Format, path: Path, names: TensorNames, arrays: Sequence[np.ndarray], seconds: float = SECONDS
-) -> list[tuple[str, np.ndarray]]:
-    """Return the float tensors inside a file for some inputs, by name and in the order in which they are computed.
+) -> tuple[int, list[tuple[str, np.ndarray]]]:
+    """Return how many samples a file takes of some, and the float tensors inside of it by name, in the order of computation.
 
     Raises:
         ExportError: the format has no runtime that tells them.
@@ -92,8 +96,7 @@ def isolated_tensors(
             f"What is computed inside of '{path.name}' cannot be read. Expected: a file for ONNX Runtime, OpenVINO or LiteRT. "
             f"Received: the format '{form.name}'."
         )
-    plain = (tuple(names.inputs), tuple(names.outputs))
-    return _runtime(form.isolated).request(path, seconds, "tensors", str(path.absolute()), plain, list(arrays))
+    return _runtime(form.isolated).request(path, seconds, "tensors", path.absolute(), names, list(arrays))
 
 
 class _IsolatedRuntime:
@@ -124,6 +127,9 @@ class _IsolatedRuntime:
                     f"'{path}' has ended its runtime ({_DOING[command]}): {reason}. Keep the layer that the runtime cannot take in "
                     "floating point ('ignored_scopes'), or choose another format."
                 ) from None
+            except BaseException:  # as an interrupt: the answer that comes belongs to no later request
+                self.close()
+                raise
         if answer[0] == "done":
             return answer[1]
         kind, reason = answer[1:]
@@ -132,6 +138,7 @@ class _IsolatedRuntime:
 
     def _started(self) -> subprocess.Popen[bytes]:
         if self._process is None or self._process.poll() is not None:
+            self.close()
             path = [entry for entry in sys.path if entry not in ("", os.getcwd())]
             start = _START.format(path=path, packages=packages(), module=self._module)
             self._errors = tempfile.TemporaryFile()  # noqa: SIM115  closed with the process

@@ -12,18 +12,23 @@ from typing import Any
 import numpy as np
 
 from keras_compress._keras import keras
+from keras_compress.batch_rows import filled_up
 from keras_compress.calibration.layer_hooks import hooked_calls
 from keras_compress.calibration.model_states import fresh_states
 from keras_compress.data import fixed_batch, input_specs, pack_inputs
 from keras_compress.errors import ExportError
 from keras_compress.export.audit_samples import AuditSamples, audit_samples
+from keras_compress.export.foreign_errors import explained
 from keras_compress.export.format import Format, TensorNames
 from keras_compress.export.frozen_graph import tensor_names
+from keras_compress.export.input_signature import fixed_shapes
 from keras_compress.export.isolated_runtime import isolated_tensors
 from keras_compress.export.registry import format_of
+from keras_compress.export.result_comparison import Limits, signal_to_error
 from keras_compress.graph import ModelGraph, TensorRef, take
 from keras_compress.graph.variables import leaf_layers
-from keras_compress.reports.formatting import JsonReport, decibels, decibels_text, format_table, json_values
+from keras_compress.layers import FakeQuantize
+from keras_compress.reports.formatting import JsonReport, decibels_text, format_table, json_values
 
 __all__ = ["LayerComparison", "LayerDeparture", "compare", "compare_layers"]
 
@@ -60,13 +65,15 @@ class LayerComparison(JsonReport):
     Attributes:
         path: the file.
         samples: how many samples were compared.
-        rows: one per layer and call, in the order of the model.
+        calls: how many calls of layers the model has, whose outputs were looked for.
+        rows: one per layer and call that was found, in the order of the model.
         hidden: layers whose outputs were not found in the file and that the first layer that departs reads from.
         min_sqnr: below this a layer departs, in dB.
     """
 
     path: Path
     samples: int
+    calls: int
     rows: tuple[LayerDeparture, ...]
     hidden: tuple[str, ...]
     min_sqnr: float
@@ -106,7 +113,9 @@ class LayerComparison(JsonReport):
         ]
         table = format_table(["layer", "tensor", "signal to error", "steps", "in Keras", "in the file"], rows)
         end = self.reason or "no layer departs"
-        return f"{self.path}: {len(self.rows)} layers on {self.samples} samples\n\n{table}\n\n{end}"
+        return (
+            f"{self.path}: {len(self.rows)} of {self.calls} layers found, on {self.samples} samples\n\n{table}\n\n{end}"
+        )
 
 
 def _range(ends: tuple[float, float]) -> str:
@@ -121,7 +130,8 @@ def compare(
     save_format: str | None = None,
     input_names: Any = None,
     output_names: Any = None,
-    min_sqnr: float = 20.0,
+    input_shapes: Any = None,
+    min_sqnr: float | None = None,
 ) -> LayerComparison:
     """Compare a file with the model it was made from, layer by layer.
 
@@ -132,8 +142,8 @@ def compare(
         model: the compressed model; it is only read.
         path: a file for ONNX Runtime (``.onnx``), OpenVINO (``.xml``) or LiteRT (``.tflite``).
         data: samples, as for ``kc.Dataset``. Default: as for :func:`~keras_compress.export.export_model`.
-        save_format, input_names, output_names: as for :func:`~keras_compress.export.audit`.
-        min_sqnr: below this a layer departs, in dB. Default 20.
+        save_format, input_names, output_names, input_shapes: as for :func:`~keras_compress.export.audit`.
+        min_sqnr: below this a layer departs, in dB. Default 20, and 10 on samples that were drawn.
 
     Raises:
         ExportError: the file cannot be run, its runtime does not tell what is inside, or samples of a text input are missing.
@@ -144,27 +154,36 @@ def compare(
         print(kc.compare(compressed, "model.tflite", images).reason)
     """
     path = Path(path)
-    samples = audit_samples(model, data)
+    samples = audit_samples(model, data, fixed_shapes(model, input_shapes, input_names))
     if samples is None:
         raise ExportError(f"The model '{model.name}' takes text, for which no samples can be drawn. Pass data=.")
     names = tensor_names(model, input_names, output_names)
-    return compare_layers(model, path, format_of(path, save_format), names, samples, min_sqnr)
+    least = Limits().least_sqnr(samples.source) if min_sqnr is None else min_sqnr
+    return compare_layers(model, path, format_of(path, save_format), names, samples, least)
 
 
 def compare_layers(
-    model: keras.Model, path: Path, form: Format, names: TensorNames, samples: AuditSamples, min_sqnr: float = 20.0
+    model: keras.Model, path: Path, form: Format, names: TensorNames, samples: AuditSamples, min_sqnr: float
 ) -> LayerComparison:
     """Compare a file of a format with its model on samples that were chosen, layer by layer; see :func:`compare`."""
-    arrays = [array[: fixed_batch(input_specs(model)) or SAMPLES] for array in samples.inputs]
-    inside = isolated_tensors(form, path, names, arrays)
-    outputs = _layer_outputs(model, arrays)
+    count = fixed_batch(input_specs(model)) or min(SAMPLES, len(samples.inputs[0]))
+    arrays = [filled_up(array, count) for array in samples.inputs]
+    layers = dict(leaf_layers(model))
+    with explained(f"'{path}' cannot be compared layer by layer", layers=list(layers)):
+        count, inside = isolated_tensors(form, path, names, arrays)
+    outputs = _layer_outputs(model, [filled_up(array, count) for array in arrays])
     rows = [row for layer, expected in outputs if (row := _departure(layer, expected, inside)) is not None]
+    if all(isinstance(layers[_path(row.layer)], FakeQuantize) for row in rows):  # that of the input is in any file
+        raise ExportError(
+            f"No layer of the model '{model.name}' was found in '{path}'. Expected: a file that was exported from this model. "
+            f"Received: one with {len(inside)} tensors of other shapes or values. Pass the model it was made from."
+        )
     readers = _readers(model)
     rows = _without_fused(rows, readers, min_sqnr)
     first = next((_path(row.layer) for row in rows if not row.sqnr >= min_sqnr), None)
     found = dict.fromkeys((_path(row.layer) for row in rows), True)
     hidden = [layer for layer, _ in outputs if layer not in found and first in _next_found(layer, readers, found)]
-    return LayerComparison(path, len(arrays[0]), tuple(rows), tuple(hidden), min_sqnr)
+    return LayerComparison(path, count, len(outputs), tuple(rows), tuple(hidden), min_sqnr)
 
 
 def _without_fused(
@@ -238,7 +257,7 @@ def _departure(layer: str, expected: np.ndarray, inside: Sequence[tuple[str, np.
     candidates = [(name, _arranged(array, expected)) for name, array in inside if array.size == expected.size]
     if not candidates:
         return None
-    ratios = [_sqnr(expected, array) for _, array in candidates]
+    ratios = [signal_to_error(expected, array) for _, array in candidates]
     best = int(np.nanargmax(ratios)) if not np.isnan(ratios).all() else 0
     if not ratios[best] >= CLEAR:
         own = re.compile(rf"(^|[/;]){re.escape(_path(layer).rpartition('/')[2])}([/;:_]|$)")
@@ -264,9 +283,4 @@ def _arranged(array: np.ndarray, expected: np.ndarray) -> np.ndarray:
     if expected.ndim > 2:  # channels first
         moved = np.moveaxis(expected, -1, 1).shape
         forms.append(np.moveaxis(array.reshape(moved), 1, -1))
-    return max(forms, key=lambda form: np.nan_to_num(_sqnr(expected, form), nan=-np.inf))
-
-
-def _sqnr(expected: np.ndarray, received: np.ndarray) -> float:
-    one, other = expected.astype(np.float64), received.astype(np.float64)
-    return decibels(float(np.mean((one - other) ** 2) / max(np.mean(one**2), np.finfo(np.float64).tiny)))
+    return max(forms, key=lambda form: np.nan_to_num(signal_to_error(expected, form), nan=-np.inf))

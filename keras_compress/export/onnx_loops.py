@@ -24,13 +24,12 @@ def keep_quantizers_out_of_loops(graph: Any) -> None:
     import onnx
 
     producers = {name: node for node in graph.node for name in node.output}
-    kinds = {name: node.op_type for name, node in producers.items()}
     apart: dict[str, Any] = {}
     for node in graph.node:
         for body in bodies(node):
             for reader, index in reading_from_outside(body):
                 name = reader.input[index]
-                if kinds.get(name) not in _CARRIED or _behind_shape(producers, name):
+                if not _leads_to_quantizer(producers, name):
                     continue
                 if name not in apart:
                     apart[name] = onnx.helper.make_node("Max", [name], [f"{name}/in_loop"], name=f"{name}/in_loop")
@@ -64,8 +63,15 @@ def reading_from_outside(body: Any) -> Iterator[tuple[Any, int]]:
             )
 
 
-def _behind_shape(producers: dict[str, Any], name: str) -> bool:
-    """Whether a tensor is made from sizes, not from what the model computes."""
-    while name in producers and producers[name].op_type in _CARRIED and producers[name].op_type != "DequantizeLinear":
-        name = producers[name].input[0]
-    return name not in producers or producers[name].op_type != "DequantizeLinear"
+def _leads_to_quantizer(producers: dict[str, Any], name: str) -> bool:
+    """Whether a quantizer may be carried to a tensor: over any input of the operations it comes through."""
+    waiting, seen = [name], {name}
+    while waiting:
+        node = producers.get(waiting.pop())
+        if node is None or node.op_type not in _CARRIED:
+            continue
+        if node.op_type == "DequantizeLinear":
+            return True
+        waiting += set(node.input) - seen
+        seen.update(node.input)
+    return False

@@ -13,9 +13,10 @@ from typing import Any
 import numpy as np
 import tensorflow as tf
 
+from keras_compress.export.graph_editing import node_name, readers_of
 from keras_compress.export.graph_function import graph_function
 
-__all__ = ["FAKE_QUANTIZERS", "IntegerConstant", "cut_out_constants", "dequantized", "grid"]
+__all__ = ["FAKE_QUANTIZERS", "IntegerConstant", "cut_out_constants", "dequantized", "evaluated", "grid"]
 
 FAKE_QUANTIZERS = ("FakeQuantWithMinMaxVars", "FakeQuantWithMinMaxVarsPerChannel")
 
@@ -72,9 +73,9 @@ def cut_out_constants(graph_def: tf.compat.v1.GraphDef) -> list[IntegerConstant]
     found = [
         node
         for node in graph_def.node
-        if node.op in FAKE_QUANTIZERS and not any(_name(reference) in computed for reference in node.input)
+        if node.op in FAKE_QUANTIZERS and not any(node_name(reference) in computed for reference in node.input)
     ]
-    arrays = iter(_evaluate(graph_def, [_name(reference) for node in found for reference in node.input]))
+    arrays = iter(evaluated(graph_def, [node_name(reference) for node in found for reference in node.input]))
     constants = []
     for node, values, low, high in zip(found, arrays, arrays, arrays, strict=True):
         constants.append(_integers(node, values, low, high))
@@ -107,25 +108,17 @@ def grid(low: np.ndarray, high: np.ndarray, bits: int, *, narrow_range: bool) ->
 
 def _depend_on_inputs(graph_def: tf.compat.v1.GraphDef) -> set[str]:
     """Return the nodes whose values are not known before the graph runs."""
-    readers: dict[str, list[str]] = {}
-    for node in graph_def.node:
-        for reference in node.input:
-            if not reference.startswith("^"):
-                readers.setdefault(_name(reference), []).append(node.name)
+    readers = readers_of(graph_def)
     reached = [node.name for node in graph_def.node if node.op == "Placeholder"]
     seen = set(reached)
     for name in reached:
-        fresh = [reader for reader in readers.get(name, ()) if reader not in seen]
+        fresh = [reader.name for reader in readers.get(name, ()) if reader.name not in seen]
         seen.update(fresh)
         reached += fresh
     return seen
 
 
-def _name(reference: str) -> str:
-    return reference.partition(":")[0]
-
-
-def _evaluate(graph_def: tf.compat.v1.GraphDef, names: Sequence[str]) -> list[np.ndarray]:
+def evaluated(graph_def: tf.compat.v1.GraphDef, names: Sequence[str]) -> list[np.ndarray]:
     """Return what nodes make that depend on no input."""
     nodes = {node.name: node for node in graph_def.node}
     known = {name: tf.make_ndarray(nodes[name].attr["value"].tensor) for name in nodes if nodes[name].op == "Const"}

@@ -14,6 +14,7 @@ from typing import Any
 import tensorflow as tf
 
 from keras_compress.export.graph_editing import node_name
+from keras_compress.export.impure_operations import draws_random_numbers
 
 __all__ = ["make_reproducible", "merge_equal_nodes", "serialized"]
 
@@ -21,7 +22,7 @@ __all__ = ["make_reproducible", "merge_equal_nodes", "serialized"]
 _MARKS = ("api_implements", "api_preferred_device", "forward_function_name", "backward_function_name")
 
 #: Operations of which two make two results, whatever they read.
-_OWN_RESULT = ("Placeholder", "Random", "Stateful", "TensorList", "TensorArray", "PartitionedCall")
+_OWN_RESULT = ("Placeholder", "Stateful", "TensorList", "TensorArray", "PartitionedCall")
 
 
 def make_reproducible(graph_def: tf.compat.v1.GraphDef, inputs: Sequence[str], outputs: Sequence[str]) -> None:
@@ -60,7 +61,8 @@ def merge_equal_nodes(graph_def: tf.compat.v1.GraphDef, keep: Sequence[str]) -> 
             node.input[index] = reference.replace(name, stands_for.get(name, name), 1)
         attributes = tuple((key, node.attr[key].SerializeToString(deterministic=True)) for key in sorted(node.attr))
         content = (node.op, tuple(node.input), attributes)
-        if node.name not in keep and not node.op.startswith(_OWN_RESULT) and not _calls(node):
+        own_result = node.op.startswith(_OWN_RESULT) or draws_random_numbers(node.op) or _calls(node)
+        if node.name not in keep and not own_result:
             stands_for[node.name] = first.setdefault(content, node.name)
         if stands_for.get(node.name, node.name) == node.name:
             kept.append(_copy(node))

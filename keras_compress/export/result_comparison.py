@@ -10,15 +10,15 @@ import numpy as np
 import tensorflow as tf
 
 from keras_compress._keras import keras
+from keras_compress.batch_rows import filled_up, rows_of_samples
 from keras_compress.calibration.model_states import fresh_states
-from keras_compress.calibration.traced_model import rows_of_samples
 from keras_compress.data import fixed_batch, input_specs, pack_inputs
 from keras_compress.export.audit_samples import AuditSamples
 from keras_compress.export.runtimes.run import Run, RunError
 from keras_compress.reports import Comparison
 from keras_compress.reports.formatting import decibels
 
-__all__ = ["Limits", "compare_arrays", "compare_outputs", "judged"]
+__all__ = ["Limits", "compare_arrays", "compare_outputs", "judged", "signal_to_error"]
 
 BATCH = 32
 #: The greatest chance of calling a right file wrong because of the samples that were drawn.
@@ -41,12 +41,16 @@ class Limits:
     min_agreement: float = 0.97
     min_sqnr_drawn: float = 10.0
 
+    def least_sqnr(self, source: str) -> float:
+        """Return the least ratio of signal to error on samples of a source, in dB."""
+        return self.min_sqnr_drawn if source == "drawn" else self.min_sqnr
+
 
 def compare_outputs(model: keras.Model, run: Run, samples: AuditSamples) -> Comparison:
     """Run a file and the model it was made from on the same samples, in batches of more than one where the file takes them.
 
     Raises:
-        RunError: the file returns other outputs than the model, by number or shape.
+        RunError: the file returns other outputs than the model, by their number or their sizes.
     """
     expected: list[list[np.ndarray]] = []
     received: list[list[np.ndarray]] = []
@@ -85,8 +89,10 @@ def judged(model: keras.Model, samples: AuditSamples, comparison: Comparison, li
 
 
 def _problem(comparison: Comparison, limits: Limits) -> str:
-    least = limits.min_sqnr_drawn if comparison.source == "drawn" else limits.min_sqnr
-    if comparison.sqnr < least or math.isnan(comparison.sqnr):
+    least = limits.least_sqnr(comparison.source)
+    if math.isnan(comparison.sqnr):
+        return "its outputs depart from the model's: there are values that are not finite on one side only"
+    if comparison.sqnr < least:
         return f"its outputs depart from the model's: {comparison.sqnr:.1f} dB signal to error, at least {least:g} expected"
     if comparison.source == "drawn" or comparison.decided == 0:
         return ""
@@ -137,8 +143,8 @@ def _batches(model: keras.Model, arrays: Sequence[np.ndarray]) -> Iterator[tuple
     fixed = fixed_batch(input_specs(model))
     samples = len(arrays[0])
     for start in range(0, samples, fixed or BATCH):
-        rows = np.arange(start, start + fixed) if fixed else np.arange(start, min(start + BATCH, samples))
-        yield [array[np.minimum(rows, samples - 1)] for array in arrays], min(len(rows), samples - start)
+        kept = min(fixed or BATCH, samples - start)
+        yield [filled_up(array[start:], fixed or kept) for array in arrays], kept
 
 
 def _outputs(model: keras.Model, arrays: Sequence[np.ndarray]) -> list[np.ndarray]:
@@ -152,17 +158,22 @@ def compare_arrays(expected: Sequence[np.ndarray], received: Sequence[np.ndarray
     errors, steps, ratios, same = [0.0], [0.0], [np.inf], []
     flips = decided = 0
     for one, other in zip(expected, received, strict=True):
-        if one.dtype.kind in "biu":
-            agree = one == np.asarray(other).reshape(one.shape)
+        one, other = np.asarray(one), np.asarray(other).reshape(one.shape)
+        if one.size == 0:
+            continue
+        if one.dtype.kind not in "fcV":  # integers, truth values, text
+            agree = one == other
             same.append(float(agree.mean()))
             flips, decided = _worse((flips, decided), (int((~agree).sum()), agree.size))
             continue
-        one, other = one.astype(np.float64), np.asarray(other, np.float64).reshape(one.shape)
+        one, other = _without_equal_infinities(one.astype(np.float64), other.astype(np.float64))
+        if not (np.isfinite(one).all() and np.isfinite(other).all()):
+            ratios.append(math.nan)
+            continue
         difference = np.abs(one - other)
         errors.append(difference.max() / max(np.abs(one).max(), 1e-30))
         steps.append(difference.max() / max(np.ptp(one) / 255, 1e-30))
-        noise = np.mean(difference**2)
-        ratios.append(decibels(noise / max(np.mean(one**2), np.finfo(np.float64).tiny)))
+        ratios.append(signal_to_error(one, other))
         if one.ndim > 1 and one.shape[-1] > 1:
             same.append(float(np.mean(one.argmax(-1) == other.argmax(-1))))
         if _are_scores(one):
@@ -176,6 +187,20 @@ def compare_arrays(expected: Sequence[np.ndarray], received: Sequence[np.ndarray
         flips=flips,
         decided=decided,
     )
+
+
+def signal_to_error(expected: np.ndarray, received: np.ndarray) -> float:
+    """Return the power of an array over the power of the difference to another of its shape, in dB; NaN if values are not finite."""
+    one, other = expected.astype(np.float64), received.astype(np.float64)
+    if not (np.isfinite(one).all() and np.isfinite(other).all()):
+        return math.nan
+    return decibels(float(np.mean((one - other) ** 2) / max(np.mean(one**2), np.finfo(np.float64).tiny)))
+
+
+def _without_equal_infinities(one: np.ndarray, other: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Return two arrays with zeros where both hold the same value that is not finite."""
+    equal = ~np.isfinite(one) & ((one == other) | (np.isnan(one) & np.isnan(other)))
+    return (np.where(equal, 0.0, one), np.where(equal, 0.0, other)) if equal.any() else (one, other)
 
 
 def _worse(one: tuple[int, int], other: tuple[int, int]) -> tuple[int, int]:

@@ -37,7 +37,7 @@ def join_reshaped_products(graph_def: tf.compat.v1.GraphDef, shape_of: Callable[
 
     Args:
         graph_def: the graph.
-        shape_of: returns the shape of the first output of a node; unknown sizes are None.
+        shape_of: returns the shape of what a reference of a node reads; unknown sizes are None.
     """
     editor = GraphEditor(graph_def)
     readers = editor.readers()
@@ -50,8 +50,8 @@ def join_reshaped_products(graph_def: tf.compat.v1.GraphDef, shape_of: Callable[
             continue
         flat, reader = before
         source = _without_permutation(editor, flat)
-        weight = shape_of(node_name(product.input[1]))
-        shape = shape_of(node_name(source))
+        weight = shape_of(product.input[1])
+        shape = shape_of(source)
         if weight.rank != 2 or not _keeps_positions(editor, behind[-1], source, shape, weight):
             continue
         reader.input[0] = source

@@ -13,11 +13,11 @@ import numpy as np
 import tensorflow as tf
 
 from keras_compress.export.graph_def import MOVES
-from keras_compress.export.graph_editing import add_node, node_name
-from keras_compress.export.graph_function import graph_function
+from keras_compress.export.graph_editing import add_node, node_name, readers_of
+from keras_compress.export.quantized_constants import evaluated
 from keras_compress.export.tflite_weights import FLOAT_ZERO
 
-__all__ = ["Grids", "keep_grids_apart", "readers_of"]
+__all__ = ["Grids", "keep_grids_apart"]
 
 #: Which inputs are values, of operations that join several in one grid.
 _JOINS: dict[str, Any] = {
@@ -44,8 +44,8 @@ _Grid = tuple[float, float]
 def keep_grids_apart(graph_def: tf.compat.v1.GraphDef) -> None:
     """Put a sum with zero behind parts of joins that have a grid, in place, unless all parts have the same.
 
-    Nothing is done without :data:`~keras_compress.export.tflite_weights.FLOAT_ZERO` in the graph, and where a quantizer
-    follows the join: its range is that of the whole.
+    Nothing is done without :data:`~keras_compress.export.tflite_weights.FLOAT_ZERO` in the graph, and where all that reads
+    the join are quantizers: their range is that of the whole.
     """
     nodes = {node.name: node for node in graph_def.node}
     if FLOAT_ZERO not in nodes:
@@ -66,23 +66,15 @@ def keep_grids_apart(graph_def: tf.compat.v1.GraphDef) -> None:
                 continue
             if reference not in added:
                 name = f"{reference.replace(':', '_')}/apart"
-                added[reference] = add_node(
-                    graph_def, "AddV2", name, [reference, FLOAT_ZERO], T=tf.float32.as_datatype_enum
-                )
+                types = {"T": tf.float32.as_datatype_enum}
+                added[reference] = add_node(graph_def, "AddV2", name, [reference, FLOAT_ZERO], **types)
+                grids.found[added[reference]] = None
             node.input[position] = added[reference]
 
 
-def readers_of(graph_def: Any) -> dict[str, list[Any]]:
-    """Return the nodes that read the results of each node, by its name."""
-    readers: dict[str, list[Any]] = {}
-    for node in graph_def.node:
-        for reference in node.input:
-            readers.setdefault(node_name(reference), []).append(node)
-    return readers
-
-
 def _is_quantized(readers: list[Any]) -> bool:
-    return any(reader.op == _QUANTIZER and reader.attr["num_bits"].i == 8 for reader in readers)
+    quantizers = [reader.op == _QUANTIZER and reader.attr["num_bits"].i == 8 for reader in readers]
+    return bool(quantizers) and all(quantizers)
 
 
 class Grids:
@@ -92,8 +84,7 @@ class Grids:
         self.nodes = nodes
         self.found: dict[str, _Grid | None] = {}
         ends = sorted({node_name(e) for n in graph_def.node if n.op == _QUANTIZER for e in n.input[1:3]})
-        values = graph_function(graph_def, [], ends)() if ends else []
-        self.ends = {name: float(value.numpy()) for name, value in zip(ends, values, strict=True)}
+        self.ends = {name: float(value) for name, value in zip(ends, evaluated(graph_def, ends), strict=True)}
 
     def of(self, reference: str) -> _Grid | None:
         """Return the ends of the grid of a tensor; None for one that has none of its own."""

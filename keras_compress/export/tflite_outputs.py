@@ -12,8 +12,8 @@ from typing import Any
 import numpy as np
 import tensorflow as tf
 
-from keras_compress.export.graph_editing import add_constant, node_name
-from keras_compress.export.tflite_joins import Grids, readers_of
+from keras_compress.export.graph_editing import add_constant, node_name, readers_of
+from keras_compress.export.tflite_joins import Grids
 
 __all__ = ["part_outputs"]
 

@@ -9,7 +9,7 @@ that out and store the result, so the integers pass a slice whose start, always 
 
 from __future__ import annotations
 
-from collections import Counter, defaultdict
+from collections import Counter
 from collections.abc import Callable, Sequence
 from dataclasses import replace
 from typing import Any
@@ -17,7 +17,7 @@ from typing import Any
 import numpy as np
 import tensorflow as tf
 
-from keras_compress.export.graph_editing import add_constant, add_node, node_name
+from keras_compress.export.graph_editing import add_constant, add_node, node_name, readers_of
 from keras_compress.export.quantized_constants import FAKE_QUANTIZERS, IntegerConstant, cut_out_constants, dequantized
 
 __all__ = ["FLOAT_ZERO", "arrange_weights"]
@@ -34,13 +34,13 @@ _INT32, _FLOAT32 = (kind.as_datatype_enum for kind in (tf.int32, tf.float32))
 
 def arrange_weights(graph_def: tf.compat.v1.GraphDef) -> None:
     """Rewrite the quantizers of constants with a scale per channel, in place."""
+    if not any(node.op in FAKE_QUANTIZERS for node in graph_def.node):
+        return
     scratch = tf.compat.v1.GraphDef()
     scratch.CopyFrom(graph_def)
     constants = cut_out_constants(scratch)
-    if not any(node.op in FAKE_QUANTIZERS for node in graph_def.node):
-        return
     nodes = {node.name: node for node in graph_def.node}
-    readers = _readers(graph_def)
+    readers = readers_of(graph_def)
     zero = _add_zero(graph_def)
     _keep_in_float(graph_def, readers, constants)
     copies: Counter[tuple[bytes, bytes]] = Counter()
@@ -77,14 +77,6 @@ def _next_floats(array: np.ndarray, steps: int) -> np.ndarray:
     return array
 
 
-def _readers(graph_def: Any) -> dict[str, list[Any]]:
-    readers: dict[str, list[Any]] = defaultdict(list)
-    for node in graph_def.node:
-        for reference in node.input:
-            readers[reference.partition(":")[0]].append(node)
-    return readers
-
-
 def _keep_in_float(graph_def: Any, readers: dict[str, list[Any]], constants: Sequence[IntegerConstant]) -> None:
     """Add zero to what convolutions and matrix products of unquantized weights make.
 
@@ -96,14 +88,14 @@ def _keep_in_float(graph_def: Any, readers: dict[str, list[Any]], constants: Seq
         quantized.update(fresh)
         waiting += fresh
     for node in [node for node in graph_def.node if node.op in (*_CONVOLUTIONS, "MatMul")]:
-        if any(reference.partition(":")[0] in quantized for reference in node.input):
+        if any(node_name(reference) in quantized for reference in node.input):
             continue
         behind = readers[node.name]
         end = behind[0] if len(behind) == 1 and behind[0].op == "BiasAdd" else node
         name = add_node(graph_def, "AddV2", f"{end.name}/in_float", [end.name, FLOAT_ZERO], T=_FLOAT32)
         for reader in readers[end.name]:
             for index, reference in enumerate(reader.input):
-                if reference.partition(":")[0] == end.name:
+                if node_name(reference) == end.name:
                     reader.input[index] = name
 
 
@@ -112,7 +104,7 @@ def _behind_moves(nodes: dict, readers: dict, constant: IntegerConstant) -> list
     found, waiting = [], [(constant.name, constant)]
     for name, present in waiting:
         for node in readers[name]:
-            index = [reference.partition(":")[0] for reference in node.input].index(name)
+            index = [node_name(reference) for reference in node.input].index(name)
             if index == 1 and (node.op == "DepthwiseConv2dNative" or _is_kernel(node, present)):
                 found.append((node, present))
                 continue

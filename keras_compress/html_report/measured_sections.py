@@ -81,7 +81,7 @@ def exports_section(exports: Sequence[ExportReport]) -> Section:
             Cell(f"{report.size:,}", order=report.size),
             Cell(f"{report.size_ratio:.1%}", order=report.size_ratio),
             Cell(_compared(report.comparison)),
-            Cell(str(len(report.problems)), order=len(report.problems), alarm=bool(report.problems)),
+            Cell(str(len(report.faults)), order=len(report.faults), alarm=bool(report.faults)),
         )
         for report in exports
     )
@@ -90,7 +90,8 @@ def exports_section(exports: Sequence[ExportReport]) -> Section:
         if report.weights:
             same = report.path.name in (other.path.name for other in exports if other is not report)
             more[f"Weights in {report.path if same else report.path.name}"] = _weights(report.weights)
-    words = ("Every file was read back from the disk.",)
+    wrong = [f"{report.path.name}: {report.result_problem}." for report in exports if report.result_problem]
+    words = ("Every file was read back from the disk, and run.", *wrong)
     return Section("exports", "Exports", words, table=Table(tuple(columns), rows), more=more)
 
 

@@ -9,8 +9,9 @@ import numpy as np
 import tensorflow as tf
 
 from keras_compress._keras import keras
+from keras_compress.batch_rows import rows_of_samples
 from keras_compress.calibration.model_states import fresh_states
-from keras_compress.calibration.traced_model import TracedModel, rows_of_samples
+from keras_compress.calibration.traced_model import TracedModel
 from keras_compress.data import Batch
 from keras_compress.graph import ModelGraph, take
 from keras_compress.graph.integer_computation import quantizers_before_layers

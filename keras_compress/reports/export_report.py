@@ -6,7 +6,7 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
-from keras_compress.reports.formatting import JsonReport, format_table, json_values
+from keras_compress.reports.formatting import JsonReport, decibels_text, format_table, json_values
 
 __all__ = ["Comparison", "ExportReport", "FileTensor", "WeightAudit", "answer"]
 
@@ -132,6 +132,12 @@ class ExportReport(JsonReport):
         return [row for row in self.weights if row.problem]
 
     @property
+    def faults(self) -> list[str]:
+        """Everything that is wrong with the file, in sentences: with its weights, then with its results."""
+        weights = [f"{row.layer}: {row.weight}: {row.problem}" for row in self.problems]
+        return [*weights, self.result_problem] if self.result_problem else weights
+
+    @property
     def result_problem(self) -> str:
         """What is wrong with the results of the file, or with running it; empty if nothing is."""
         return self.run_error if self.comparison is None else self.comparison.problem
@@ -160,7 +166,8 @@ class ExportReport(JsonReport):
             parts.append(format_table(["", "name", "type", "scale", "zero point"], rows))
         if self.comparison is not None:
             same = self.comparison.same_top1
-            text = f"{self.comparison.sqnr:.1f} dB signal to error, {self.comparison.steps:.2f} steps of 256 at most"
+            ratio, steps = decibels_text(self.comparison.sqnr), self.comparison.steps
+            text = f"{ratio} signal to error, {steps:.2f} steps of 256 at most" if steps else "no error"
             top1 = "" if same is None else f", same top-1 on {same:.2%}"
             source = _SOURCES[self.comparison.source]
             parts.append(f"against Keras on {self.comparison.samples} {source}: {text}{top1}")

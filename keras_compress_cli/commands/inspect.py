@@ -69,7 +69,7 @@ def _audit(arguments: argparse.Namespace) -> Output:
     model = read_model(arguments.of, arguments)
     data = None if arguments.data is None else read_data(arguments.data, inputs_of(model), arguments)
     report = audit(model, arguments.path, data=data)
-    return Output(str(report), report.to_dict(), succeeded=not (report.problems or report.result_problem))
+    return Output(str(report), report.to_dict(), succeeded=not report.faults)
 
 
 def _file(path: Path) -> Output:

@@ -2,9 +2,11 @@
 
 import numpy as np
 import pytest
+import tensorflow as tf
 
 import keras_compress as kc
 from keras_compress._keras import keras
+from keras_compress.errors import ExportError
 from keras_compress.export.audit_samples import audit_samples
 from tests import zoo
 
@@ -79,3 +81,45 @@ def test_no_text_is_drawn():
     lookup = layers.StringLookup(vocabulary=["a", "b"])
     model = keras.Model(text, layers.Dense(2)(layers.Embedding(4, 3)(lookup(text))))
     assert audit_samples(model) is None
+
+
+def open_image_model():
+    image = keras.Input((None, None, 3), name="image")
+    outputs = layers.GlobalAveragePooling2D()(layers.Conv2D(4, 3, name="conv")(image))
+    return keras.Model(image, layers.Dense(2)(outputs))
+
+
+def images(size, count=8):
+    return np.random.default_rng(size).normal(size=(count, size, size, 3)).astype(np.float32)
+
+
+def test_samples_have_the_sizes_that_the_file_fixes():
+    model = kc.quantize(open_image_model(), images(12))
+    assert audit_samples(model, shapes=[(12, 12, 3)]).source == "calibration"
+    drawn = audit_samples(model, shapes=[(20, None, 3)])  # none of the registered ones fits
+    assert drawn.source == "drawn"
+    assert drawn.inputs[0].shape == (64, 20, 16, 3)
+    with pytest.raises(ExportError, match=r"None of the samples of 'data' fits .*\(20, 20, 3\)"):
+        audit_samples(model, images(12), shapes=[(20, 20, 3)])
+
+
+def test_samples_that_are_passed_over_do_not_set_the_size():
+    data = [images(10, 32)] * 2 + [images(14, 32)]
+    model = kc.quantize(
+        open_image_model(),
+        tf.data.Dataset.from_generator(lambda: iter(data), output_signature=tf.TensorSpec((None, None, None, 3))),
+        subset_size=64,
+    )
+    found = audit_samples(model)
+    assert found.source == "registered"
+    assert found.inputs[0].shape == (32, 14, 14, 3)
+
+
+@pytest.mark.parametrize("ending", [".onnx", ".tflite", ".pb", ".xml"])
+def test_a_file_of_fixed_sizes_is_run_on_samples_of_these(tmp_path, ending):
+    model = kc.quantize(open_image_model(), images(12))
+    report = kc.export_model(model, tmp_path / f"model{ending}", input_shapes=(20, 20, 3))
+    assert report.comparison.source == "drawn"
+    assert report.comparison.sqnr > 15
+    again = kc.audit(model, report.path, input_shapes=(20, 20, 3))
+    assert again.comparison == report.comparison

@@ -5,6 +5,7 @@ import pytest
 import tensorflow as tf
 
 from keras_compress.export.fixed_reshapes import fix_reshapes
+from keras_compress.export.graph_editing import shapes_in
 from keras_compress.export.graph_function import graph_function
 
 
@@ -27,7 +28,7 @@ def unknown(x):
 def test_only_a_shape_with_one_open_size_is_written_down(function, shape, fixed):
     graph = made(function, shape)
     graph_def = graph.as_graph_def()
-    fix_reshapes(graph_def, graph)
+    fix_reshapes(graph_def, shapes_in(graph))
     [node] = [node for node in graph_def.node if node.op == "Reshape"]
     source = {node.name: node for node in graph_def.node}[node.input[1]]
     assert (source.op == "Const") == fixed
@@ -41,5 +42,5 @@ def test_a_constant_shape_stays():
     graph = made(lambda x: tf.identity(tf.reshape(x, (-1, 3, 4)), name="y"), (None, 12))
     graph_def = graph.as_graph_def()
     before = graph_def.SerializeToString(deterministic=True)
-    fix_reshapes(graph_def, graph)
+    fix_reshapes(graph_def, shapes_in(graph))
     assert graph_def.SerializeToString(deterministic=True) == before

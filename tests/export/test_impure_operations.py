@@ -76,3 +76,23 @@ def test_an_assignment_that_changes_something_is_refused_by_name(suffix, tmp_pat
 def test_random_numbers_that_openvino_does_not_have_are_refused_by_name(tmp_path):
     with pytest.raises(kc.ExportError, match=r"'drawing' draws random numbers.*RandomStandardNormal.*training"):
         kc.export_model(quantized(Drawing(name="drawing")), tmp_path / "model.xml")
+
+
+class MaskedInBranch(MaskedConvolution):
+    """The same, inside of a branch of a condition."""
+
+    def call(self, inputs):
+        @tf.function
+        def masked(images):
+            if tf.reduce_max(images) > -1e6:
+                self.conv.kernel.assign(self.conv.kernel * self.mask)
+            return self.conv(images)
+
+        return masked(inputs)
+
+
+@pytest.mark.parametrize("suffix", FORMATS)
+def test_an_assignment_in_a_branch_is_left_out_too(suffix, tmp_path):
+    model = quantized(MaskedInBranch(name="masked"))
+    report = kc.export_model(model, tmp_path / f"model.{suffix}", data=IMAGES)
+    assert report.comparison.sqnr > 25

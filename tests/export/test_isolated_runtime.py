@@ -121,3 +121,25 @@ def test_a_runtime_that_dies_is_an_error_with_its_last_words(form, tmp_path):
 def test_an_error_of_a_runtime_comes_in_full(form, tmp_path):
     with pytest.raises(RuntimeError, match="ValueError: a reason\nof two lines"):
         isolated_load(form, tmp_path / "raises.strange", None)
+
+
+def test_an_interrupt_leaves_no_answer_behind_for_the_next_request(form, tmp_path, monkeypatch):
+    run = isolated_load(form, tmp_path / "right.strange", None)
+
+    def interrupted(*arguments):
+        raise KeyboardInterrupt
+
+    with monkeypatch.context() as patch:
+        patch.setattr(isolated_runtime.worker, "receive", interrupted)
+        with pytest.raises(KeyboardInterrupt):
+            run([np.ones(2)])
+    again = isolated_load(form, tmp_path / "right.strange", None)
+    assert again([3 * np.ones(2)])[0].tolist() == [6.0, 6.0]
+
+
+def test_a_file_of_a_process_that_has_ended_is_not_mixed_up_with_a_later_one(form, tmp_path):
+    first = isolated_load(form, tmp_path / "right.strange", None)
+    isolated_runtime._RUNTIMES[os.getpid(), "strange"].close()
+    isolated_load(form, tmp_path / "right.strange", None)
+    with pytest.raises(RuntimeError, match="another file has been loaded since"):
+        first([np.ones(2)])

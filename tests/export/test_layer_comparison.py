@@ -91,3 +91,19 @@ def test_a_runtime_without_a_view_inside_says_so(tmp_path):
     kc.export_model(compressed, tmp_path / "m.pb")
     with pytest.raises(ExportError, match=r"m\.pb"):
         kc.compare(compressed, tmp_path / "m.pb")
+
+
+@pytest.mark.parametrize("ending", ENDINGS)
+def test_files_of_a_fixed_batch_are_compared(compressed, ending, tmp_path):
+    kc.export_model(compressed, tmp_path / f"model{ending}", batch_size=1)
+    found = kc.compare(compressed, tmp_path / f"model{ending}")
+    assert found.samples == 1
+    assert found.first is None
+    assert {"second", "scores"} <= {row.layer for row in found.rows}
+
+
+def test_a_file_of_another_model_is_told(compressed, tmp_path):
+    other = keras.Sequential([keras.Input((12, 12, 3)), layers.Flatten(), layers.Dense(5, name="only")])
+    path = kc.export_model(other, tmp_path / "other.onnx").path
+    with pytest.raises(ExportError, match=r"No layer of the model .* was found in .*other\.onnx"):
+        kc.compare(compressed, path)

@@ -197,3 +197,24 @@ def test_other_outputs_than_the_models_are_an_error_of_the_file(wrong):
     model = zoo.dense()
     with pytest.raises(RunError, match=r"Expected: arrays of the shapes \[\(8, 3\)\]. Received: \[\(8"):
         compare_outputs(model, lambda inputs: wrong(zoo.predict(model, inputs[0])[0]), given(zoo.samples(model)))
+
+
+def test_texts_are_decisions_and_empty_outputs_are_none():
+    texts = np.array([[b"a"], [b"b"], [b"c"]], object)
+    other = np.array([["a"], ["b"], ["d"]]).astype(bytes).astype(object)
+    found = compare_arrays([texts, np.zeros((3, 0), np.float32)], [other, np.zeros((3, 0), np.float32)])
+    assert (found.flips, found.decided, found.same_top1) == (1, 3, pytest.approx(2 / 3))
+    assert found.sqnr == np.inf
+
+
+@pytest.mark.parametrize("value", [np.inf, -np.inf, np.nan])
+def test_values_that_are_not_finite_in_both_do_not_depart(value):
+    one = np.random.default_rng(0).normal(size=(8, 3)).astype(np.float32)
+    one[2, 1] = value
+    assert compare_arrays([one], [one.copy()]).sqnr == np.inf
+    other = one.copy()
+    other[2, 1] = 0.0
+    assert np.isnan(compare_arrays([one], [other]).sqnr)
+    model = zoo.dense()
+    samples = AuditSamples("data", (zoo.samples(model, 4),))
+    assert "not finite on one side only" in judged(model, samples, compare_arrays([one], [other]), Limits()).problem

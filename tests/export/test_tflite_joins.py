@@ -138,3 +138,13 @@ def test_without_quantizers_a_graph_is_left_alone():
     before = graph_def.SerializeToString(deterministic=True)
     keep_grids_apart(graph_def)
     assert graph_def.SerializeToString(deterministic=True) == before
+
+
+def test_a_join_of_joins_keeps_every_range(tmp_path):
+    def join(x):
+        inner = layers.Concatenate()([Dense(2, "sigmoid")(x), Dense(2)(x) * 9.0])
+        return layers.Concatenate()([layers.Maximum()([inner, Dense(4, "tanh")(x)]), Dense(4, "sigmoid")(x), inner])
+
+    report, expected, received = exported(join, tmp_path / "model.tflite")
+    assert report.problems == []
+    assert (np.abs(expected - received).max(0) <= 0.04 * np.ptp(expected, axis=0) + 1e-6).all()

@@ -191,6 +191,19 @@ def test_problems_of_an_export_are_shown_in_alarm(compressed, tmp_path):
     assert titles == [f"Weights in {report.path}" for report in reports]  # equal names are told apart
 
 
+def test_wrong_results_of_an_export_are_shown_in_alarm(compressed, tmp_path):
+    wrong = Comparison(5, 1.0, 99.0, -2.0, None, problem="its outputs depart <from> the model's")
+    reports = [
+        ExportReport(tmp_path / "wrong.onnx", "onnx", 10, 40, (), wrong),
+        ExportReport(tmp_path / "dead.xml", "openvino", 10, 40, (), run_error="its runtime cannot run it"),
+    ]
+    part = pages.section(pages.parsed(compressed[0].report(tmp_path / "report.html", exports=reports)), "exports")
+    assert [pages.short_repr(row["problems"]) for row in pages.table(part)] == ["1", "1"]
+    assert [row["problems"].get("class") for row in pages.table(part)] == ["number alarm"] * 2
+    assert "wrong.onnx: its outputs depart <from> the model's." in pages.words(part)
+    assert "dead.xml: its runtime cannot run it." in pages.words(part)
+
+
 def test_a_file_given_by_path_is_audited(compressed, tmp_path):
     controller, data = compressed
     export = controller.export_model(tmp_path / "model.pb")

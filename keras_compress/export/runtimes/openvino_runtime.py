@@ -8,44 +8,90 @@ from typing import Any
 
 import numpy as np
 
+from keras_compress.batch_rows import filled_up
 from keras_compress.export.openvino_audit import stored_in_openvino
-from keras_compress.export.runtimes.run import MissingRuntime, Run, in_batches_of
+from keras_compress.export.runtimes.run import Run, TensorNames, in_batches_of, require_package
 from keras_compress.export.stored_weight import StoredWeight
 
 __all__ = ["load", "open_file", "stored_weights", "tensors"]
 
+#: Without the rounding to bfloat16 that is the default on some CPUs.
+_EXACT = {"INFERENCE_PRECISION_HINT": "f32"}
+
 
 def stored_weights(path: Path) -> list[StoredWeight]:
     """Return the constants of a file."""
-    import openvino
-
-    return stored_in_openvino(openvino.Core().read_model(path))
+    return stored_in_openvino(_openvino().Core().read_model(path))
 
 
 def open_file(path: Path, threads: int) -> Any:
-    """Return the ``openvino.CompiledModel`` of a file on the CPU."""
-    try:
-        import openvino
-    except ImportError:
-        raise MissingRuntime("Running OpenVINO files needs its package: pip install openvino") from None
-    options: dict[str, Any] = {"INFERENCE_PRECISION_HINT": "f32", "PERFORMANCE_HINT": "LATENCY"}
+    """Return the ``openvino.CompiledModel`` of a file on the CPU; 0 threads: runtime default."""
+    options: dict[str, Any] = {**_EXACT, "PERFORMANCE_HINT": "LATENCY"}
     if threads:
         options["INFERENCE_NUM_THREADS"] = threads
-    return openvino.Core().compile_model(path, "CPU", options)
+    return _openvino().Core().compile_model(path, "CPU", options)
 
 
-def load(path: Path, names: Any, threads: int) -> Run:
+def load(path: Path, names: TensorNames | None, threads: int) -> Run:
     """Make a file ready to run; see :class:`~keras_compress.export.format.Format`."""
     compiled = open_file(path, threads)
-    inputs = _ports(compiled.inputs, names.inputs) if names else compiled.inputs
     outputs = _ports(compiled.outputs, names.outputs) if names else compiled.outputs
 
     def run(arrays: Sequence[np.ndarray]) -> list[np.ndarray]:
-        results = compiled(dict(zip(inputs, arrays, strict=True)))
+        results = compiled(_feed(compiled, names, arrays))
         return [results[port] for port in outputs]
 
-    size = compiled.inputs[0].get_partial_shape()[0]
-    return in_batches_of(size.get_length(), run) if size.is_static else run
+    size = _batch(compiled)
+    return run if size is None else in_batches_of(size, run)
+
+
+def tensors(
+    path: Path, names: TensorNames | None, arrays: Sequence[np.ndarray]
+) -> tuple[int, list[tuple[str, np.ndarray]]]:
+    """Return how many samples the file has taken, and the float tensors inside of it by name, in the order of computation."""
+    core = _openvino().Core()
+    plain = core.compile_model(
+        path, "CPU", _EXACT
+    )  # a file that does not compile is an error, not a file without tensors
+    nodes = [
+        node.get_friendly_name()
+        for node in core.read_model(path).get_ordered_ops()
+        if node.get_type_name() not in ("Parameter", "Constant", "Result")
+    ]
+    rows = _batch(plain) or len(arrays[0])
+    return rows, _probed(core, path, nodes, names, [filled_up(array, rows) for array in arrays])
+
+
+def _probed(
+    core: Any, path: Path, nodes: list[str], names: TensorNames | None, arrays: Sequence[np.ndarray]
+) -> list[tuple[str, np.ndarray]]:
+    """Return the values of nodes; where a file does not compile with all of them as outputs, in two halves."""
+    model = core.read_model(path)
+    by_name = {node.get_friendly_name(): node for node in model.get_ordered_ops()}
+    first = len(model.outputs)
+    try:
+        model.add_outputs([by_name[name].output(0) for name in nodes])
+        compiled = core.compile_model(model, "CPU", _EXACT)
+    except RuntimeError:
+        half = len(nodes) // 2
+        halves = [nodes[:half], nodes[half:]] if half else []
+        return [pair for part in halves for pair in _probed(core, path, part, names, arrays)]
+    results = compiled(_feed(compiled, names, arrays))
+    values = [results[port] for port in compiled.outputs[first:]]
+    pairs = zip(nodes, values, strict=False)
+    return [(name, np.array(value)) for name, value in pairs if value.dtype == np.float32 and value.ndim]
+
+
+def _feed(compiled: Any, names: TensorNames | None, arrays: Sequence[np.ndarray]) -> dict[Any, np.ndarray]:
+    inputs = _ports(compiled.inputs, names.inputs) if names else compiled.inputs
+    return dict(zip(inputs, arrays, strict=True))
+
+
+def _batch(compiled: Any) -> int | None:
+    """Return how many samples a file takes at a time; None for any number."""
+    shape = compiled.inputs[0].get_partial_shape()
+    size = shape[0] if len(shape) else None
+    return size.get_length() if size is not None and size.is_static else None
 
 
 def _ports(ports: Sequence[Any], names: Sequence[str]) -> list[Any]:
@@ -58,39 +104,5 @@ def _ports(ports: Sequence[Any], names: Sequence[str]) -> list[Any]:
     return [by_name[name] if name in by_name else unnamed.pop(0) for name in names]
 
 
-def tensors(path: Path, names: Any, arrays: Sequence[np.ndarray]) -> list[tuple[str, np.ndarray]]:
-    """Return the float tensors inside a file for some inputs, by name and in the order in which they are computed."""
-    import openvino
-
-    nodes = [
-        node.get_friendly_name()
-        for node in openvino.Core().read_model(path).get_ordered_ops()
-        if node.get_type_name() not in ("Parameter", "Constant", "Result")
-    ]
-    return [pair for part in _probed(path, nodes, names, arrays) for pair in part]
-
-
-def _probed(
-    path: Path, nodes: list[str], names: Any, arrays: Sequence[np.ndarray]
-) -> list[list[tuple[str, np.ndarray]]]:
-    """Return the values of nodes; where a file does not compile with all of them as outputs, in two halves."""
-    import openvino
-
-    core = openvino.Core()
-    model = core.read_model(path)
-    by_name = {node.get_friendly_name(): node for node in model.get_ordered_ops()}
-    probes = [by_name[name].output(0) for name in nodes]
-    first = len(model.outputs)
-    try:
-        model.add_outputs(probes)
-        compiled = core.compile_model(model, "CPU", {"INFERENCE_PRECISION_HINT": "f32"})
-    except RuntimeError:
-        if len(nodes) == 1:
-            return []
-        half = len(nodes) // 2
-        return _probed(path, nodes[:half], names, arrays) + _probed(path, nodes[half:], names, arrays)
-    inputs = _ports(compiled.inputs, names.inputs) if names else compiled.inputs
-    results = compiled(dict(zip(inputs, arrays, strict=True)))
-    values = [results[port] for port in compiled.outputs[first:]]
-    pairs = zip(nodes, values, strict=False)
-    return [[(name, np.array(value)) for name, value in pairs if value.dtype == np.float32 and value.ndim]]
+def _openvino() -> Any:
+    return require_package("openvino", "openvino", "Running OpenVINO files")

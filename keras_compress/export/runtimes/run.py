@@ -1,14 +1,18 @@
-"""Run: a file that is ready to run, as a function of arrays."""
+"""Running files: names, errors, and any number of samples in a file that takes a fixed number of them."""
 
 from __future__ import annotations
 
+import importlib
 from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 
+from keras_compress.batch_rows import filled_up, rows_of_samples
 from keras_compress.errors import ExportError
 
-__all__ = ["MissingRuntime", "Run", "RunError", "in_batches_of"]
+__all__ = ["MissingRuntime", "Run", "RunError", "TensorNames", "in_batches_of", "require_package"]
 
 
 class MissingRuntime(ExportError):  # noqa: N818  what is the case
@@ -19,8 +23,28 @@ class RunError(ExportError):
     """The runtime of a file cannot run it, or what it returns is not what the model returns."""
 
 
+@dataclass(frozen=True)
+class TensorNames:
+    """Names of the inputs and outputs of an exported model, in the order of ``model.inputs`` and ``model.outputs``."""
+
+    inputs: tuple[str, ...]
+    outputs: tuple[str, ...]
+
+
 #: Maps the inputs of a model to its outputs, both in the order of the Keras model.
 Run = Callable[[Sequence[np.ndarray]], list[np.ndarray]]
+
+
+def require_package(module: str, package: str, purpose: str) -> Any:
+    """Return a module of an optional package.
+
+    Raises:
+        MissingRuntime: it is not installed; the message begins with the purpose and has the command that installs it.
+    """
+    try:
+        return importlib.import_module(module)
+    except ImportError:
+        raise MissingRuntime(f"{purpose} needs a package: pip install {package}") from None
 
 
 def in_batches_of(size: int, run: Run) -> Run:
@@ -32,8 +56,9 @@ def in_batches_of(size: int, run: Run) -> Run:
             return run(arrays)
         parts = []
         for start in range(0, samples, size):
-            indices = np.minimum(np.arange(start, start + size), samples - 1)
-            parts.append(run([array[indices] for array in arrays]))
-        return [np.concatenate(outputs)[:samples] for outputs in zip(*parts, strict=True)]
+            outputs = run([filled_up(array[start:], size) for array in arrays])
+            kept = min(size, samples - start)
+            parts.append([rows_of_samples(np.atleast_1d(output), size, kept) for output in outputs])
+        return [np.concatenate(outputs) for outputs in zip(*parts, strict=True)]
 
     return run_any

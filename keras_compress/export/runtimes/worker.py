@@ -12,14 +12,11 @@ import pickle
 import struct
 import sys
 import traceback
-from collections import namedtuple
-from pathlib import Path
 from typing import Any, BinaryIO
 
 __all__ = ["receive", "send", "serve"]
 
 _LENGTH = struct.Struct("<Q")
-Names = namedtuple("Names", ["inputs", "outputs"])
 
 
 def send(stream: BinaryIO, value: Any) -> None:
@@ -41,16 +38,15 @@ def receive(stream: BinaryIO) -> Any:
 def serve(module: str) -> None:
     """Answer requests until the other side closes the pipe.
 
-    A request is ``("stored_weights", path)``, ``("load", path, names, threads)``, whose answer is a number, or
-    ``("run", number, arrays)``, which runs the file that was loaded last and has this number, or
-    ``("tensors", path, names, arrays)``, which returns what is computed inside of a file. An answer is ``("done", value)``
-    or ``("failed", kind of the error, reason)``.
+    A request is ``("stored_weights", path)``, ``("load", number, path, names, threads)``, ``("run", number, arrays)``, which runs
+    the file that was loaded last if it was under this number, or ``("tensors", path, names, arrays)``, which returns what is
+    computed inside of a file. An answer is ``("done", value)`` or ``("failed", kind of the error, reason)``.
     """
     answers = os.fdopen(os.dup(1), "wb")
     os.dup2(2, 1)
     runtime = importlib.import_module(f"keras_compress.export.runtimes.{module}")
     run: Any = None
-    loaded = 0
+    loaded: int | None = None
     while True:
         try:
             command, *arguments = receive(sys.stdin.buffer)
@@ -59,15 +55,13 @@ def serve(module: str) -> None:
         try:
             value: Any = None
             if command == "stored_weights":
-                value = runtime.stored_weights(Path(arguments[0]))
+                value = runtime.stored_weights(*arguments)
             elif command == "load":
-                path, names, threads = arguments
-                run = None  # the memory of the file before
-                run = runtime.load(Path(path), None if names is None else Names(*names), threads)
-                value = loaded = loaded + 1
+                run = loaded = None  # the memory of the file before
+                run = runtime.load(*arguments[1:])
+                loaded = arguments[0]
             elif command == "tensors":
-                path, names, arrays = arguments
-                value = runtime.tensors(Path(path), None if names is None else Names(*names), arrays)
+                value = runtime.tensors(*arguments)
             elif arguments[0] != loaded:
                 raise LookupError("another file has been loaded since")
             else:
