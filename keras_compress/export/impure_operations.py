@@ -14,8 +14,9 @@ import tensorflow as tf
 from keras_compress._keras import keras
 from keras_compress.errors import ExportError
 from keras_compress.export.graph_editing import node_name, remove_nodes
+from keras_compress.export.operation_layer import first_operation, maker_of
 
-__all__ = ["draws_random_numbers", "layers_with", "leave_out_assignments", "random_numbers"]
+__all__ = ["draws_random_numbers", "leave_out_assignments", "random_numbers"]
 
 _ASSIGNMENTS = frozenset(
     (
@@ -46,7 +47,7 @@ def leave_out_assignments(model: keras.Model, function: Any, graph_def: tf.compa
     changed = _changed_variables(model, function)
     if changed:
         raise ExportError(
-            f"{_named(layers_with(model, graph_def, _ASSIGNMENTS))} assigns a variable when it is called: {changed[:3]}. A file for "
+            f"{maker_of(first_operation(graph_def, _ASSIGNMENTS), model)} assigns a variable when it is called: {changed[:3]}. A file for "
             "inference has constants and no variables. Expected: a call() that leaves variables as they are outside training. "
             f"Received: assignments to {len(changed)}. Compute with the new value instead of assigning it, or assign only if "
             "training is true."
@@ -73,16 +74,6 @@ def random_numbers(graph_def: tf.compat.v1.GraphDef) -> frozenset[str]:
 def draws_random_numbers(op: str) -> bool:
     """Whether operations of a kind draw random numbers: two of them make two results, whatever they read."""
     return "Random" in op or any(op.startswith(kind) for kind in _RANDOM)
-
-
-def layers_with(model: keras.Model, graph_def: tf.compat.v1.GraphDef, operations: frozenset[str]) -> list[str]:
-    """Return the layers whose operations in a graph are of certain kinds, in the order of the model."""
-    parts = [set(node.name.split("/")) for node in graph_def.node if node.op in operations]
-    return [layer.name for layer in model.layers if any(layer.name in part for part in parts)]
-
-
-def _named(layers: list[str]) -> str:
-    return f"Layer '{layers[0]}'" if layers else "A layer"
 
 
 def _changed_variables(model: keras.Model, function: Any) -> list[str]:

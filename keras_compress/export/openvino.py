@@ -17,11 +17,12 @@ from keras_compress.errors import ExportError
 from keras_compress.export.foreign_errors import explained
 from keras_compress.export.format import Format
 from keras_compress.export.frozen_graph import freeze, tensor_names
-from keras_compress.export.impure_operations import layers_with, random_numbers
+from keras_compress.export.impure_operations import random_numbers
 from keras_compress.export.inference_model import inference_model
 from keras_compress.export.input_signature import InputShapes, input_signature
 from keras_compress.export.openvino_binary import rewrite_binary_convolutions
 from keras_compress.export.openvino_interface import number_nodes, with_interface
+from keras_compress.export.operation_layer import first_operation, maker_of
 from keras_compress.export.registry import register_format
 from keras_compress.export.reproducible_graph import make_reproducible, serialized
 from keras_compress.export.runtimes.openvino_runtime import load, open_file, stored_weights
@@ -85,7 +86,7 @@ def export_openvino(
             "Write the operations that OpenVINO lacks with others, fix the batch with batch_size=1, or choose another format.",
             [name for name, _ in leaf_layers(model)],
         ):
-            converted = with_interface(_read(openvino.Core(), graph, model), graph_def, names)
+            converted = with_interface(_read(openvino.Core(), graph, graph_def, model), graph_def, names)
         if converted.is_dynamic() is False:
             rewrite_binary_convolutions(converted)
         compress_quantize_weights_transformation(converted)
@@ -96,18 +97,16 @@ def export_openvino(
     return path
 
 
-def _read(core: Any, graph: Path, model: keras.Model) -> Any:
-    """Return a frozen graph as OpenVINO reads it."""
+def _read(core: Any, graph: Path, graph_def: tf.compat.v1.GraphDef, model: keras.Model) -> Any:
+    """Return the file of a frozen graph as OpenVINO reads it."""
     try:
         return core.read_model(graph)
     except RuntimeError as error:
-        graph_def = tf.compat.v1.GraphDef.FromString(graph.read_bytes())
         random = random_numbers(graph_def)
         if not random:
             raise
-        layers = layers_with(model, graph_def, random) or ["?"]
         raise ExportError(
-            f"Layer '{layers[0]}' draws random numbers, and OpenVINO does not have the operations {sorted(random)}. Expected: "
+            f"{maker_of(first_operation(graph_def, random), model)} draws random numbers, and OpenVINO does not have the operations {sorted(random)}. Expected: "
             f"a layer that draws in training only. Received: {error}. Draw only if training is true, give the numbers as an "
             "input of the model, or write a '.onnx' file."
         ) from error

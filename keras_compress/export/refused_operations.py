@@ -8,7 +8,7 @@ import tensorflow as tf
 
 from keras_compress._keras import keras
 from keras_compress.errors import ExportError
-from keras_compress.graph.variables import leaf_layers
+from keras_compress.export.operation_layer import maker_of
 
 __all__ = ["refuse_tables_and_strings"]
 
@@ -34,17 +34,8 @@ def refuse_tables_and_strings(model: keras.Model, graph: Any, *, strings: bool =
         used = [one for one in made if one.type not in ("Placeholder", "Identity", "Const", "Assert")]
         found, what = next(iter(used), None), "computes with strings"
     if found is not None:
-        layer = _layer_of(found.name, model)
-        by = f"Layer '{layer}'" if layer else f"The operation '{found.name}'"
         raise ExportError(
-            f"{by} {what}, which this format cannot hold. Expected: a model that starts from numbers. Received: the operation "
+            f"{maker_of(found.name, model)} {what}, which this format cannot hold. Expected: a model that starts from numbers. Received: the operation "
             f"{found.type}. Call that layer in front of the model and export what is behind it, or export a SavedModel (a path "
             "without a suffix), which holds tables and strings."
         )
-
-
-def _layer_of(operation: str, model: keras.Model) -> str | None:
-    """Return the path of the layer that an operation belongs to."""
-    parts = operation.split("/")
-    paths = [path for path, _ in leaf_layers(model) if set(path.split("/")) <= set(parts)]
-    return max(paths, key=len, default=None)
