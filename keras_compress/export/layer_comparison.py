@@ -36,6 +36,12 @@ __all__ = ["LayerComparison", "LayerDeparture", "compare", "compare_layers"]
 SAMPLES = 16
 #: From what ratio of signal to error on, in dB, a tensor is taken for the output of a layer by its values alone.
 CLEAR = 25.0
+#: By how many dB a layer is better than the one before where it cannot come from that one's output.
+CURED = 10.0
+#: From what mean difference on, in steps, values are shifted, if this share of the mean difference without sign is to one side.
+SHIFT, ONE_SIDE = 0.5, 0.8
+#: How many values show a shift; few may lie to one side by chance.
+MANY = 64
 
 
 @dataclass(frozen=True)
@@ -46,7 +52,9 @@ class LayerDeparture:
         layer: path of the layer, with the number of the call behind ``#`` where it is called several times.
         tensor: name of the tensor of the file.
         sqnr: power of the signal over power of the difference in dB.
-        steps: mean difference in steps of a grid of 256 levels over the range of the model's values.
+        steps: mean difference, without its sign, in steps of a grid of 256 levels over zero and the model's values.
+        shift: mean difference with its sign, in the same steps, 0 for fewer than 64 values; a wrong zero point or a lost bias moves
+            all values to one side.
         expected, received: smallest and largest value in the model and in the file.
     """
 
@@ -54,8 +62,13 @@ class LayerDeparture:
     tensor: str
     sqnr: float
     steps: float
+    shift: float
     expected: tuple[float, float]
     received: tuple[float, float]
+
+    def departs(self, min_sqnr: float) -> bool:
+        """Whether the values are too far from the model's, or nearly all of them are to one side; rounding is to both."""
+        return not self.sqnr >= min_sqnr or (abs(self.shift) >= SHIFT and abs(self.shift) >= ONE_SIDE * self.steps)
 
 
 @dataclass(frozen=True)
@@ -68,7 +81,7 @@ class LayerComparison(JsonReport):
         calls: how many calls of layers the model has, whose outputs were looked for.
         rows: one per layer and call that was found, in the order of the model.
         hidden: layers whose outputs were not found in the file and that the first layer that departs reads from.
-        min_sqnr: below this a layer departs, in dB.
+        min_sqnr: below this a layer departs, in dB; so does one whose values are shifted, see :meth:`LayerDeparture.departs`.
     """
 
     path: Path
@@ -81,7 +94,7 @@ class LayerComparison(JsonReport):
     @property
     def first(self) -> LayerDeparture | None:
         """The first layer that departs, None if none does."""
-        return next((row for row in self.rows if not row.sqnr >= self.min_sqnr), None)
+        return next((row for row in self.rows if row.departs(self.min_sqnr)), None)
 
     @property
     def reason(self) -> str:
@@ -91,6 +104,8 @@ class LayerComparison(JsonReport):
             return ""
         low, high = row.received
         text = f"layer '{row.layer}' departs first ({row.sqnr:.1f} dB, tensor '{row.tensor}')"
+        if row.sqnr >= self.min_sqnr:
+            text += f": its values are {abs(row.shift):.2f} steps of 256 too {'high' if row.shift > 0 else 'low'} on average"
         ranges = f"its values lie in [{low:.4g}, {high:.4g}] in the file and in [{row.expected[0]:.4g}, {row.expected[1]:.4g}] in Keras"
         before = f"; it reads from {', '.join(map(repr, self.hidden))}, not found in the file" if self.hidden else ""
         return f"{text}: {ranges}{before}"
@@ -106,12 +121,13 @@ class LayerComparison(JsonReport):
                 row.tensor,
                 decibels_text(row.sqnr),
                 f"{row.steps:.3f}",
+                f"{row.shift:+.3f}",
                 _range(row.expected),
                 _range(row.received),
             ]
             for row in self.rows
         ]
-        table = format_table(["layer", "tensor", "signal to error", "steps", "in Keras", "in the file"], rows)
+        table = format_table(["layer", "tensor", "signal to error", "steps", "shift", "in Keras", "in the file"], rows)
         end = self.reason or "no layer departs"
         return (
             f"{self.path}: {len(self.rows)} of {self.calls} layers found, on {self.samples} samples\n\n{table}\n\n{end}"
@@ -180,7 +196,7 @@ def compare_layers(
         )
     readers = _readers(model)
     rows = _without_fused(rows, readers, min_sqnr)
-    first = next((_path(row.layer) for row in rows if not row.sqnr >= min_sqnr), None)
+    first = next((_path(row.layer) for row in rows if row.departs(min_sqnr)), None)
     found = dict.fromkeys((_path(row.layer) for row in rows), True)
     hidden = [layer for layer, _ in outputs if layer not in found and first in _next_found(layer, readers, found)]
     return LayerComparison(path, count, len(outputs), tuple(rows), tuple(hidden), min_sqnr)
@@ -189,12 +205,16 @@ def compare_layers(
 def _without_fused(
     rows: Sequence[LayerDeparture], readers: Mapping[str, set[str]], min_sqnr: float
 ) -> list[LayerDeparture]:
-    """Leave out layers that depart and of whose next layers one is right: their output is inside of a fused operation of the file."""
-    right = {_path(row.layer): row.sqnr >= min_sqnr for row in rows}
+    """Leave out layers that depart and of whose next layers one is clearly right: no departure is cured behind it.
+
+    Their output is inside of a fused operation of the file, and what was found is another tensor.
+    """
+    right = {_path(row.layer): -np.inf if row.departs(min_sqnr) else row.sqnr for row in rows}
     kept = []
     for row in reversed(rows):
         layer = _path(row.layer)
-        if row.sqnr >= min_sqnr or not any(right[reader] for reader in _next_found(layer, readers, right)):
+        behind = [right[reader] for reader in _next_found(layer, readers, right)]
+        if not row.departs(min_sqnr) or max(behind, default=-np.inf) < row.sqnr + CURED:
             kept.append(row)
         else:
             right.pop(layer, None)
@@ -211,7 +231,7 @@ def _readers(model: keras.Model) -> dict[str, set[str]]:
     return readers
 
 
-def _next_found(layer: str, readers: Mapping[str, set[str]], found: Mapping[str, bool]) -> set[str]:
+def _next_found(layer: str, readers: Mapping[str, set[str]], found: Mapping[str, Any]) -> set[str]:
     """Return the first layers behind a layer whose outputs were found in the file."""
     waiting, seen = [layer], {layer}
     first: set[str] = set()
@@ -266,12 +286,13 @@ def _departure(layer: str, expected: np.ndarray, inside: Sequence[tuple[str, np.
             return None
         best = max(named, key=lambda index: np.nan_to_num(ratios[index], nan=-np.inf))
     name, array = candidates[best]
-    step = max(float(np.ptp(expected)) / 255, 1e-30)
+    step = max(float(max(expected.max(), 0) - min(expected.min(), 0)) / 255, 1e-30)
     return LayerDeparture(
         layer,
         name,
         ratios[best],
         float(np.mean(np.abs(array - expected))) / step,
+        float(np.mean(array - expected)) / step if array.size >= MANY else 0.0,
         (float(expected.min()), float(expected.max())),
         (float(array.min()), float(array.max())),
     )

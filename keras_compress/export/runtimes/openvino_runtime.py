@@ -68,7 +68,6 @@ def _probed(
     """Return the values of nodes; where a file does not compile with all of them as outputs, in two halves."""
     model = core.read_model(path)
     by_name = {node.get_friendly_name(): node for node in model.get_ordered_ops()}
-    first = len(model.outputs)
     try:
         model.add_outputs([by_name[name].output(0) for name in nodes])
         compiled = core.compile_model(model, "CPU", _EXACT)
@@ -77,9 +76,9 @@ def _probed(
         halves = [nodes[:half], nodes[half:]] if half else []
         return [pair for part in halves for pair in _probed(core, path, part, names, arrays)]
     results = compiled(_feed(compiled, names, arrays))
-    values = [results[port] for port in compiled.outputs[first:]]
-    pairs = zip(nodes, values, strict=False)
-    return [(name, np.array(value)) for name, value in pairs if value.dtype == np.float32 and value.ndim]
+    sources = [result.input(0).get_source_output() for result in model.get_results()]  # a node may be an output already
+    values = {port.get_node().get_friendly_name(): results[at] for at, port in enumerate(sources) if port.index == 0}
+    return [(name, np.array(values[name])) for name in nodes if values[name].dtype == np.float32 and values[name].ndim]
 
 
 def _feed(compiled: Any, names: TensorNames | None, arrays: Sequence[np.ndarray]) -> dict[Any, np.ndarray]:
