@@ -16,7 +16,7 @@ from keras_compress.export.audit_samples import AuditSamples, audit_samples
 from keras_compress.export.expected_weights import ExpectedWeight, expected_weights
 from keras_compress.export.foreign_errors import WAYS_OUT, explained, reason_of
 from keras_compress.export.format import Format, StoredWeight, TensorNames
-from keras_compress.export.isolated_runtime import isolated_load, isolated_stored_weights
+from keras_compress.export.isolated_runtime import isolated_load, isolated_load_by_default, isolated_stored_weights
 from keras_compress.export.layer_comparison import compare_layers
 from keras_compress.export.result_comparison import Limits, compare_outputs, judged
 from keras_compress.export.runtimes.run import MissingRuntime, Run, RunError
@@ -78,10 +78,26 @@ def audit_file(
         return replace(report, run_error=str(error))
     limits = limits or Limits()
     comparison = judged(reference, samples, comparison, limits)
+    if not comparison.problem:
+        comparison = replace(comparison, **_by_default(reference, form, path, names, samples))
     if comparison.problem and form.isolated is not None:
         where = _first_departure(model, path, form, names, samples, limits)
         comparison = replace(comparison, problem=f"{comparison.problem}{where}")
     return replace(report, comparison=comparison)
+
+
+def _by_default(
+    model: keras.Model, form: Format, path: Path, names: TensorNames, samples: AuditSamples
+) -> dict[str, Any]:
+    """Return what a comparison says about the precision that a runtime computes in without any options, if that is not float32."""
+    try:
+        found = isolated_load_by_default(form, path, names)
+        if found is None:
+            return {}
+        precision, run = found
+        return {"default_precision": precision, "default_sqnr": compare_outputs(model, run, samples).sqnr}
+    except (ExportError, RuntimeError) as error:
+        return {"problem": f"its runtime runs it in float32 only, which is not its default: {reason_of(error)}"}
 
 
 def _first_departure(

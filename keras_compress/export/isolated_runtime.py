@@ -27,7 +27,7 @@ from keras_compress.export.format import Format, Run, StoredWeight, TensorNames
 from keras_compress.export.runtimes import worker
 from keras_compress.export.runtimes.run import MissingRuntime
 
-__all__ = ["SECONDS", "isolated_load", "isolated_stored_weights", "isolated_tensors"]
+__all__ = ["SECONDS", "isolated_load", "isolated_load_by_default", "isolated_stored_weights", "isolated_tensors"]
 
 #: How long a runtime may take to read or to compile a file, or to run one batch.
 SECONDS = 300.0
@@ -66,12 +66,32 @@ def isolated_load(form: Format, path: Path, names: TensorNames | None, seconds: 
     """
     if form.isolated is None:
         return form.load(path, names, 0)
-    runtime = _runtime(form.isolated)
     number = next(_NUMBERS)
-    runtime.request(path, seconds, "load", number, path.absolute(), names, 0)
+    _runtime(form.isolated).request(path, seconds, "load", number, path.absolute(), names, 0)
+    return _loaded(form.isolated, path, number, seconds)
 
+
+def isolated_load_by_default(
+    form: Format, path: Path, names: TensorNames | None, seconds: float = SECONDS
+) -> tuple[str, Run] | None:
+    """Make a file ready to run as its runtime does without any options, with less than float32 on some CPUs.
+
+    Returns:
+        The precision, as ``"bf16"``, and what runs the file; None if that is what :func:`isolated_load` runs it in.
+
+    Raises:
+        ExportError: as for :func:`isolated_load`.
+    """
+    if form.isolated is None:
+        return None
+    number = next(_NUMBERS)
+    precision = _runtime(form.isolated).request(path, seconds, "load_by_default", number, path.absolute(), names)
+    return None if precision is None else (precision, _loaded(form.isolated, path, number, seconds))
+
+
+def _loaded(module: str, path: Path, number: int, seconds: float) -> Run:
     def run(arrays: Sequence[np.ndarray]) -> list[np.ndarray]:
-        return runtime.request(path, seconds, "run", number, [np.asarray(array) for array in arrays])
+        return _runtime(module).request(path, seconds, "run", number, [np.asarray(array) for array in arrays])
 
     return run
 

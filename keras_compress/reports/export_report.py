@@ -56,6 +56,9 @@ class Comparison:
         flips, decided: how many decisions differ, of how many that are no near-ties; of outputs that are scores or integers.
         problem: what is wrong with the results; empty if nothing is.
         note: why a departure is none of the file's; empty if there is none.
+        default_precision: in what the runtime computes floating point without any options, as ``"bf16"`` in OpenVINO on some CPUs;
+            empty if that is float32, in which the file was compared.
+        default_sqnr: ``sqnr`` in that precision; None if it is float32.
     """
 
     samples: int
@@ -68,6 +71,8 @@ class Comparison:
     decided: int = 0
     problem: str = ""
     note: str = ""
+    default_precision: str = ""
+    default_sqnr: float | None = None
 
 
 _SOURCES = {
@@ -172,6 +177,11 @@ class ExportReport(JsonReport):
             source = _SOURCES[self.comparison.source]
             parts.append(f"against Keras on {self.comparison.samples} {source}: {text}{top1}")
             parts += [sentence for sentence in (self.comparison.problem, self.comparison.note) if sentence]
+            if self.comparison.default_precision:
+                parts.append(
+                    f"in {self.comparison.default_precision}, the default of the runtime on this CPU: "
+                    f"{decibels_text(self.comparison.default_sqnr)}; INFERENCE_PRECISION_HINT=f32 computes the above"
+                )
         if self.not_run:
             parts.append(f"not run: {self.not_run}")
         if self.run_error:

@@ -16,8 +16,9 @@ from onnx import numpy_helper
 
 import keras_compress as kc
 from keras_compress._keras import keras
-from keras_compress.errors import ExportAuditError
-from keras_compress.export import registered_formats, registry
+from keras_compress.errors import ExportAuditError, ExportError
+from keras_compress.export import file_audit, registered_formats, registry
+from keras_compress.export.isolated_runtime import isolated_load
 from tests import binary, zoo
 
 layers = keras.layers
@@ -851,3 +852,25 @@ def test_a_right_file_has_no_problems_whatever_converters_do_to_its_weights(make
     report = kc.export_model(model, tmp_path / FILES[name], data=zoo.samples(model, 16), strict=False)
     assert report.comparison.sqnr > 30
     assert report.problems == []
+
+
+def test_rounding_of_the_default_precision_is_told_and_is_no_fault(exported, monkeypatch):
+    model, path = exported.model, exported.reports["openvino"].path
+    run = isolated_load(registry.format_of(path), path, None)
+
+    def rounded(arrays):
+        return [np.round(array, 1) for array in run(arrays)]
+
+    monkeypatch.setattr(file_audit, "isolated_load_by_default", lambda *_: ("bf16", rounded))
+    report = kc.audit(model, path)
+    assert report.faults == []
+    assert report.comparison.default_sqnr < min(40, report.comparison.sqnr)
+    assert f"in bf16, the default of the runtime on this CPU: {report.comparison.default_sqnr:.1f} dB" in str(report)
+
+
+def test_a_file_that_runs_in_float32_alone_is_at_fault(exported, monkeypatch):
+    def refuses(*_):
+        raise ExportError("no kernel for bf16")
+
+    monkeypatch.setattr(file_audit, "isolated_load_by_default", refuses)
+    assert "float32 only" in kc.audit(exported.model, exported.reports["openvino"].path).faults[0]

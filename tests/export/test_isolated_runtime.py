@@ -6,12 +6,13 @@ import sys
 import textwrap
 
 import numpy as np
+import openvino
 import pytest
 
 import keras_compress as kc
 from keras_compress.errors import ExportError
 from keras_compress.export import isolated_runtime
-from keras_compress.export.isolated_runtime import isolated_load, isolated_stored_weights
+from keras_compress.export.isolated_runtime import isolated_load, isolated_load_by_default, isolated_stored_weights
 from keras_compress.export.registry import registered_formats
 from tests import zoo
 
@@ -84,6 +85,8 @@ RUNTIME = """
         if "raises" in path.name:
             raise ValueError("a reason\\nof two lines")
         return lambda arrays: [2 * array for array in arrays]
+    def load_by_default(path, names):
+        return ("bf16", lambda arrays: [3 * array for array in arrays]) if "rounds" in path.name else None
 """
 
 
@@ -143,3 +146,19 @@ def test_a_file_of_a_process_that_has_ended_is_not_mixed_up_with_a_later_one(for
     isolated_load(form, tmp_path / "right.strange", None)
     with pytest.raises(RuntimeError, match="another file has been loaded since"):
         first([np.ones(2)])
+
+
+def test_a_runtime_tells_what_it_computes_by_default(form, tmp_path):
+    exact = isolated_load(form, tmp_path / "rounds.strange", None)
+    assert exact([np.ones(2)])[0].tolist() == [2.0, 2.0]
+    precision, run = isolated_load_by_default(form, tmp_path / "rounds.strange", None)
+    assert (precision, run([np.ones(2)])[0].tolist()) == ("bf16", [3.0, 3.0])
+    assert isolated_load_by_default(form, tmp_path / "right.strange", None) is None
+
+
+@pytest.mark.parametrize("name", FILES)
+def test_only_openvino_has_a_default_below_float32(exported, name):
+    _, files = exported
+    found = isolated_load_by_default(registered_formats()[name], files[name], None)
+    precision = openvino.Core().get_property("CPU", "INFERENCE_PRECISION_HINT").get_type_name()
+    assert (found is None) == (name != "openvino" or precision == "f32")

@@ -13,7 +13,7 @@ from keras_compress.export.openvino_audit import stored_in_openvino
 from keras_compress.export.runtimes.run import Run, TensorNames, in_batches_of, require_package
 from keras_compress.export.stored_weight import StoredWeight
 
-__all__ = ["load", "open_file", "stored_weights", "tensors"]
+__all__ = ["load", "load_by_default", "open_file", "stored_weights", "tensors"]
 
 #: Without the rounding to bfloat16 that is the default on some CPUs.
 _EXACT = {"INFERENCE_PRECISION_HINT": "f32"}
@@ -34,7 +34,17 @@ def open_file(path: Path, threads: int) -> Any:
 
 def load(path: Path, names: TensorNames | None, threads: int) -> Run:
     """Make a file ready to run; see :class:`~keras_compress.export.format.Format`."""
-    compiled = open_file(path, threads)
+    return _run(open_file(path, threads), names)
+
+
+def load_by_default(path: Path, names: TensorNames | None) -> tuple[str, Run] | None:
+    """Make a file ready to run as it runs without any options, and say in which precision; None if that is float32."""
+    compiled = _openvino().Core().compile_model(path, "CPU")
+    precision = compiled.get_property("INFERENCE_PRECISION_HINT").get_type_name()
+    return None if precision == "f32" else (precision, _run(compiled, names))
+
+
+def _run(compiled: Any, names: TensorNames | None) -> Run:
     outputs = _ports(compiled.outputs, names.outputs) if names else compiled.outputs
 
     def run(arrays: Sequence[np.ndarray]) -> list[np.ndarray]:

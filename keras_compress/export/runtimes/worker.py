@@ -38,8 +38,9 @@ def receive(stream: BinaryIO) -> Any:
 def serve(module: str) -> None:
     """Answer requests until the other side closes the pipe.
 
-    A request is ``("stored_weights", path)``, ``("load", number, path, names, threads)``, ``("run", number, arrays)``, which runs
-    the file that was loaded last if it was under this number, or ``("tensors", path, names, arrays)``, which returns what is
+    A request is ``("stored_weights", path)``, ``("load", number, path, names, threads)``, ``("load_by_default", number, path,
+    names)``, whose answer is the precision or None if that is what ``load`` runs the file in, ``("run", number, arrays)``, which
+    runs the file that was loaded last if it was under this number, or ``("tensors", path, names, arrays)``, which returns what is
     computed inside of a file. An answer is ``("done", value)`` or ``("failed", kind of the error, reason)``.
     """
     answers = os.fdopen(os.dup(1), "wb")
@@ -60,6 +61,10 @@ def serve(module: str) -> None:
                 run = loaded = None  # the memory of the file before
                 run = runtime.load(*arguments[1:])
                 loaded = arguments[0]
+            elif command == "load_by_default":
+                found = getattr(runtime, "load_by_default", lambda *_: None)(*arguments[1:])
+                if found is not None:
+                    (value, run), loaded = found, arguments[0]
             elif command == "tensors":
                 value = runtime.tensors(*arguments)
             elif arguments[0] != loaded:
