@@ -30,13 +30,16 @@ def hooked_calls(hooks: Mapping[keras.layers.Layer, Callable[..., Any]]) -> Iter
         >>> seen
         [TensorShape([2, 3])]
     """
+    own = {layer: vars(layer)["call"] for layer in hooks if "call" in vars(layer)}  # layers of operators have one
     try:
         for layer, hook in hooks.items():
             layer.call = _hooked(layer.call, hook)
         yield
     finally:
         for layer in hooks:
-            layer.__dict__.pop("call", None)
+            vars(layer).pop("call", None)
+            if layer in own:
+                vars(layer)["call"] = own[layer]
 
 
 def _hooked(call: Callable, hook: Callable[..., Any]) -> Callable:

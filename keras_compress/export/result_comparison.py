@@ -23,6 +23,8 @@ __all__ = ["Limits", "compare_arrays", "compare_outputs", "judged", "signal_to_e
 BATCH = 32
 #: The greatest chance of calling a right file wrong because of the samples that were drawn.
 CHANCE = 0.01
+#: How many times greater than all other values a constant is that fills what a mask rules out.
+FAR = 1000.0
 #: Scores of classes that are nearer to each other than this are a tie.
 TIE = 0.02
 
@@ -166,7 +168,7 @@ def compare_arrays(expected: Sequence[np.ndarray], received: Sequence[np.ndarray
             same.append(float(agree.mean()))
             flips, decided = _worse((flips, decided), (int((~agree).sum()), agree.size))
             continue
-        one, other = _without_equal_infinities(one.astype(np.float64), other.astype(np.float64))
+        one, other = _without_fills(one.astype(np.float64), other.astype(np.float64))
         if not (np.isfinite(one).all() and np.isfinite(other).all()):
             ratios.append(math.nan)
             continue
@@ -197,9 +199,17 @@ def signal_to_error(expected: np.ndarray, received: np.ndarray) -> float:
     return decibels(float(np.mean((one - other) ** 2) / max(np.mean(one**2), np.finfo(np.float64).tiny)))
 
 
-def _without_equal_infinities(one: np.ndarray, other: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """Return two arrays with zeros where both hold the same value that is not finite."""
+def _without_fills(one: np.ndarray, other: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Return two arrays with zeros where both hold the same fill: a value that is not finite, or a constant far from all others.
+
+    Scores that a mask rules out are -inf or -1e9. As signal they would hide every error of the others.
+    """
     equal = ~np.isfinite(one) & ((one == other) | (np.isnan(one) & np.isnan(other)))
+    for end in (one.min(initial=0), one.max(initial=0)):
+        filled = one == end
+        rest = np.abs(one[~filled & np.isfinite(one)])
+        if np.isfinite(end) and filled.sum() > 1 and rest.size and abs(end) > FAR * rest.max() > 0:
+            equal |= filled & np.isclose(other, end, rtol=0.01)
     return (np.where(equal, 0.0, one), np.where(equal, 0.0, other)) if equal.any() else (one, other)
 
 

@@ -856,12 +856,12 @@ def test_a_right_file_has_no_problems_whatever_converters_do_to_its_weights(make
 
 def test_rounding_of_the_default_precision_is_told_and_is_no_fault(exported, monkeypatch):
     model, path = exported.model, exported.reports["openvino"].path
-    run = isolated_load(registry.format_of(path), path, None)
 
-    def rounded(arrays):
-        return [np.round(array, 1) for array in run(arrays)]
+    def by_default(form, path, names):
+        run = isolated_load(form, path, names)
+        return "bf16", lambda arrays: [np.round(array, 1) for array in run(arrays)]
 
-    monkeypatch.setattr(file_audit, "isolated_load_by_default", lambda *_: ("bf16", rounded))
+    monkeypatch.setattr(file_audit, "isolated_load_by_default", by_default)
     report = kc.audit(model, path)
     assert report.faults == []
     assert report.comparison.default_sqnr < min(40, report.comparison.sqnr)

@@ -5,6 +5,7 @@ import re
 
 import numpy as np
 import pytest
+import tensorflow as tf
 
 import keras_compress as kc
 from keras_compress._keras import keras
@@ -140,3 +141,16 @@ def test_outputs_of_the_file_are_among_its_tensors(ending, tmp_path):
     assert found.first is None
     ratios = {row.layer: row.sqnr for row in found.rows}
     assert min(ratios["early"], ratios["late"]) > 30
+
+
+def test_the_model_computes_the_same_after_a_comparison(tmp_path):
+    inputs = keras.Input((8,))
+    lambda_ = layers.Lambda(lambda values: values * 2.0, name="doubled")
+    outputs = lambda_(tf.sin(layers.Dense(4)(inputs)) * 5.0) + layers.Activation("tanh")(inputs)[:, :4]
+    data = np.random.default_rng(0).normal(size=(64, 8)).astype("float32")
+    model = kc.quantize(keras.Model(inputs, outputs), data)
+    before = model(data, training=False).numpy()
+    attributes = {layer.name: set(vars(layer)) for layer in model.layers}
+    kc.compare(model, kc.export_model(model, tmp_path / "model.onnx").path)
+    np.testing.assert_array_equal(model(data, training=False).numpy(), before)
+    assert {layer.name: set(vars(layer)) for layer in model.layers} == attributes

@@ -207,6 +207,19 @@ def test_texts_are_decisions_and_empty_outputs_are_none():
     assert found.sqnr == np.inf
 
 
+@pytest.mark.parametrize("value", [-np.inf, np.nan, -1e9])
+def test_what_a_mask_rules_out_hides_no_error_of_the_rest(value):
+    random = np.random.default_rng(0)
+    one = random.normal(size=(8, 30))
+    noisy = one + 0.3 * random.normal(size=one.shape)
+    ruled_out = random.uniform(size=one.shape) < 0.3
+    expected = 10 * np.log10(np.mean(one[~ruled_out] ** 2) / np.mean((one - noisy)[~ruled_out] ** 2))
+    one[ruled_out] = noisy[ruled_out] = value
+    assert compare_arrays([one], [noisy]).sqnr == pytest.approx(expected)
+    noisy[np.nonzero(ruled_out)[0][0], np.nonzero(ruled_out)[1][0]] = 0.0
+    assert not compare_arrays([one], [noisy]).sqnr > expected
+
+
 @pytest.mark.parametrize("value", [np.inf, -np.inf, np.nan])
 def test_values_that_are_not_finite_in_both_do_not_depart(value):
     one = np.random.default_rng(0).normal(size=(8, 3)).astype(np.float32)
