@@ -24,41 +24,49 @@ from keras_compress._keras_calls import (
     tensor_place,
 )
 from keras_compress.errors import UnsupportedModelError
-from keras_compress.layers import Constant, OperatorCall, Parameter
+from keras_compress.graph.argument_variables import ArgumentVariables
+from keras_compress.layers import Constant, OperatorCall
 
 __all__ = ["functional_config"]
 
 _PLACE = ("module", "class_name", "config", "registered_name")
 
 
-def functional_config(model: keras.Model, describe_layer: Callable[[keras.layers.Layer], dict]) -> dict[str, Any]:
+def functional_config(
+    model: keras.Model, describe_layer: Callable[[keras.layers.Layer], dict], variables: ArgumentVariables
+) -> dict[str, Any]:
     """Return the configuration of a Functional model, as Keras reads it.
 
     Args:
         model: the model; it is only read.
         describe_layer: returns what Keras' serialization says of a layer.
+        variables: those among the arguments of its calls, and of all models around it.
 
     Raises:
         UnsupportedModelError: a call has an argument that cannot be written down.
     """
-    return _Calls(model).config(describe_layer)
+    return _Calls(model, describe_layer, variables).config()
 
 
 class _Calls:
     """Writes down the calls of one model, and the constants and variables among their arguments."""
 
-    def __init__(self, model: keras.Model):
+    def __init__(
+        self, model: keras.Model, describe_layer: Callable[[keras.layers.Layer], dict], variables: ArgumentVariables
+    ):
         self._model = model
-        self._names = {layer.name for layer in model.layers}
+        self._describe_layer = describe_layer
+        self._variables = variables
+        self._names = {layer.name for layer in model.layers} | variables.names
         self._calls, self._numbers = kept_calls(model)
         self._input = tensor_place(tf.nest.flatten(model.inputs)[0], self._numbers) or []
         self._values: dict[int, dict[str, Any]] = {}
 
-    def config(self, describe_layer: Callable[[keras.layers.Layer], dict]) -> dict[str, Any]:
+    def config(self) -> dict[str, Any]:
         written: list[dict[str, Any]] = []
         for layer in self._model.layers:
             known = len(self._values)
-            entry = self._entry(layer, {**describe_layer(layer), "name": layer.name})
+            entry = self._entry(layer, {**self._describe_layer(layer), "name": layer.name})
             written += [*list(self._values.values())[known:], entry]
         inputs, outputs = (self._places(part) for part in model_structure(self._model))
         return {"name": self._model.name, "layers": written, "input_layers": inputs, "output_layers": outputs}
@@ -115,20 +123,21 @@ class _Calls:
     def _replaced(self, thing: Any) -> Any:
         """Return the output of a layer that gives a constant or a variable among the arguments of a call."""
         if isinstance(thing, tf.Variable):
-            return self._value(
-                thing, "variable", lambda array, **place: Parameter(array, trainable=thing.trainable, **place)
-            )
-        if _is_constant(thing):
-            return self._value(thing, "constant", lambda array, **place: Constant(array, array.dtype.name, **place))
-        return thing
+            return self._value(thing, self._variables.owner)
+        return self._value(thing, self._constant) if _is_constant(thing) else thing
 
-    def _value(self, thing: Any, kind: str, make: Callable[..., keras.layers.Layer]) -> Any:
+    def _constant(self, thing: Any) -> keras.layers.Layer:
+        array = np.asarray(thing)
+        dtype = tf.as_dtype(array.dtype)
+        name = _unused("constant", self._names)
+        return Constant(array, array.dtype.name, name=name, dtype=dtype.name if dtype.is_floating else None)
+
+    def _value(self, thing: Any, layer_of: Callable[[Any], keras.layers.Layer]) -> Any:
         if id(thing) not in self._values:
-            array = np.asarray(thing)
-            dtype = tf.as_dtype(array.dtype)
-            layer = make(array, name=_unused(kind, self._names), dtype=dtype.name if dtype.is_floating else None)
-            place = {"name": layer.name, "inbound_nodes": [[[*self._input, {}]]]}
-            self._values[id(thing)] = {**_described(layer), **place}
+            layer = layer_of(thing)
+            described = self._describe_layer(layer) if isinstance(thing, tf.Variable) else _described(layer)
+            described = {key: value for key, value in described.items() if key in _PLACE}
+            self._values[id(thing)] = {**described, "name": layer.name, "inbound_nodes": [[[*self._input, {}]]]}
         return output_of(self._values[id(thing)]["name"])
 
 

@@ -8,7 +8,6 @@ the copies of functions are noted for it first. What a function reads from the g
 from __future__ import annotations
 
 import functools
-import inspect
 import types
 import weakref
 from collections import defaultdict
@@ -19,8 +18,10 @@ import tensorflow as tf
 
 from keras_compress._keras import GraphFunction, parts_of_binding, with_python_function
 
-__all__ = ["Rebinding", "is_small_object"]
+__all__ = ["Rebinding", "is_small_object", "read_by_functions"]
 
+_FUNCTIONS = (types.FunctionType, types.MethodType, types.CellType, functools.partial, GraphFunction)
+_PLAIN = frozenset((type(None), bool, int, float, str, bytes))
 _CONTAINERS = (list, tuple, dict, set, frozenset)
 #: Packages whose own objects hold nothing of the user's.
 _LIBRARIES = ("tensorflow", "tf_keras", "keras", "numpy", "builtins")
@@ -72,16 +73,19 @@ class Rebinding:
         made = {id(thing) for thing in self._copies.values()}
         return [
             thing
-            for thing, _ in _reached(values, self._copies)
+            for thing, _ in _reached(values, self._is_copied)
             if isinstance(thing, (tf.Module, tf.Variable)) and id(thing) in self._copies and id(thing) not in made
         ]
+
+    def _is_copied(self, thing: Any) -> bool:
+        return id(thing) in self._copies
 
     def _reading(self, values: Sequence[Any]) -> dict[int, Any]:
         """Return, by identity, what some values hold that leads to a thing with a copy and has none itself."""
         readers: dict[int, list[Any]] = defaultdict(list)
         waiting = []
-        for thing, parts in _reached(values, self._copies):
-            if id(thing) in self._copies:
+        for thing, parts in _reached(values, self._is_copied):
+            if self._is_copied(thing):
                 waiting.append(thing)
             for part in parts:
                 readers[id(part)].append(thing)
@@ -114,12 +118,25 @@ class Rebinding:
         made.__dict__.update({name: rebound(held) for name, held in vars(function).items()})
 
 
-def _reached(values: Sequence[Any], known: dict[int, Any]) -> Iterator[tuple[Any, list[Any]]]:
-    """Yield what some values are, hold, read or are bound to, each once, with its parts; nothing known has parts."""
+def read_by_functions(values: Sequence[Any]) -> list[Any]:
+    """Return the layers, modules and variables that functions read which some values are or hold.
+
+    What an object of the user's holds counts as held, not as read by its methods.
+    """
+    found: dict[int, Any] = {}
+    for thing, parts in _reached(values, is_small_object):
+        if isinstance(thing, _FUNCTIONS):
+            found.update((id(part), part) for part in parts)
+    reached = (thing for thing, _ in _reached(list(found.values()), is_small_object)) if found else ()
+    return [thing for thing in reached if isinstance(thing, (tf.Module, tf.Variable))]
+
+
+def _reached(values: Sequence[Any], ends: Callable[[Any], bool]) -> Iterator[tuple[Any, list[Any]]]:
+    """Yield what some values are, hold, read or are bound to, each once, with its parts; where it ends, with none."""
     waiting, seen = list(values), {id(value): value for value in values}
     while waiting:
         thing = waiting.pop()
-        parts = [] if id(thing) in known else _parts(thing)
+        parts = [] if type(thing) in _PLAIN or ends(thing) else _parts(thing)
         yield thing, parts
         waiting += (fresh := {id(part): part for part in parts if id(part) not in seen}).values()
         seen |= fresh
@@ -150,6 +167,6 @@ def _parts(thing: Any) -> list[Any]:
 
 def is_small_object(thing: Any) -> bool:
     """Whether a thing is an object of a class of the user's that is no layer, no module and no variable."""
-    if isinstance(thing, (tf.Module, tf.Variable, types.ModuleType, type)) or inspect.isroutine(thing):
+    if type(thing).__module__.partition(".")[0] in _LIBRARIES or not hasattr(thing, "__dict__"):
         return False
-    return hasattr(thing, "__dict__") and type(thing).__module__.partition(".")[0] not in _LIBRARIES
+    return not isinstance(thing, (tf.Module, tf.Variable, types.ModuleType, type, *_FUNCTIONS))

@@ -24,6 +24,7 @@ from keras_compress._keras import (
     set_policy,
 )
 from keras_compress.errors import UnsupportedModelError
+from keras_compress.graph.argument_variables import ArgumentVariables
 from keras_compress.graph.calls import functional_config
 from keras_compress.graph.copying import LiveCopy, copy_own_attributes
 from keras_compress.graph.identity import STAND_IN
@@ -104,7 +105,8 @@ def _describe_shared(layer: keras.layers.Layer, described: dict, uses: int, cust
 def describe(model: keras.Model) -> tuple[dict, dict[str, Any]]:
     """Return the serialized form of a model and the custom objects that its deserialization needs."""
     custom_objects: dict[str, Any] = {}
-    return _describe_model(model, custom_objects, _models_by_layer(model)), custom_objects
+    variables = ArgumentVariables(model)
+    return _describe_model(model, custom_objects, _models_by_layer(model) + variables.uses, variables), custom_objects
 
 
 def _models_by_layer(model: keras.Model) -> Counter[int]:
@@ -120,10 +122,12 @@ def _models_by_layer(model: keras.Model) -> Counter[int]:
     return counts
 
 
-def _describe_model(model: keras.Model, custom_objects: dict[str, Any], models_by_layer: Counter[int]) -> dict:
+def _describe_model(
+    model: keras.Model, custom_objects: dict[str, Any], models_by_layer: Counter[int], variables: ArgumentVariables
+) -> dict:
     def describe_layer(layer: keras.layers.Layer) -> dict:
         if is_graph_model(layer):
-            described = _describe_model(layer, custom_objects, models_by_layer)
+            described = _describe_model(layer, custom_objects, models_by_layer, variables)
         else:
             described = _describe_layer(layer, custom_objects)
         uses = models_by_layer[id(layer)]
@@ -134,7 +138,7 @@ def _describe_model(model: keras.Model, custom_objects: dict[str, Any], models_b
         config = {"name": model.name, "layers": [describe_layer(layer) for layer in _with_input_layer(model)]}
     else:
         base = Functional
-        config = functional_config(model, describe_layer)
+        config = functional_config(model, describe_layer, variables)
     config["trainable"] = model.trainable
     described = {"module": "keras", "class_name": base.__name__, "config": config, "registered_name": base.__name__}
     key = f"model {model.name} {id(model)}"

@@ -16,6 +16,7 @@ import numpy as np
 from keras_compress._keras import PreprocessingLayer, deserialize, keras, raised_recursion_limit, unsafe_deserialization
 from keras_compress.errors import UnsupportedModelError
 from keras_compress.graph.serialization import describe
+from keras_compress.graph.tied_weights import WeightOwners
 from keras_compress.graph.variables import frozen_array, leaf_layers, named_variables, sublayers
 
 __all__ = ["ModelSnapshot", "build", "entries", "is_model_entry", "take"]
@@ -46,12 +47,19 @@ class ModelSnapshot:
 
 
 def take(model: keras.Model) -> ModelSnapshot:
-    """Return ``model`` as a value. The model is only read."""
-    weights = {}
-    for path, layer in leaf_layers(model):
-        variables = named_variables(layer)
-        if variables:
-            weights[path] = {name: frozen_array(variable) for name, variable in variables.items()}
+    """Return ``model`` as a value. The model is only read.
+
+    Raises:
+        UnsupportedModelError: it cannot be built again, or two of its layers read the same trained variable.
+    """
+    layers = list(leaf_layers(model))
+    variables = {path: named_variables(layer) for path, layer in layers}
+    WeightOwners(layers).require_untied(variables)
+    weights = {
+        path: {name: frozen_array(variable) for name, variable in named.items()}
+        for path, named in variables.items()
+        if named
+    }
     config, custom_objects = describe(model)
     _drop_build_configs(config)
     return ModelSnapshot(config, weights, custom_objects)
