@@ -8,7 +8,6 @@ from __future__ import annotations
 
 from collections import Counter
 
-import numpy as np
 import tensorflow as tf
 
 from keras_compress._keras import Functional, is_graph_model, keras
@@ -58,7 +57,7 @@ class ArgumentVariables:
         if id(variable) not in self._layers:
             name = _unused("variable", self._names)
             dtype = variable.dtype.name if variable.dtype.is_floating else None
-            value = np.asarray(variable)
+            value = variable.numpy()
             self._layers[id(variable)] = Parameter(value, trainable=variable.trainable, name=name, dtype=dtype)
         return self._layers[id(variable)]
 

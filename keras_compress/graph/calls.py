@@ -117,8 +117,11 @@ class _Calls:
         first, named = arguments_of(call, by_name=True)
         if any(isinstance(thing, tf.Variable) for thing in tf.nest.flatten([first, named])):
             return True
-        operator = isinstance(call.layer, TFOpLambda)  # whose named arguments TensorFlow reads from lists
-        return any(_is_constant(thing) for thing in tf.nest.flatten([first] if operator else [first, named]))
+        operator = isinstance(call.layer, TFOpLambda)  # whose named arguments TensorFlow reads from lists of numbers
+        concerned = [
+            thing for thing in tf.nest.flatten(named) if _is_constant(thing) and not (operator and _is_real(thing))
+        ]
+        return bool(concerned) or any(_is_constant(thing) for thing in tf.nest.flatten(first))
 
     def _replaced(self, thing: Any) -> Any:
         """Return the output of a layer that gives a constant or a variable among the arguments of a call."""
@@ -127,17 +130,16 @@ class _Calls:
         return self._value(thing, self._constant) if _is_constant(thing) else thing
 
     def _constant(self, thing: Any) -> keras.layers.Layer:
-        array = np.asarray(thing)
+        array = thing.numpy() if tf.is_tensor(thing) else np.asarray(thing)
         dtype = tf.as_dtype(array.dtype)
         name = _unused("constant", self._names)
-        return Constant(array, array.dtype.name, name=name, dtype=dtype.name if dtype.is_floating else None)
+        return Constant(array, name=name, dtype=dtype.name if dtype.is_floating else None)
 
     def _value(self, thing: Any, layer_of: Callable[[Any], keras.layers.Layer]) -> Any:
         if id(thing) not in self._values:
             layer = layer_of(thing)
-            described = self._describe_layer(layer) if isinstance(thing, tf.Variable) else _described(layer)
-            described = {key: value for key, value in described.items() if key in _PLACE}
-            self._values[id(thing)] = {**described, "name": layer.name, "inbound_nodes": [[[*self._input, {}]]]}
+            place = {"name": layer.name, "inbound_nodes": [[[*self._input, {}]]]}
+            self._values[id(thing)] = {**self._describe_layer(layer), **place}
         return output_of(self._values[id(thing)]["name"])
 
 
@@ -154,6 +156,12 @@ def _is_constant(thing: Any) -> bool:
     if isinstance(thing, tf.Tensor) and not keras.backend.is_keras_tensor(thing):
         return thing.shape.rank != 0 and hasattr(thing, "numpy")
     return isinstance(thing, np.ndarray) and thing.ndim > 0
+
+
+def _is_real(constant: Any) -> bool:
+    """Whether a constant can be written as a list of numbers."""
+    dtype = tf.as_dtype(constant.dtype)
+    return dtype.is_floating or dtype.is_integer or dtype.is_bool
 
 
 def _is_function(thing: Any) -> bool:

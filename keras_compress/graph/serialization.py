@@ -30,6 +30,7 @@ from keras_compress.graph.copying import LiveCopy, copy_own_attributes
 from keras_compress.graph.identity import STAND_IN
 from keras_compress.graph.variables import named_variables, sublayers
 from keras_compress.layers import CompressedLayer, WeightOp
+from keras_compress.layers.array_layer import ArrayLayer
 from keras_compress.layers.compressed_layer import REGISTERED_NAME
 
 __all__ = ["describe", "live_copy"]
@@ -198,6 +199,8 @@ def _describe_layer(layer: keras.layers.Layer, custom_objects: dict[str, Any]) -
             "config": config,
             "registered_name": REGISTERED_NAME,
         }
+    if isinstance(layer, ArrayLayer):
+        return layer.description()
     if not all(_can_be_made_again(inner) for inner in sublayers(layer)):
         return _describe_living(layer, custom_objects)
     described = _serialized(layer)

@@ -18,6 +18,14 @@ def normal(*shape):
     return tf.constant(np.random.RandomState(1).normal(size=shape).astype(np.float32))
 
 
+def half(make):
+    return make(tf.cast(normal(1, 8), "float16"))
+
+
+def counted(strings):
+    return tf.cast(tf.strings.length(strings), "float32")[:, tf.newaxis]
+
+
 def two_inputs(structure):
     a, b = keras.Input((8,), name="a"), keras.Input((8,), name="b")
     outputs = layers.Dense(4)(a) - layers.Dense(4)(b)
@@ -56,6 +64,27 @@ FLAT = {
     "meshgrid": lambda x: tf.add_n([x, *[tf.reduce_mean(g) * tf.ones_like(x) for g in tf.meshgrid(x[0], x[1, :3])]]),
     "meshgrid with keywords": lambda x: x + tf.reduce_mean(tf.meshgrid(x[0], x[1], indexing="ij")[1]),
     "a variable": lambda x: x * tf.Variable(normal(1, 8), name="mine"),
+    "integers in a variable": lambda x: tf.gather(x, tf.Variable([3, 1, 2, 0]), axis=1),
+    "long integers in a variable": lambda x: tf.gather(x, tf.Variable(np.array([3, 1], np.int64)), axis=1),
+    "small integers in a variable": lambda x: (
+        x
+        * tf.cast(
+            tf.gather(tf.Variable(np.array([3, 1, 2, 9], np.uint8)), tf.argmax(x[:, :4], -1))[:, tf.newaxis], "float32"
+        )
+    ),
+    "booleans in a variable": lambda x: tf.where(tf.Variable([[True, False] * 4]), x, 0.5),
+    "half precision in a variable": lambda x: tf.cast(tf.cast(x, "float16") * half(tf.Variable), "float32"),
+    "half precision": lambda x: tf.cast(half(tf.constant) * tf.cast(x, "float16"), "float32"),
+    "bfloat16": lambda x: tf.cast(tf.cast(normal(1, 8), "bfloat16") * tf.cast(x, "bfloat16"), "float32"),
+    "double precision": lambda x: tf.cast(tf.cast(normal(1, 8), "float64") * tf.cast(x, "float64"), "float32"),
+    "long integers": lambda x: tf.gather(
+        x, tf.gather(tf.constant([3, 1, 2], "int64"), tf.argmax(x[0, :3], 0, "int32")[tf.newaxis]), axis=1
+    ),
+    "complex numbers": lambda x: tf.math.abs(tf.cast(x, "complex64") * tf.complex(normal(1, 8), normal(1, 8))),
+    "strings": lambda x: counted(tf.gather(tf.constant(["a", "bé", b"\xff\x00"]), tf.argmax(x[:, :3], -1))),
+    "strings by name": lambda x: tf.cast(tf.equal(tf.strings.as_string(x > 0), tf.constant([["true"] * 8])), "float32"),
+    "strings of NumPy": lambda x: counted(tf.gather(np.array(["a", "bcd", "ef"]), tf.argmax(x[:, :3], -1))),
+    "strings in a variable": lambda x: counted(tf.gather(tf.Variable(["a", "bcd", "ef"]), tf.argmax(x[:, :3], -1))),
     "a variable in a layer": lambda x: layers.Multiply()([x, tf.Variable(normal(1, 8))]),
     "a variable in einsum": lambda x: tf.einsum("bc,cd->bd", x, tf.Variable(normal(8, 4))),
 }
