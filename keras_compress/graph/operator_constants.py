@@ -66,21 +66,10 @@ def _constants(graph: ModelGraph, node: GraphNode) -> Iterator[tuple[str, tuple[
         shape = _shape(producer.config["value"]) if _is_value(producer) else None
         if shape is not None:
             yield f"argument {position}", shape
-    calls = node.entry.get("inbound_nodes") or [[]]
-    call = calls[node.ref.node] if node.ref.node < len(calls) else []
-    for name, value in _keywords(call).items():
+    for name, value in node.keywords.items():
         shape = _shape(value)
         if shape is not None:
             yield name, shape
-
-
-def _keywords(call: Any) -> dict[str, Any]:
-    """Return the named arguments of a call, which Keras writes behind each tensor."""
-    if isinstance(call, (list, tuple)):
-        if len(call) == 4 and isinstance(call[0], str) and isinstance(call[3], dict):
-            return call[3]
-        return next(filter(None, map(_keywords, call)), {})
-    return {}
 
 
 def _shape(value: Any) -> tuple[int, ...] | None:
