@@ -22,7 +22,10 @@ from keras_compress.graph.rebinding import Rebinding, is_small_object
 from keras_compress.graph.variables import held_things, named_variables, submodules
 from keras_compress.layers import CompressedLayer
 
-__all__ = ["LiveCopy", "copy_own_attributes"]
+__all__ = ["NOT_COPIED", "LiveCopy", "copy_own_attributes"]
+
+#: What the names of attributes begin with that belong to one live model and to no copy of it.
+NOT_COPIED = "_keras_compress_"
 
 #: What a model makes when it is compiled or called; the copy makes its own.
 _MADE_LATER = ("train_function", "test_function", "predict_function", "train_tf_function", "history", "_checkpoint")
@@ -95,7 +98,7 @@ class LiveCopy:
             self._note_variable(variable)
         for module in fresh:
             self._note_parts(module)
-        attributes = [value for module in fresh for name, value in vars(module).items() if name not in _MADE_LATER]
+        attributes = [value for module in fresh for value in _attributes(module).values()]
         self._functions.note_functions([*attributes, *held])  # when all that they may read is known
         for module in fresh:
             self._fill(module)
@@ -117,7 +120,7 @@ class LiveCopy:
             for variable in module._trainable_weights + module._non_trainable_weights:
                 if isinstance(variable, tf.Variable):
                     self._note_variable(variable)
-        for name, value in vars(module).items():
+        for name, value in _attributes(module).items():
             for _, variable in held_things(value, name, tf.Variable):
                 self._note_variable(variable)
         strategy = vars(module).get("_distribute_strategy")
@@ -180,9 +183,7 @@ class LiveCopy:
     def _require_own_variables(self, layer: keras.layers.Layer, made: keras.layers.Layer) -> None:
         """Raise an UnsupportedModelError unless a copy has as many variables as its original, and reads none of them."""
         originals, copies = ([v for v in holder.weights if isinstance(v, tf.Variable)] for holder in (layer, made))
-        attributes = [
-            value for module in submodules(made) for name, value in vars(module).items() if name not in _MADE_LATER
-        ]
+        attributes = [value for module in submodules(made) for value in _attributes(module).values()]
         shared = self._functions.originals_read(attributes)
         shared += [variable for variable in originals if any(variable is copied for copied in copies)]
         if not shared and len(originals) == len(copies):
@@ -203,7 +204,7 @@ def copy_own_attributes(original: keras.Model, made: keras.Model, copies: LiveCo
     own = {
         name: value
         for name, value in vars(original).items()
-        if name not in vars(made) and name not in _MADE_LATER and not (name.startswith("_") and name in keras_names)
+        if name not in vars(made) and not _is_left_out(name) and not (name.startswith("_") and name in keras_names)
     }
     for name, value in zip(own, copies.of_values(list(own.values())), strict=True):
         setattr(made, name, _as_given(value))
@@ -225,8 +226,17 @@ def _is_tracked(value: Any) -> bool:
     return isinstance(value, tf.__internal__.tracking.TrackableDataStructure) and isinstance(value, (list, tuple, dict))
 
 
+def _is_left_out(name: str) -> bool:
+    return name in _MADE_LATER or name.startswith(NOT_COPIED)
+
+
+def _attributes(module: Any) -> dict[str, Any]:
+    return {name: value for name, value in vars(module).items() if not _is_left_out(name)}
+
+
 def _state(module: Any) -> dict[str, Any]:
-    return module.__getstate__() if isinstance(module, keras.layers.Layer) else dict(vars(module))
+    state = module.__getstate__() if isinstance(module, keras.layers.Layer) else dict(vars(module))
+    return {name: value for name, value in state.items() if not name.startswith(NOT_COPIED)}
 
 
 def _shell(module: Any) -> Any:
