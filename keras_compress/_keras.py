@@ -206,14 +206,19 @@ def set_policy(layer: Any, policy: Any) -> None:
     layer._set_dtype_policy(policy)
 
 
-def variable_like(variable: tf.Variable) -> tf.Variable:
-    """Return a new variable of the same value, name and settings, under whatever strategy is in scope."""
+def variable_like(variable: tf.Variable, dtype: Any = None) -> tf.Variable:
+    """Return a new variable of the same value, name and settings, under whatever strategy is in scope.
+
+    Args:
+        variable: the variable.
+        dtype: another floating point type. Default: that of the variable.
+    """
     inner = variable._variable if isinstance(variable, AutoCastVariable) else variable
     made = tf.Variable(
-        inner.read_value(),
+        inner.read_value() if dtype is None else tf.cast(inner.read_value(), dtype),
         trainable=inner.trainable,
         name=inner.name.partition(":")[0],
-        dtype=inner.dtype,
+        dtype=dtype or inner.dtype,
         shape=inner.shape,
         constraint=inner.constraint,
         synchronization=inner.synchronization,

@@ -11,15 +11,15 @@ import functools
 import inspect
 import types
 import weakref
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 import tensorflow as tf
 
-from keras_compress._keras import has_graph, is_graph_model, keras, own_attribute_names, variable_like
+from keras_compress._keras import has_graph, is_graph_model, keras, own_attribute_names, set_policy, variable_like
 from keras_compress.errors import UnsupportedModelError
 from keras_compress.graph.rebinding import Rebinding, is_small_object
-from keras_compress.graph.variables import held_things, named_variables, submodules
+from keras_compress.graph.variables import held_things, named_variables, sublayers, submodules
 from keras_compress.layers import CompressedLayer
 
 __all__ = ["NOT_COPIED", "LiveCopy", "copy_own_attributes"]
@@ -47,13 +47,22 @@ class LiveCopy:
         self._originals: list[Any] = []  # kept alive, or another object could get the same identity
         self._functions = Rebinding(self._copies, self._note, self._copied)
 
-    def of_layer(self, layer: keras.layers.Layer) -> keras.layers.Layer:
+    def of_layer(self, layer: keras.layers.Layer, policies: Mapping[int, Any] | None = None) -> keras.layers.Layer:
         """Return a copy of a layer that does not belong to any graph.
+
+        Args:
+            layer: the layer.
+            policies: by the identity of a layer inside it, or of itself, the precision that the copy of that is given.
 
         Raises:
             UnsupportedModelError: the layer cannot be copied without losing or sharing a variable.
         """
+        changed = [inner for inner in sublayers(layer) if id(inner) in (policies or {})]
+        for inner in changed:
+            self._note_variables_in(inner, keras.mixed_precision.Policy(_policy_name(policies[id(inner)])))
         made = self.of_value(layer)
+        for inner in changed:
+            set_policy(self._copies[id(inner)], policies[id(inner)])
         self._require_own_variables(layer, made)
         return made
 
@@ -111,6 +120,14 @@ class LiveCopy:
     def _note_variable(self, variable: tf.Variable) -> None:
         if id(variable) not in self._copies:
             self._note(variable, variable_like(variable))
+
+    def _note_variables_in(self, layer: keras.layers.Layer, policy: Any) -> None:
+        """Note copies of the variables of a layer in another precision, if it keeps them in that of its own."""
+        before = layer.dtype_policy.variable_dtype
+        if policy.variable_dtype != before:
+            for variable in [*layer._trainable_weights, *layer._non_trainable_weights]:
+                if isinstance(variable, tf.Variable) and variable.dtype == before and variable.dtype.is_floating:
+                    self._note(variable, variable_like(variable, policy.variable_dtype))
 
     def _note_parts(self, module: Any) -> None:
         """Note what :func:`copy.deepcopy` would share or copy in a wrong way: variables and places in a graph."""
@@ -224,6 +241,11 @@ def _tracked_as(original: Any, made: Any) -> Any:
 
 def _is_tracked(value: Any) -> bool:
     return isinstance(value, tf.__internal__.tracking.TrackableDataStructure) and isinstance(value, (list, tuple, dict))
+
+
+def _policy_name(policy: Any) -> str:
+    """Return the name of a policy, which may come as Keras describes it."""
+    return policy["config"]["name"] if isinstance(policy, dict) else policy
 
 
 def _is_left_out(name: str) -> bool:
