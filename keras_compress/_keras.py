@@ -206,25 +206,26 @@ def set_policy(layer: Any, policy: Any) -> None:
     layer._set_dtype_policy(policy)
 
 
-def variable_like(variable: tf.Variable, dtype: Any = None) -> tf.Variable:
+def variable_like(variable: tf.Variable, policy: Any = None) -> tf.Variable:
     """Return a new variable of the same value, name and settings, under whatever strategy is in scope.
 
     Args:
         variable: the variable.
-        dtype: another floating point type. Default: that of the variable.
+        policy: a policy of precision, which the new variable is kept and read by. Default: as the variable is.
     """
     inner = variable._variable if isinstance(variable, AutoCastVariable) else variable
     made = tf.Variable(
-        inner.read_value() if dtype is None else tf.cast(inner.read_value(), dtype),
+        inner.read_value() if policy is None else tf.cast(inner.read_value(), policy.variable_dtype),
         trainable=inner.trainable,
         name=inner.name.partition(":")[0],
-        dtype=dtype or inner.dtype,
+        dtype=inner.dtype if policy is None else policy.variable_dtype,
         shape=inner.shape,
         constraint=inner.constraint,
         synchronization=inner.synchronization,
         aggregation=inner.aggregation,
     )
-    return create_autocast_variable(made) if isinstance(variable, AutoCastVariable) else made
+    mixed = policy is not None and policy.compute_dtype != policy.variable_dtype
+    return create_autocast_variable(made) if mixed or isinstance(variable, AutoCastVariable) else made
 
 
 #: The class of what ``tf.function`` returns.

@@ -16,7 +16,15 @@ from typing import Any
 
 import tensorflow as tf
 
-from keras_compress._keras import has_graph, is_graph_model, keras, own_attribute_names, set_policy, variable_like
+from keras_compress._keras import (
+    PreprocessingLayer,
+    has_graph,
+    is_graph_model,
+    keras,
+    own_attribute_names,
+    set_policy,
+    variable_like,
+)
 from keras_compress.errors import UnsupportedModelError
 from keras_compress.graph.rebinding import Rebinding, is_small_object
 from keras_compress.graph.variables import held_things, named_variables, sublayers, submodules
@@ -122,12 +130,11 @@ class LiveCopy:
             self._note(variable, variable_like(variable))
 
     def _note_variables_in(self, layer: keras.layers.Layer, policy: Any) -> None:
-        """Note copies of the variables of a layer in another precision, if it keeps them in that of its own."""
+        """Note copies of the variables of a layer for another precision, which may keep or read them in another type."""
         before = layer.dtype_policy.variable_dtype
-        if policy.variable_dtype != before:
-            for variable in [*layer._trainable_weights, *layer._non_trainable_weights]:
-                if isinstance(variable, tf.Variable) and variable.dtype == before and variable.dtype.is_floating:
-                    self._note(variable, variable_like(variable, policy.variable_dtype))
+        for variable in [*layer._trainable_weights, *layer._non_trainable_weights]:
+            if isinstance(variable, tf.Variable) and variable.dtype == before and variable.dtype.is_floating:
+                self._note(variable, variable_like(variable, policy))
 
     def _note_parts(self, module: Any) -> None:
         """Note what :func:`copy.deepcopy` would share or copy in a wrong way: variables and places in a graph."""
@@ -199,7 +206,7 @@ class LiveCopy:
 
     def _require_own_variables(self, layer: keras.layers.Layer, made: keras.layers.Layer) -> None:
         """Raise an UnsupportedModelError unless a copy has as many variables as its original, and reads none of them."""
-        originals, copies = ([v for v in holder.weights if isinstance(v, tf.Variable)] for holder in (layer, made))
+        originals, copies = map(_lasting_variables, (layer, made))
         attributes = [value for module in submodules(made) for value in _attributes(module).values()]
         shared = self._functions.originals_read(attributes)
         shared += [variable for variable in originals if any(variable is copied for copied in copies)]
@@ -241,6 +248,13 @@ def _tracked_as(original: Any, made: Any) -> Any:
 
 def _is_tracked(value: Any) -> bool:
     return isinstance(value, tf.__internal__.tracking.TrackableDataStructure) and isinstance(value, (list, tuple, dict))
+
+
+def _lasting_variables(layer: keras.layers.Layer) -> list[tf.Variable]:
+    """Return the variables of a layer without what ``adapt()`` of a preprocessing layer alone needs: that is not made again."""
+    adapted = [inner for inner in sublayers(layer) if isinstance(inner, PreprocessingLayer)]
+    left_out = {id(variable) for inner in adapted for variable in inner.weights}
+    return [v for v in layer.weights if isinstance(v, tf.Variable) and id(v) not in left_out]
 
 
 def _policy_name(policy: Any) -> str:

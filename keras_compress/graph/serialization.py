@@ -87,12 +87,22 @@ def describe(model: keras.Model) -> tuple[dict, dict[str, dict[str, np.ndarray]]
     layers = list(leaf_layers(model))
     variables = {path: named_variables(layer) for path, layer in layers}
     WeightOwners(layers).require_untied(variables)
-    arrays = {path: {name: frozen_array(one) for name, one in named.items()} for path, named in variables.items()}
+    summaries = {id(one) for _, layer in layers for one in _summaries(layer)}
+    arrays = {
+        path: {name: frozen_array(one) for name, one in named.items() if id(one) not in summaries}
+        for path, named in variables.items()
+    }
     custom_objects: dict[str, Any] = {}
     of_calls = ArgumentVariables(model)
     config = _describe_model(model, custom_objects, _models_by_layer(model) + of_calls.uses, of_calls)
     _drop_build_configs(config)
     return config, {path: named for path, named in arrays.items() if named}, custom_objects
+
+
+def _summaries(layer: keras.layers.Layer) -> list[Any]:
+    """Return what ``adapt()`` alone needs: a layer that gets the edges of its bins does not make it again."""
+    found = (inner for inner in sublayers(layer) if isinstance(inner, keras.layers.Discretization))
+    return [variable for inner in found for variable in inner.weights]
 
 
 def _drop_build_configs(config: dict) -> None:
