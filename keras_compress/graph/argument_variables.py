@@ -12,6 +12,7 @@ import tensorflow as tf
 
 from keras_compress._keras import Functional, is_graph_model, keras
 from keras_compress._keras_calls import arguments_of, kept_calls
+from keras_compress.graph.names import numbered_name
 from keras_compress.graph.tied_weights import WeightOwners
 from keras_compress.graph.variables import leaf_layers
 from keras_compress.layers import Parameter
@@ -55,7 +56,8 @@ class ArgumentVariables:
 
     def _layer(self, variable: tf.Variable) -> Parameter:
         if id(variable) not in self._layers:
-            name = _unused("variable", self._names)
+            name = numbered_name("variable", self._names)
+            self._names.add(name)
             dtype = variable.dtype.name if variable.dtype.is_floating else None
             value = variable.numpy()
             self._layers[id(variable)] = Parameter(value, trainable=variable.trainable, name=name, dtype=dtype)
@@ -81,12 +83,3 @@ def _calls(graph: keras.Model) -> list:
 
 def _variables(call) -> list[tf.Variable]:
     return [thing for thing in tf.nest.flatten(arguments_of(call)) if isinstance(thing, tf.Variable)]
-
-
-def _unused(name: str, taken: set[str]) -> str:
-    number, wanted = 0, name
-    while wanted in taken:
-        number += 1
-        wanted = f"{name}_{number}"
-    taken.add(wanted)
-    return wanted

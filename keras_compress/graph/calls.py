@@ -25,6 +25,7 @@ from keras_compress._keras_calls import (
 )
 from keras_compress.errors import UnsupportedModelError
 from keras_compress.graph.argument_variables import ArgumentVariables
+from keras_compress.graph.names import numbered_name
 from keras_compress.layers import Constant, OperatorCall
 
 __all__ = ["functional_config"]
@@ -89,10 +90,14 @@ class _Calls:
                 raise TypeError(f"{functions[0]} is a function.")
             return serialized_call(call, self._numbers, replaced)
         except (TypeError, ValueError) as error:
+            kinds = sorted(
+                {type(thing).__name__ for thing in tf.nest.flatten(arguments_of(call)) if not _is_plain(thing)}
+            )
             raise UnsupportedModelError(
                 f"A call of layer '{layer.name}' of class {type(layer).__name__} cannot be written down: {error} Expected: "
-                "tensors, numbers, strings, and lists and dicts of them as arguments of the call. Received: see there. Give "
-                "the layer what else it needs when it is made, as layer = MyLayer(argument)."
+                "tensors, numbers, strings, and lists and dicts of them as arguments of the call. Received: an argument of "
+                f"type {' and one of type '.join(kinds) or type(error).__name__}. Give the layer what else it needs when it is "
+                "made, as layer = MyLayer(argument)."
             ) from error
 
     def _operator(self, entry: dict[str, Any], call: Any) -> dict[str, Any]:
@@ -132,7 +137,8 @@ class _Calls:
     def _constant(self, thing: Any) -> keras.layers.Layer:
         array = thing.numpy() if tf.is_tensor(thing) else np.asarray(thing)
         dtype = tf.as_dtype(array.dtype)
-        name = _unused("constant", self._names)
+        name = numbered_name("constant", self._names)
+        self._names.add(name)
         return Constant(array, name=name, dtype=dtype.name if dtype.is_floating else None)
 
     def _value(self, thing: Any, layer_of: Callable[[Any], keras.layers.Layer]) -> Any:
@@ -158,6 +164,11 @@ def _is_constant(thing: Any) -> bool:
     return isinstance(thing, np.ndarray) and thing.ndim > 0
 
 
+def _is_plain(thing: Any) -> bool:
+    """Whether a thing among the arguments of a call is of a kind that can be written down."""
+    return thing is None or isinstance(thing, (bool, int, float, str, np.ndarray, tf.DType)) or tf.is_tensor(thing)
+
+
 def _is_real(constant: Any) -> bool:
     """Whether a constant can be written as a list of numbers."""
     dtype = tf.as_dtype(constant.dtype)
@@ -170,12 +181,3 @@ def _is_function(thing: Any) -> bool:
 
 def _unchanged(thing: Any) -> Any:
     return thing
-
-
-def _unused(name: str, taken: set[str]) -> str:
-    number, wanted = 0, name
-    while wanted in taken:
-        number += 1
-        wanted = f"{name}_{number}"
-    taken.add(wanted)
-    return wanted

@@ -65,7 +65,8 @@ class LiveCopy:
         Raises:
             UnsupportedModelError: the layer cannot be copied without losing or sharing a variable.
         """
-        changed = [inner for inner in sublayers(layer) if id(inner) in (policies or {})]
+        policies = policies or {}
+        changed = [inner for inner in sublayers(layer) if id(inner) in policies]
         for inner in changed:
             self._note_variables_in(inner, keras.mixed_precision.Policy(_policy_name(policies[id(inner)])))
         made = self.of_value(layer)

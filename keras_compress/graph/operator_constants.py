@@ -12,6 +12,7 @@ from typing import Any
 import numpy as np
 
 from keras_compress.graph.identity import is_own
+from keras_compress.graph.topology import reached_from_inputs
 from keras_compress.graph.view import GraphNode, ModelGraph
 from keras_compress.layers import Constant, OperatorCall, Parameter
 
@@ -45,14 +46,8 @@ def layers_of_constants(graph: ModelGraph) -> frozenset[str]:
     """Return the paths of the layers that compute with constants only; converters compute their outputs once and for all."""
     if not any(_is_value(node) for node in graph.nodes.values()):
         return frozenset()
-    varying = {
-        node.ref.layer
-        for node in graph.nodes.values()
-        if any(
-            tensor.layer in graph.model_inputs
-            for tensor in graph.backward(node.inputs, lambda producer: not _is_value(producer))
-        )
-    }
+    reached = reached_from_inputs(graph, lambda node: not _is_value(node))
+    varying = {node.ref.layer for node in graph.nodes.values() if not reached.isdisjoint(node.inputs)}
     return frozenset(node.ref.layer for node in graph.nodes.values() if node.inputs) - varying
 
 

@@ -229,12 +229,12 @@ def _serialized(layer: keras.layers.Layer) -> dict:
         return serialize(layer)
     except Exception as error:  # of a get_config of the user's, which may raise anything
         held = {name: value for name, value in vars(layer).items() if not _tells_configuration(value)}
+        off = "".join(f", or take it off the layer: layer.{name.removeprefix('_')} = None" for name in list(held)[:1])
         what = ", ".join(f"'{name}' is of class {type(value).__name__}" for name, value in held.items())
         raise UnsupportedModelError(
             f"Layer '{layer.name}' of class {type(layer).__name__} cannot be described: {what or error}. Expected: a "
             "get_config() that returns the arguments of the class, of the layer and of everything it holds. Received: "
-            f"{type(error).__name__}: {error}. Write get_config(), or take it off the layer: "
-            f"layer.{next(iter(held), 'kernel_regularizer').removeprefix('_')} = None."
+            f"{type(error).__name__}: {error}. Write get_config(){off}."
         ) from error
 
 
