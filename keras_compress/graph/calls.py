@@ -7,7 +7,7 @@ layer that keeps all its arguments.
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from typing import Any
 
 import numpy as np
@@ -83,12 +83,21 @@ class _Calls:
         return {**described, "inbound_nodes": [self._call(layer, call) for call in calls]}
 
     def _call(self, layer: keras.layers.Layer, call: Any) -> Any:
-        replaced = self._replaced if self._is_concerned(call) else _unchanged
+        arrays: dict[str, np.ndarray] = {}
+
+        def with_label(thing: Any) -> Any:
+            """Return a label for an array that stays an argument: Keras would write each of its numbers down."""
+            if not _is_constant(thing):
+                return thing
+            arrays[label := f"array {len(arrays)} of {id(call)}"] = _array(thing)
+            return label
+
+        replaced = self._replaced if self._is_concerned(call) else with_label
         functions = [thing for thing in tf.nest.flatten(arguments_of(call)) if _is_function(thing)]
         try:
             if functions:
                 raise TypeError(f"{functions[0]} is a function.")
-            return serialized_call(call, self._numbers, replaced)
+            return _with_arrays(serialized_call(call, self._numbers, replaced), arrays)
         except (TypeError, ValueError) as error:
             kinds = sorted(
                 {type(thing).__name__ for thing in tf.nest.flatten(arguments_of(call)) if not _is_plain(thing)}
@@ -135,7 +144,7 @@ class _Calls:
         return self._value(thing, self._constant) if _is_constant(thing) else thing
 
     def _constant(self, thing: Any) -> keras.layers.Layer:
-        array = thing.numpy() if tf.is_tensor(thing) else np.asarray(thing)
+        array = _array(thing)
         dtype = tf.as_dtype(array.dtype)
         name = numbered_name("constant", self._names)
         self._names.add(name)
@@ -179,5 +188,14 @@ def _is_function(thing: Any) -> bool:
     return callable(thing) and not isinstance(thing, (type, tf.Variable)) and not tf.is_tensor(thing)
 
 
-def _unchanged(thing: Any) -> Any:
-    return thing
+def _array(thing: Any) -> np.ndarray:
+    return thing.numpy() if tf.is_tensor(thing) else np.asarray(thing)
+
+
+def _with_arrays(structure: Any, arrays: Mapping[str, np.ndarray]) -> Any:
+    """Return the description of a call with the arrays in the place of their labels."""
+    if isinstance(structure, dict):
+        return {key: _with_arrays(value, arrays) for key, value in structure.items()}
+    if type(structure) in (list, tuple):
+        return type(structure)(_with_arrays(item, arrays) for item in structure)
+    return arrays.get(structure, structure) if isinstance(structure, str) else structure

@@ -75,4 +75,4 @@ def _shape(value: Any) -> tuple[int, ...] | None:
         array = np.asarray(value)
     except ValueError:  # of rows of different lengths
         return None
-    return array.shape if array.ndim >= 2 and array.dtype.kind == "f" else None
+    return array.shape if array.ndim >= 2 and array.dtype.kind in "fV" else None  # V: bfloat16

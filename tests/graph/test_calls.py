@@ -9,6 +9,7 @@ import tensorflow as tf
 import keras_compress as kc
 from keras_compress._keras import keras
 from keras_compress.graph import build, take
+from keras_compress.graph.passes.to_float32 import to_float32
 from keras_compress.layers import Parameter
 
 layers = keras.layers
@@ -186,3 +187,45 @@ def test_a_layer_that_reads_a_constant_only_is_not_missed_in_a_file(suffix, tmp_
     report = kc.export_model(quantized, tmp_path / f"model.{suffix}", data=inputs)
     assert report.comparison.sqnr > 40
     assert len(report.weights) == 2
+
+
+def longest_list(structure):
+    if isinstance(structure, dict):
+        return max(map(longest_list, structure.values()), default=0)
+    if isinstance(structure, (list, tuple)):
+        return max([len(structure), *map(longest_list, structure)])
+    return 0
+
+
+LARGE = {
+    "a product": lambda x: tf.matmul(x, normal(64, 64)),
+    "a product with an array": lambda x: tf.matmul(x, normal(64, 64).numpy()),
+    "a product with a variable": lambda x: tf.matmul(x, tf.Variable(normal(64, 64))),
+    "a sum": lambda x: x + normal(1, 64),
+    "a merged constant": lambda x: layers.Add()([x, normal(1, 64)]),
+    "half precision": lambda x: tf.cast(x, "bfloat16") * tf.cast(normal(1, 64), "bfloat16"),
+    "a gathered table": lambda x: tf.gather(normal(64, 64), tf.argmax(x, -1)),
+}
+
+
+@pytest.mark.parametrize("case", LARGE)
+def test_a_snapshot_holds_arrays_and_not_their_numbers(case):
+    inputs = keras.Input((64,), name="x")
+    model = keras.Model(inputs, layers.Activation("linear", dtype="float32")(LARGE[case](inputs)))
+    samples = np.random.RandomState(0).normal(size=(4, 64)).astype(np.float32)
+    snapshot = take(model)
+    assert longest_list(snapshot.config) < 16
+    again = build(snapshot.edited())
+    np.testing.assert_allclose(again(samples), model(samples), rtol=1e-6, atol=1e-6)
+    assert longest_list(take(again).config) < 16
+
+
+@pytest.mark.parametrize("policy", ["mixed_bfloat16", "float16"])
+def test_arrays_among_the_arguments_follow_the_precision_of_a_model(policy):
+    inputs = keras.Input((64,), name="x")
+    dense = layers.Dense(64, dtype=policy)
+    outputs = tf.matmul(dense(inputs), tf.cast(normal(64, 2), dense.compute_dtype))
+    model = keras.Model(inputs, layers.Activation("linear", dtype="float32")(outputs))
+    samples = np.random.RandomState(0).normal(size=(4, 64)).astype(np.float32)
+    made = build(to_float32(take(model)))
+    np.testing.assert_allclose(made(samples), model(samples), rtol=0.1, atol=0.5)
