@@ -17,7 +17,9 @@ from typing import Any
 import tensorflow as tf
 import tf_keras as keras
 from tensorflow.python.autograph.core.ag_ctx import ControlStatusCtx, Status
+from tensorflow.python.eager.polymorphic_function.tf_method_target import TfMethodTarget
 from tensorflow.python.framework.ops import gradient_registry
+from tensorflow.python.util.tf_decorator import TFDecorator
 from tf_keras.src.engine.base_preprocessing_layer import PreprocessingLayer
 from tf_keras.src.engine.functional import Functional
 from tf_keras.src.engine.functional import _make_node_key as call_key
@@ -59,6 +61,7 @@ __all__ = [
     "metric_prefixes",
     "number_of_calls",
     "own_attribute_names",
+    "parts_of_binding",
     "raised_recursion_limit",
     "register",
     "released_graphs",
@@ -203,20 +206,26 @@ def set_policy(layer: Any, policy: Any) -> None:
     layer._set_dtype_policy(policy)
 
 
-def variable_like(variable: tf.Variable) -> tf.Variable:
-    """Return a new variable of the same value, name and settings, under whatever strategy is in scope."""
+def variable_like(variable: tf.Variable, policy: Any = None) -> tf.Variable:
+    """Return a new variable of the same value, name and settings, under whatever strategy is in scope.
+
+    Args:
+        variable: the variable.
+        policy: a policy of precision, which the new variable is kept and read by. Default: as the variable is.
+    """
     inner = variable._variable if isinstance(variable, AutoCastVariable) else variable
     made = tf.Variable(
-        inner.read_value(),
+        inner.read_value() if policy is None else tf.cast(inner.read_value(), policy.variable_dtype),
         trainable=inner.trainable,
         name=inner.name.partition(":")[0],
-        dtype=inner.dtype,
+        dtype=inner.dtype if policy is None else policy.variable_dtype,
         shape=inner.shape,
         constraint=inner.constraint,
         synchronization=inner.synchronization,
         aggregation=inner.aggregation,
     )
-    return create_autocast_variable(made) if isinstance(variable, AutoCastVariable) else made
+    mixed = policy is not None and policy.compute_dtype != policy.variable_dtype
+    return create_autocast_variable(made) if mixed or isinstance(variable, AutoCastVariable) else made
 
 
 #: The class of what ``tf.function`` returns.
@@ -226,6 +235,13 @@ GraphFunction = type(tf.function(lambda: None))
 def with_python_function(function: Any, python_function: Callable) -> Any:
     """Return a ``tf.function`` of the same settings that traces another Python function."""
     return function._clone(python_function=python_function)
+
+
+def parts_of_binding(thing: Any) -> list[Any]:
+    """Return what an object holds by which ``tf.function`` binds a method to its owner; nothing for other objects."""
+    if isinstance(thing, TfMethodTarget):
+        return [thing.weakrefself_target__, thing.weakrefself_func__]
+    return list(vars(thing).values()) if isinstance(thing, TFDecorator) else []
 
 
 def accepts(layer: Any, argument: str) -> bool:

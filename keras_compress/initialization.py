@@ -131,13 +131,13 @@ def _quantizes_weight(bound: BoundOp) -> bool:
 
 def record_data(parts: Parts, model: keras.Model, data: Dataset) -> None:
     """Keep the data of the calibration with a compressed model, for what only files need and for their audits."""
-    collectors = [collector for algorithm, ops in parts for collector in algorithm.collectors(ops)]
+    algorithms = [algorithm for algorithm, _ in parts]
 
     def initializer(layer: str) -> RangeInitializer:
-        found = (algorithm.output_initializer(layer) for algorithm, _ in parts)
+        found = (algorithm.output_initializer(layer) for algorithm in algorithms)
         return next((one for one in found if one is not None), RangeInitializer())
 
-    samples = max((collector.samples for collector in collectors), default=0)
+    samples = max((algorithm.calibration_samples(ops) for algorithm, ops in parts), default=0)
     record_calibration(model, CalibrationRecord(data, samples, initializer))
 
 

@@ -214,6 +214,10 @@ class CompressionAlgorithm(Settings):
         """Return what is to be measured for the operations in the pass over data that all algorithms share."""
         return []
 
+    def calibration_samples(self, ops: Sequence[BoundOp]) -> int:
+        """Return how many samples the collectors of the operations ask for."""
+        return max((collector.samples for collector in self.collectors(ops)), default=0)
+
     def output_initializer(self, layer: str) -> RangeInitializer | None:
         """Return how the range of a layer's output is measured that only a file needs; None leaves it to others."""
         return None

@@ -261,6 +261,10 @@ class Quantization(CompressionAlgorithm):
         }
         return [ActivationRanges(measured, [bound.op for bound in ops])] if measured else []
 
+    def calibration_samples(self, ops: Sequence[BoundOp]) -> int:
+        activations = (bound for bound in ops if bound.variable is None)
+        return max((self._activation_initializer(bound).num_init_samples for bound in activations), default=0)
+
     def output_initializer(self, layer: str) -> RangeInitializer:
         return self._range_initializer("activations", layer)
 

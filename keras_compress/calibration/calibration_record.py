@@ -1,6 +1,6 @@
 """What a compressed model was calibrated on, kept with the live model, so that exports can measure more and audits can compare.
 
-It is no part of the model's files: a model that was loaded has none.
+It is no part of the model's files, nor of its copies: a model that was loaded or built from a snapshot has none.
 """
 
 from __future__ import annotations
@@ -11,10 +11,11 @@ from dataclasses import dataclass
 from keras_compress._keras import keras
 from keras_compress.calibration.range_measurement import RangeInitializer
 from keras_compress.data import Dataset
+from keras_compress.graph.copying import NOT_COPIED
 
 __all__ = ["CalibrationRecord", "calibration_of", "record_calibration"]
 
-_ATTRIBUTE = "_keras_compress_calibration"
+_ATTRIBUTE = f"{NOT_COPIED}calibration"
 
 
 @dataclass(frozen=True)

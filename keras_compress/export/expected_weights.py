@@ -15,6 +15,7 @@ from keras_compress.graph.passes.fix_quantizers import fix_quantizers
 from keras_compress.graph.passes.to_float32 import to_float32
 from keras_compress.graph.snapshot import entries
 from keras_compress.layers import BinaryWeight
+from keras_compress.numerics import number_of_steps
 
 __all__ = ["ExpectedWeight", "expected_weights"]
 
@@ -81,6 +82,6 @@ def _step(wrapped: CompressedEntry, weight: str) -> float:
     """Return the smallest step of the grid of a weight, 0 without a grid."""
     for operation in wrapped.operations:
         if operation.weight == weight:
-            steps = 2 ** operation.settings["num_bits"] - (2 if operation.settings["narrow_range"] else 1)
+            steps = number_of_steps(operation.settings["num_bits"], narrow_range=operation.settings["narrow_range"])
             return float(np.min((operation.arrays["high"] - operation.arrays["low"]) / steps))
     return 0.0

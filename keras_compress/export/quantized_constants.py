@@ -15,6 +15,7 @@ import tensorflow as tf
 
 from keras_compress.export.graph_editing import node_name, readers_of
 from keras_compress.export.graph_function import graph_function
+from keras_compress.numerics import number_of_steps
 
 __all__ = ["FAKE_QUANTIZERS", "IntegerConstant", "cut_out_constants", "dequantized", "evaluated", "grid"]
 
@@ -101,7 +102,7 @@ def _integers(node: Any, values: np.ndarray, low: np.ndarray, high: np.ndarray) 
 
 def grid(low: np.ndarray, high: np.ndarray, bits: int, *, narrow_range: bool) -> tuple[np.ndarray, np.ndarray, int]:
     """Return scale (float32), zero point (int32) and number of steps of a range that ends on its grid."""
-    steps = 2**bits - (2 if narrow_range else 1)
+    steps = number_of_steps(bits, narrow_range=narrow_range)
     scale = ((high - low) / np.float32(steps)).astype(np.float32)
     return scale, np.round(-low / scale).astype(np.int32), steps
 

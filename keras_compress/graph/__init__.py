@@ -7,10 +7,10 @@ from keras_compress.graph.edits import (
     apply_edits,
     edit_from_dict,
     edit_to_dict,
-    unused_name,
 )
 from keras_compress.graph.layer_lookup import register_layer_spec, spec_of
 from keras_compress.graph.layer_spec import LayerRole, LayerSpec, WeightSpec
+from keras_compress.graph.names import unused_name
 from keras_compress.graph.passes.strip import strip
 from keras_compress.graph.snapshot import ModelSnapshot, build, take
 from keras_compress.graph.view import GraphNode, ModelGraph, NodeRef, TensorRef

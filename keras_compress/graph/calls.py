@@ -7,7 +7,7 @@ layer that keeps all its arguments.
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from typing import Any
 
 import numpy as np
@@ -24,41 +24,50 @@ from keras_compress._keras_calls import (
     tensor_place,
 )
 from keras_compress.errors import UnsupportedModelError
-from keras_compress.layers import Constant, OperatorCall, Parameter
+from keras_compress.graph.argument_variables import ArgumentVariables
+from keras_compress.graph.names import numbered_name
+from keras_compress.layers import Constant, OperatorCall
 
 __all__ = ["functional_config"]
 
 _PLACE = ("module", "class_name", "config", "registered_name")
 
 
-def functional_config(model: keras.Model, describe_layer: Callable[[keras.layers.Layer], dict]) -> dict[str, Any]:
+def functional_config(
+    model: keras.Model, describe_layer: Callable[[keras.layers.Layer], dict], variables: ArgumentVariables
+) -> dict[str, Any]:
     """Return the configuration of a Functional model, as Keras reads it.
 
     Args:
         model: the model; it is only read.
         describe_layer: returns what Keras' serialization says of a layer.
+        variables: those among the arguments of its calls, and of all models around it.
 
     Raises:
         UnsupportedModelError: a call has an argument that cannot be written down.
     """
-    return _Calls(model).config(describe_layer)
+    return _Calls(model, describe_layer, variables).config()
 
 
 class _Calls:
     """Writes down the calls of one model, and the constants and variables among their arguments."""
 
-    def __init__(self, model: keras.Model):
+    def __init__(
+        self, model: keras.Model, describe_layer: Callable[[keras.layers.Layer], dict], variables: ArgumentVariables
+    ):
         self._model = model
-        self._names = {layer.name for layer in model.layers}
+        self._describe_layer = describe_layer
+        self._variables = variables
+        self._names = {layer.name for layer in model.layers} | variables.names
         self._calls, self._numbers = kept_calls(model)
         self._input = tensor_place(tf.nest.flatten(model.inputs)[0], self._numbers) or []
         self._values: dict[int, dict[str, Any]] = {}
 
-    def config(self, describe_layer: Callable[[keras.layers.Layer], dict]) -> dict[str, Any]:
+    def config(self) -> dict[str, Any]:
         written: list[dict[str, Any]] = []
         for layer in self._model.layers:
             known = len(self._values)
-            entry = self._entry(layer, {**describe_layer(layer), "name": layer.name})
+            entry = self._entry(layer, {**self._describe_layer(layer), "name": layer.name})
             written += [*list(self._values.values())[known:], entry]
         inputs, outputs = (self._places(part) for part in model_structure(self._model))
         return {"name": self._model.name, "layers": written, "input_layers": inputs, "output_layers": outputs}
@@ -74,17 +83,30 @@ class _Calls:
         return {**described, "inbound_nodes": [self._call(layer, call) for call in calls]}
 
     def _call(self, layer: keras.layers.Layer, call: Any) -> Any:
-        replaced = self._replaced if self._is_concerned(call) else _unchanged
+        arrays: dict[str, np.ndarray] = {}
+
+        def with_label(thing: Any) -> Any:
+            """Return a label for an array that stays an argument: Keras would write each of its numbers down."""
+            if not _is_constant(thing):
+                return thing
+            arrays[label := f"array {len(arrays)} of {id(call)}"] = _array(thing)
+            return label
+
+        replaced = self._replaced if self._is_concerned(call) else with_label
         functions = [thing for thing in tf.nest.flatten(arguments_of(call)) if _is_function(thing)]
         try:
             if functions:
                 raise TypeError(f"{functions[0]} is a function.")
-            return serialized_call(call, self._numbers, replaced)
+            return _with_arrays(serialized_call(call, self._numbers, replaced), arrays)
         except (TypeError, ValueError) as error:
+            kinds = sorted(
+                {type(thing).__name__ for thing in tf.nest.flatten(arguments_of(call)) if not _is_plain(thing)}
+            )
             raise UnsupportedModelError(
                 f"A call of layer '{layer.name}' of class {type(layer).__name__} cannot be written down: {error} Expected: "
-                "tensors, numbers, strings, and lists and dicts of them as arguments of the call. Received: see there. Give "
-                "the layer what else it needs when it is made, as layer = MyLayer(argument)."
+                "tensors, numbers, strings, and lists and dicts of them as arguments of the call. Received: an argument of "
+                f"type {' and one of type '.join(kinds) or type(error).__name__}. Give the layer what else it needs when it is "
+                "made, as layer = MyLayer(argument)."
             ) from error
 
     def _operator(self, entry: dict[str, Any], call: Any) -> dict[str, Any]:
@@ -109,26 +131,30 @@ class _Calls:
         first, named = arguments_of(call, by_name=True)
         if any(isinstance(thing, tf.Variable) for thing in tf.nest.flatten([first, named])):
             return True
-        operator = isinstance(call.layer, TFOpLambda)  # whose named arguments TensorFlow reads from lists
-        return any(_is_constant(thing) for thing in tf.nest.flatten([first] if operator else [first, named]))
+        operator = isinstance(call.layer, TFOpLambda)  # whose named arguments TensorFlow reads from lists of numbers
+        concerned = [
+            thing for thing in tf.nest.flatten(named) if _is_constant(thing) and not (operator and _is_real(thing))
+        ]
+        return bool(concerned) or any(_is_constant(thing) for thing in tf.nest.flatten(first))
 
     def _replaced(self, thing: Any) -> Any:
         """Return the output of a layer that gives a constant or a variable among the arguments of a call."""
         if isinstance(thing, tf.Variable):
-            return self._value(
-                thing, "variable", lambda array, **place: Parameter(array, trainable=thing.trainable, **place)
-            )
-        if _is_constant(thing):
-            return self._value(thing, "constant", lambda array, **place: Constant(array, array.dtype.name, **place))
-        return thing
+            return self._value(thing, self._variables.owner)
+        return self._value(thing, self._constant) if _is_constant(thing) else thing
 
-    def _value(self, thing: Any, kind: str, make: Callable[..., keras.layers.Layer]) -> Any:
+    def _constant(self, thing: Any) -> keras.layers.Layer:
+        array = _array(thing)
+        dtype = tf.as_dtype(array.dtype)
+        name = numbered_name("constant", self._names)
+        self._names.add(name)
+        return Constant(array, name=name, dtype=dtype.name if dtype.is_floating else None)
+
+    def _value(self, thing: Any, layer_of: Callable[[Any], keras.layers.Layer]) -> Any:
         if id(thing) not in self._values:
-            array = np.asarray(thing)
-            dtype = tf.as_dtype(array.dtype)
-            layer = make(array, name=_unused(kind, self._names), dtype=dtype.name if dtype.is_floating else None)
+            layer = layer_of(thing)
             place = {"name": layer.name, "inbound_nodes": [[[*self._input, {}]]]}
-            self._values[id(thing)] = {**_described(layer), **place}
+            self._values[id(thing)] = {**self._describe_layer(layer), **place}
         return output_of(self._values[id(thing)]["name"])
 
 
@@ -147,18 +173,29 @@ def _is_constant(thing: Any) -> bool:
     return isinstance(thing, np.ndarray) and thing.ndim > 0
 
 
+def _is_plain(thing: Any) -> bool:
+    """Whether a thing among the arguments of a call is of a kind that can be written down."""
+    return thing is None or isinstance(thing, (bool, int, float, str, np.ndarray, tf.DType)) or tf.is_tensor(thing)
+
+
+def _is_real(constant: Any) -> bool:
+    """Whether a constant can be written as a list of numbers."""
+    dtype = tf.as_dtype(constant.dtype)
+    return dtype.is_floating or dtype.is_integer or dtype.is_bool
+
+
 def _is_function(thing: Any) -> bool:
     return callable(thing) and not isinstance(thing, (type, tf.Variable)) and not tf.is_tensor(thing)
 
 
-def _unchanged(thing: Any) -> Any:
-    return thing
+def _array(thing: Any) -> np.ndarray:
+    return thing.numpy() if tf.is_tensor(thing) else np.asarray(thing)
 
 
-def _unused(name: str, taken: set[str]) -> str:
-    number, wanted = 0, name
-    while wanted in taken:
-        number += 1
-        wanted = f"{name}_{number}"
-    taken.add(wanted)
-    return wanted
+def _with_arrays(structure: Any, arrays: Mapping[str, np.ndarray]) -> Any:
+    """Return the description of a call with the arrays in the place of their labels."""
+    if isinstance(structure, dict):
+        return {key: _with_arrays(value, arrays) for key, value in structure.items()}
+    if type(structure) in (list, tuple):
+        return type(structure)(_with_arrays(item, arrays) for item in structure)
+    return arrays.get(structure, structure) if isinstance(structure, str) else structure

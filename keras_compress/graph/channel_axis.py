@@ -1,15 +1,18 @@
-"""Which axis of a tensor holds its channels, by the layers around it."""
+"""Which axis of a tensor holds its channels, by the layers around it.
+
+Layers and operators that rearrange axes end the search: nothing is known on their other side.
+"""
 
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 
+from keras_compress.graph.identity import is_own
 from keras_compress.graph.view import GraphNode, ModelGraph, NodeRef, TensorRef
+from keras_compress.layers import OperatorCall
 
 __all__ = ["channel_axis"]
 
-#: Layers that change which axis is which, so that nothing is known on their other side.
-_REARRANGE = ("Reshape", "Permute", "Flatten", "RepeatVector")
 _FIRST, _LAST = 1, -1
 
 
@@ -43,7 +46,7 @@ def _of_readers(graph: ModelGraph, waiting: list[GraphNode]) -> int | None:
         axis = _axis(node)
         if axis is not None:
             return axis
-        if node.ref in seen or node.is_a(*_REARRANGE):
+        if node.ref in seen or _rearranges(node):
             continue
         seen.add(node.ref)
         after = graph.consumers(TensorRef(node.ref.layer, node.ref.node, 0))
@@ -53,7 +56,7 @@ def _of_readers(graph: ModelGraph, waiting: list[GraphNode]) -> int | None:
 
 def _of_makers(graph: ModelGraph, sources: Sequence[TensorRef]) -> int | None:
     def goes_on(producer: GraphNode) -> bool:
-        return _axis(producer) is None and not producer.is_a(*_REARRANGE)
+        return _axis(producer) is None and not _rearranges(producer)
 
     axes = (_axis(graph.producer(tensor)) for tensor in graph.backward(sources, goes_on))
     return next((axis for axis in axes if axis is not None), None)
@@ -61,7 +64,7 @@ def _of_makers(graph: ModelGraph, sources: Sequence[TensorRef]) -> int | None:
 
 def _axis(node: GraphNode) -> int | None:
     """Return the axis of channels of a layer that has them, None for a layer that takes them as they come."""
-    if node.is_a(*_REARRANGE):
+    if _rearranges(node):
         return None
     data_format = node.config.get("data_format")
     if data_format is not None:
@@ -70,3 +73,8 @@ def _axis(node: GraphNode) -> int | None:
         axis = node.config["axis"]
         return _FIRST if axis in (1, [1], (1,)) else _LAST
     return _LAST if node.spec.weights else None
+
+
+def _rearranges(node: GraphNode) -> bool:
+    """Whether a layer may change which axis is which; one with weights or a format of its data says where channels are."""
+    return node.spec.rearranges or is_own(node.entry, OperatorCall) or (node.is_unknown and not node.spec.weights)

@@ -49,19 +49,17 @@ def _fresh(thing: Any, prefixes: Mapping[int, str]) -> Any:
         return fresh_optimizer(thing)
     if not isinstance(thing, keras.metrics.Metric):
         return thing
-    if _has_config(thing):
-        metric = type(thing).from_config(thing.get_config())
-    else:
+    metric = _from_configuration(thing)
+    if metric is None:
         metric = live_copy().of_value(thing)
         metric.reset_state()
     metric._name = thing.name.removeprefix(prefixes.get(id(thing), ""))
     return metric
 
 
-def _has_config(metric: keras.metrics.Metric) -> bool:
-    """Whether the same metric can be made from its configuration."""
+def _from_configuration(metric: keras.metrics.Metric) -> keras.metrics.Metric | None:
+    """Return a metric that is made from the configuration of another, None if there is no way."""
     try:
-        type(metric).from_config(metric.get_config())
+        return type(metric).from_config(metric.get_config())
     except Exception:  # whatever the user's code raises, the answer is no
-        return False
-    return True
+        return None

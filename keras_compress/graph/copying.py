@@ -11,32 +11,35 @@ import functools
 import inspect
 import types
 import weakref
-from collections.abc import Callable
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 import tensorflow as tf
 
 from keras_compress._keras import (
-    GraphFunction,
+    PreprocessingLayer,
     has_graph,
     is_graph_model,
     keras,
     own_attribute_names,
+    set_policy,
     variable_like,
-    with_python_function,
 )
 from keras_compress.errors import UnsupportedModelError
-from keras_compress.graph.variables import held_things, named_variables, submodules
+from keras_compress.graph.rebinding import Rebinding, is_small_object
+from keras_compress.graph.variables import held_things, named_variables, sublayers, submodules
 from keras_compress.layers import CompressedLayer
 
-__all__ = ["LiveCopy", "copy_own_attributes"]
+__all__ = ["NOT_COPIED", "LiveCopy", "copy_own_attributes"]
+
+#: What the names of attributes begin with that belong to one live model and to no copy of it.
+NOT_COPIED = "_keras_compress_"
 
 #: What a model makes when it is compiled or called; the copy makes its own.
 _MADE_LATER = ("train_function", "test_function", "predict_function", "train_tf_function", "history", "_checkpoint")
 
 #: What a metric binds to itself when it is made.
 _BOUND_WHEN_MADE = ("update_state", "result")
-_FUNCTIONS = (types.FunctionType, types.MethodType)
 
 
 class LiveCopy:
@@ -49,17 +52,27 @@ class LiveCopy:
     def __init__(self, rebuild: Callable[[keras.Model], keras.Model]):
         self._rebuild = rebuild
         self._copies: dict[int, Any] = {}  # by the identity of the original, as copy.deepcopy takes it
-        self._entered: set[int] = set()  # functions on the way to one they read
         self._originals: list[Any] = []  # kept alive, or another object could get the same identity
+        self._functions = Rebinding(self._copies, self._note, self._copied)
 
-    def of_layer(self, layer: keras.layers.Layer) -> keras.layers.Layer:
+    def of_layer(self, layer: keras.layers.Layer, policies: Mapping[int, Any] | None = None) -> keras.layers.Layer:
         """Return a copy of a layer that does not belong to any graph.
+
+        Args:
+            layer: the layer.
+            policies: by the identity of a layer inside it, or of itself, the precision that the copy of that is given.
 
         Raises:
             UnsupportedModelError: the layer cannot be copied without losing or sharing a variable.
         """
+        policies = policies or {}
+        changed = [inner for inner in sublayers(layer) if id(inner) in policies]
+        for inner in changed:
+            self._note_variables_in(inner, keras.mixed_precision.Policy(_policy_name(policies[id(inner)])))
         made = self.of_value(layer)
-        _require_same_variables(layer, made)
+        for inner in changed:
+            set_policy(self._copies[id(inner)], policies[id(inner)])
+        self._require_own_variables(layer, made)
         return made
 
     def relate(self, original: keras.Model, made: keras.Model) -> None:
@@ -87,21 +100,27 @@ class LiveCopy:
 
     def of_value(self, value: Any) -> Any:
         """Return a copy of whatever an attribute holds; what cannot be copied is returned itself."""
-        modules = [inner for _, held in held_things(value, "", tf.Module) for inner in submodules(held)]
-        modules = [module for module in modules if not isinstance(module, tf.Variable)]
+        return self.of_values([value])[0]
+
+    def of_values(self, values: Sequence[Any]) -> list[Any]:
+        """Return copies of what several attributes hold, in whatever order they are: one may read what another holds."""
+        held = list(values)
+        modules = [inner for _, module in held_things(held, "", tf.Module) for inner in submodules(module)]
         for module in modules:
             if has_graph(module) and id(module) not in self._copies:
                 self.relate(module, self._rebuild(module))
-        fresh = [module for module in modules if id(module) not in self._copies]
+        fresh = list({id(module): module for module in modules if id(module) not in self._copies}.values())
         for module in fresh:
             self._note(module, _shell(module))
-        for _, variable in held_things(value, "", tf.Variable):
+        for _, variable in held_things(held, "", tf.Variable):
             self._note_variable(variable)
         for module in fresh:
             self._note_parts(module)
+        attributes = [value for module in fresh for value in _attributes(module).values()]
+        self._functions.note_functions([*attributes, *held])  # when all that they may read is known
         for module in fresh:
             self._fill(module)
-        return self._copied(value)
+        return [self._copied(value) for value in held]
 
     def _note(self, original: Any, made: Any) -> None:
         self._copies.setdefault(id(original), made)
@@ -111,63 +130,27 @@ class LiveCopy:
         if id(variable) not in self._copies:
             self._note(variable, variable_like(variable))
 
+    def _note_variables_in(self, layer: keras.layers.Layer, policy: Any) -> None:
+        """Note copies of the variables of a layer for another precision, which may keep or read them in another type."""
+        before = layer.dtype_policy.variable_dtype
+        for variable in [*layer._trainable_weights, *layer._non_trainable_weights]:
+            if isinstance(variable, tf.Variable) and variable.dtype == before and variable.dtype.is_floating:
+                self._note(variable, variable_like(variable, policy))
+
     def _note_parts(self, module: Any) -> None:
-        """Note what :func:`copy.deepcopy` would share or copy in a wrong way: variables, places in a graph, functions."""
+        """Note what :func:`copy.deepcopy` would share or copy in a wrong way: variables and places in a graph."""
         if isinstance(module, keras.layers.Layer):
             for nodes in (module._inbound_nodes, module._outbound_nodes):
                 self._note(nodes, [])
             for variable in module._trainable_weights + module._non_trainable_weights:
                 if isinstance(variable, tf.Variable):
                     self._note_variable(variable)
-        for name, value in vars(module).items():
+        for name, value in _attributes(module).items():
             for _, variable in held_things(value, name, tf.Variable):
                 self._note_variable(variable)
-        for value in vars(module).values():
-            self._note_functions(value)
         strategy = vars(module).get("_distribute_strategy")
         if strategy is not None:
             self._note(strategy, strategy)
-
-    def _note_functions(self, value: Any) -> None:
-        for _, function in held_things(value, "", (*_FUNCTIONS, functools.partial, GraphFunction)):
-            if isinstance(function, GraphFunction):
-                rebound = self._rebound(function.python_function)
-                if rebound is not function.python_function:
-                    self._note(function, with_python_function(function, rebound))
-            elif isinstance(function, functools.partial):
-                self._note_functions([function.func, function.args, function.keywords])
-            else:
-                rebound = self._rebound(function)
-                if rebound is not function:
-                    self._note(function, rebound)
-
-    def _rebound(self, value: Any) -> Any:
-        """Return a function that reads the copies where it reads a layer or a variable from around its definition."""
-        if id(value) in self._copies:
-            return self._copies[id(value)]
-        if isinstance(value, types.MethodType):
-            function, owner = self._rebound(value.__func__), self._rebound(value.__self__)
-            same = function is value.__func__ and owner is value.__self__
-            return value if same else types.MethodType(function, owner)
-        if not isinstance(value, types.FunctionType) or id(value) in self._entered:
-            return value
-        before = [(cell, _content(cell)) for cell in value.__closure__ or ()]
-        after = [(cell, content, self._rebound_inside(value, content)) for cell, content in before]
-        if all(content is made for _, content, made in after):
-            return value
-        closure = tuple(cell if content is made else types.CellType(made) for cell, content, made in after)
-        made = types.FunctionType(value.__code__, value.__globals__, value.__name__, value.__defaults__, closure)
-        made.__kwdefaults__ = value.__kwdefaults__
-        made.__dict__.update({name: self._rebound_inside(value, held) for name, held in vars(value).items()})
-        return made
-
-    def _rebound_inside(self, function: types.FunctionType, content: Any) -> Any:
-        """Return what a function reads, rebound; a function that reads itself is not walked again."""
-        self._entered.add(id(function))
-        try:
-            return self._rebound(content)
-        finally:
-            self._entered.discard(id(function))
 
     def _fill(self, module: Any) -> None:
         """Give a shell copies of the attributes of its original."""
@@ -187,33 +170,110 @@ class LiveCopy:
     def _copied(self, value: Any) -> Any:
         if inspect.ismethod(value) and id(value.__self__) not in self._copies and isinstance(value.__self__, tf.Module):
             return value  # of a layer or model elsewhere
-        known = dict(self._copies)
+        known = len(self._copies)
         try:
             return copy.deepcopy(value, self._copies)
         except Exception:  # a lock, a file, a generator: whatever it raises, it is shared
-            self._copies.clear()  # of what was copied in part
-            self._copies.update(known)
+            while len(self._copies) > known:  # what was copied in part came last
+                self._copies.popitem()
+            return self._copied_in_part(value)
+
+    def _copied_in_part(self, value: Any) -> Any:
+        """Return a thing that reads copies where it reads layers and variables, and shares what cannot be copied in it."""
+        if not self._functions.reads_copied(value):
             return value
+        if isinstance(value, types.MethodType):
+            return types.MethodType(value.__func__, self._copied(value.__self__))
+        if type(value) is functools.partial:
+            keywords = {name: self._copied(held) for name, held in value.keywords.items()}
+            return functools.partial(self._copied(value.func), *map(self._copied, value.args), **keywords)
+        given = _as_given(value)
+        if type(given) is tuple:
+            return _tracked_as(value, tuple(map(self._copied, given)))
+        made: Any
+        if type(given) in (list, dict):
+            made = _tracked_as(value, type(given)())
+        elif is_small_object(value) and type(value).__new__ is object.__new__:
+            made = object.__new__(type(value))
+        else:
+            return value
+        self._note(value, made)  # before what it holds, which may hold it
+        if isinstance(value, list):
+            made.extend(map(self._copied, value))
+        else:
+            held = value if isinstance(value, dict) else vars(value)
+            (made if isinstance(value, dict) else vars(made)).update({k: self._copied(v) for k, v in held.items()})
+        return made
+
+    def _require_own_variables(self, layer: keras.layers.Layer, made: keras.layers.Layer) -> None:
+        """Raise an UnsupportedModelError unless a copy has as many variables as its original, and reads none of them."""
+        originals, copies = map(_lasting_variables, (layer, made))
+        attributes = [value for module in submodules(made) for value in _attributes(module).values()]
+        shared = self._functions.originals_read(attributes)
+        shared += [variable for variable in originals if any(variable is copied for copied in copies)]
+        if not shared and len(originals) == len(copies):
+            return
+        names = list(dict.fromkeys(thing.name for thing in shared or originals))
+        raise UnsupportedModelError(
+            f"Layer '{layer.name}' of class {type(layer).__name__} cannot be copied with {names[:4]}: "
+            f"{'the copy would read those of the original' if shared else 'the number of variables would change'}. Expected: "
+            "variables and layers as attributes, or in lists, tuples and dicts. Received: "
+            f"{len(copies)} variables in the copy of {len(originals)}. Keep them in attributes of the layer."
+        )
 
 
 def copy_own_attributes(original: keras.Model, made: keras.Model, copies: LiveCopy) -> None:
     """Give a model of the same graph and class copies of the attributes that are not Keras' own."""
     copies.relate(original, made)
     keras_names = own_attribute_names()
-    for name, value in vars(original).items():
-        if name not in vars(made) and name not in _MADE_LATER and not (name.startswith("_") and name in keras_names):
-            setattr(made, name, _as_given(copies.of_value(value)))
+    own = {
+        name: value
+        for name, value in vars(original).items()
+        if name not in vars(made) and not _is_left_out(name) and not (name.startswith("_") and name in keras_names)
+    }
+    for name, value in zip(own, copies.of_values(list(own.values())), strict=True):
+        setattr(made, name, _as_given(value))
 
 
 def _as_given(value: Any) -> Any:
-    """Return a list or dict without the wrapper that Keras puts around one when it becomes an attribute."""
-    if isinstance(value, (list, dict)) and type(value) not in (list, dict) and hasattr(value, "_trainable"):
-        return dict(value) if isinstance(value, dict) else list(value)
-    return value
+    """Return a list, tuple or dict without the wrapper that Keras puts around one when it becomes an attribute."""
+    if not _is_tracked(value):
+        return value
+    return next(kind(value) for kind in (list, tuple, dict) if isinstance(value, kind))
+
+
+def _tracked_as(original: Any, made: Any) -> Any:
+    """Return a list, tuple or dict with Keras' wrapper around it if the original has one."""
+    return tf.__internal__.tracking.wrap(made) if _is_tracked(original) else made
+
+
+def _is_tracked(value: Any) -> bool:
+    return isinstance(value, tf.__internal__.tracking.TrackableDataStructure) and isinstance(value, (list, tuple, dict))
+
+
+def _lasting_variables(layer: keras.layers.Layer) -> list[tf.Variable]:
+    """Return the variables of a layer without what ``adapt()`` of a preprocessing layer alone needs: that is not made again."""
+    adapted = [inner for inner in sublayers(layer) if isinstance(inner, PreprocessingLayer)]
+    left_out = {id(variable) for inner in adapted for variable in inner.weights}
+    return [v for v in layer.weights if isinstance(v, tf.Variable) and id(v) not in left_out]
+
+
+def _policy_name(policy: Any) -> str:
+    """Return the name of a policy, which may come as Keras describes it."""
+    return policy["config"]["name"] if isinstance(policy, dict) else policy
+
+
+def _is_left_out(name: str) -> bool:
+    return name in _MADE_LATER or name.startswith(NOT_COPIED)
+
+
+def _attributes(module: Any) -> dict[str, Any]:
+    return {name: value for name, value in vars(module).items() if not _is_left_out(name)}
 
 
 def _state(module: Any) -> dict[str, Any]:
-    return module.__getstate__() if isinstance(module, keras.layers.Layer) else dict(vars(module))
+    state = module.__getstate__() if isinstance(module, keras.layers.Layer) else dict(vars(module))
+    return {name: value for name, value in state.items() if not name.startswith(NOT_COPIED)}
 
 
 def _shell(module: Any) -> Any:
@@ -225,24 +285,3 @@ def _shell(module: Any) -> Any:
         made, bound = object.__new__(type(module)), {}
     object.__setattr__(made, "__dict__", {**vars(module), **bound})
     return made
-
-
-def _content(cell: types.CellType) -> Any:
-    try:
-        return cell.cell_contents
-    except ValueError:  # empty, as of a name that is not assigned yet
-        return None
-
-
-def _require_same_variables(layer: keras.layers.Layer, made: keras.layers.Layer) -> None:
-    """Raise an UnsupportedModelError unless a copy has as many variables as its original, and none of them."""
-    originals, copies = ([item for item in holder.weights if isinstance(item, tf.Variable)] for holder in (layer, made))
-    shared = {id(variable) for variable in originals} & {id(variable) for variable in copies}
-    if shared or len(originals) != len(copies):
-        names = [variable.name for variable in originals if id(variable) in shared] or [v.name for v in originals]
-        raise UnsupportedModelError(
-            f"Layer '{layer.name}' of class {type(layer).__name__} cannot be copied with its variables {names[:4]}: "
-            f"{'they would be shared with the original' if shared else 'some would be lost'}. Expected: variables and layers as "
-            f"attributes, or in lists, tuples and dicts. Received: {len(copies)} variables in the copy of {len(originals)}. Keep "
-            "them in attributes of the layer."
-        )

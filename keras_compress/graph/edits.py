@@ -23,7 +23,6 @@ __all__ = [
     "edit_from_dict",
     "edit_to_dict",
     "reroute_edges",
-    "unused_name",
 ]
 
 
@@ -81,14 +80,6 @@ def edit_from_dict(values: dict) -> Edit:
             tuple(NodeRef(*consumer) for consumer in values["consumers"]),
         )
     raise CompressionError(f"Unknown edit. Expected: WrapWeight or InsertLayer. Received: edit={kind!r}.")
-
-
-def unused_name(wanted: str, taken: set[str]) -> str:
-    """Return ``wanted``, with underscores behind it while it is among ``taken``, and add the result to them."""
-    while wanted in taken:
-        wanted += "_"
-    taken.add(wanted)
-    return wanted
 
 
 def apply_edits(snapshot: ModelSnapshot, edits: Iterable[Edit]) -> ModelSnapshot:

@@ -39,6 +39,8 @@ def is_own(entry: dict[str, Any], *classes: type) -> bool:
         classes: registered classes of layers.
     """
     name = entry.get("registered_name")
+    if isinstance(name, str) and name.startswith(STAND_IN):
+        return (entry.get("module"), entry["class_name"]) in [(cls.__module__, cls.__name__) for cls in classes]
     return isinstance(name, str) and keras.saving.get_registered_object(name) in classes
 
 

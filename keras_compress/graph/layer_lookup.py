@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import replace
+from typing import Any
 
 from keras_compress._keras import keras
 from keras_compress.errors import ConfigError
@@ -17,7 +18,7 @@ from keras_compress.graph.identity import is_builtin
 from keras_compress.graph.layer_spec import LayerRole, LayerSpec, WeightSpec
 from keras_compress.graph.layer_table import LAYER_TABLE, OPERATORS
 
-__all__ = ["operator_spec", "register_layer_spec", "spec_of"]
+__all__ = ["is_registered", "operator_spec", "register_layer_spec", "spec_of"]
 
 _OTHER = LayerSpec(LayerRole.OTHER)
 _OPERATOR_NAMES = {function: name for name, functions in OPERATORS.items() for function in functions}
@@ -26,19 +27,27 @@ _OPERATOR_NAMES = {function: name for name, functions in OPERATORS.items() for f
 _REGISTERED: dict[str, LayerSpec] = {}
 
 
-def operator_spec(function: str, tensors: int) -> LayerSpec:
+def operator_spec(function: str, tensors: int, keywords: Mapping[str, Any] | None = None) -> LayerSpec:
     """Return the row of a TensorFlow function that Keras wraps into a layer.
 
     Args:
         function: its name in the configuration, as ``"math.add"``; an unknown one is left in floating point.
         tensors: how many tensors it reads; its other operands are constants.
+        keywords: its other arguments by name, which complete the row. Default: the row as the table has it.
 
     Example:
         >>> operator_spec("math.add", tensors=2).sum, operator_spec("math.add", tensors=1).sum
         (True, False)
     """
     row = LAYER_TABLE[_OPERATOR_NAMES[function]] if function in _OPERATOR_NAMES else _OTHER
-    return row if tensors >= row.operands else _OTHER
+    if function == "__operators__.getitem":
+        row = replace(row, rearranges=any(map(_changes_rank, (keywords or {}).get("slice_spec", ()))))
+    return row if tensors >= row.operands else replace(_OTHER, rearranges=row.rearranges)
+
+
+def _changes_rank(part: Any) -> bool:
+    """Whether a part of an index takes an axis away or adds one: a number, or ``tf.newaxis``."""
+    return not isinstance(part, dict) and part is not Ellipsis
 
 
 def spec_of(class_name: str, config: dict | None = None, *, builtin: bool = True) -> LayerSpec:
@@ -69,6 +78,11 @@ def spec_of(class_name: str, config: dict | None = None, *, builtin: bool = True
         return _OTHER
 
 
+def is_registered(class_name: str) -> bool:
+    """Return whether there is a row of :func:`register_layer_spec` for a class."""
+    return class_name in _REGISTERED
+
+
 def register_layer_spec(
     layer_class: type[keras.layers.Layer] | str,
     weights: Mapping[str, int | Iterable[int]],
@@ -85,6 +99,7 @@ def register_layer_spec(
     sum: bool = False,
     rank: int | None = None,
     keeps_rank: bool = False,
+    rearranges: bool = False,
 ) -> None:
     """Teach keras_compress a layer class of another package.
 
@@ -110,6 +125,7 @@ def register_layer_spec(
         sum: the layer adds tensors element by element.
         rank: rank of the output, the batch axis counted. Default: it depends on the input.
         keeps_rank: the output has the rank of the input.
+        rearranges: which axis of the output is which of the input depends on the arguments of the layer.
 
     Raises:
         ConfigError: the role is unknown, or a fact about one weight is stated of several.
@@ -152,6 +168,7 @@ def register_layer_spec(
         sum=sum,
         rank=rank,
         keeps_rank=keeps_rank,
+        rearranges=rearranges,
     )
 
 
@@ -181,7 +198,7 @@ def _spec_of_description(description: dict) -> LayerSpec:
 
 def _time_distributed(config: dict, row: LayerSpec) -> LayerSpec:
     inner = _spec_of_description(config["layer"])
-    return replace(row, role=inner.role, weights=_prefixed(inner, "layer."))
+    return replace(row, role=inner.role, weights=_prefixed(inner, "layer."), rearranges=inner.rearranges)
 
 
 def _bidirectional(config: dict, row: LayerSpec) -> LayerSpec:

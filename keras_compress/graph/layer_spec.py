@@ -58,6 +58,7 @@ class LayerSpec:
         sum: adds tensors element by element.
         rank: rank of its output, the batch axis counted; None if that depends on the input.
         keeps_rank: its output has the rank of its input.
+        rearranges: which axis of its output is which axis of its input depends on its arguments, as in a transposition.
         operands: with fewer tensors than this, the others being constants, it is of role OTHER.
         sensitive_from: number of the first input whose small values count as much as its large ones, as that of a logarithm
             or of a divisor; a grid in front of it would lose them. None (default) if there is no such input.
@@ -76,6 +77,7 @@ class LayerSpec:
     sum: bool = False
     rank: int | None = None
     keeps_rank: bool = False
+    rearranges: bool = False
     operands: int = 1
     sensitive_from: int | None = None
 

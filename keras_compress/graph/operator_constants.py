@@ -12,6 +12,7 @@ from typing import Any
 import numpy as np
 
 from keras_compress.graph.identity import is_own
+from keras_compress.graph.topology import reached_from_inputs
 from keras_compress.graph.view import GraphNode, ModelGraph
 from keras_compress.layers import Constant, OperatorCall, Parameter
 
@@ -45,14 +46,8 @@ def layers_of_constants(graph: ModelGraph) -> frozenset[str]:
     """Return the paths of the layers that compute with constants only; converters compute their outputs once and for all."""
     if not any(_is_value(node) for node in graph.nodes.values()):
         return frozenset()
-    varying = {
-        node.ref.layer
-        for node in graph.nodes.values()
-        if any(
-            tensor.layer in graph.model_inputs
-            for tensor in graph.backward(node.inputs, lambda producer: not _is_value(producer))
-        )
-    }
+    reached = reached_from_inputs(graph, lambda node: not _is_value(node))
+    varying = {node.ref.layer for node in graph.nodes.values() if not reached.isdisjoint(node.inputs)}
     return frozenset(node.ref.layer for node in graph.nodes.values() if node.inputs) - varying
 
 
@@ -66,21 +61,10 @@ def _constants(graph: ModelGraph, node: GraphNode) -> Iterator[tuple[str, tuple[
         shape = _shape(producer.config["value"]) if _is_value(producer) else None
         if shape is not None:
             yield f"argument {position}", shape
-    calls = node.entry.get("inbound_nodes") or [[]]
-    call = calls[node.ref.node] if node.ref.node < len(calls) else []
-    for name, value in _keywords(call).items():
+    for name, value in node.keywords.items():
         shape = _shape(value)
         if shape is not None:
             yield name, shape
-
-
-def _keywords(call: Any) -> dict[str, Any]:
-    """Return the named arguments of a call, which Keras writes behind each tensor."""
-    if isinstance(call, (list, tuple)):
-        if len(call) == 4 and isinstance(call[0], str) and isinstance(call[3], dict):
-            return call[3]
-        return next(filter(None, map(_keywords, call)), {})
-    return {}
 
 
 def _shape(value: Any) -> tuple[int, ...] | None:
@@ -91,4 +75,4 @@ def _shape(value: Any) -> tuple[int, ...] | None:
         array = np.asarray(value)
     except ValueError:  # of rows of different lengths
         return None
-    return array.shape if array.ndim >= 2 and array.dtype.kind == "f" else None
+    return array.shape if array.ndim >= 2 and array.dtype.kind in "fV" else None  # V: bfloat16

@@ -4,7 +4,8 @@ Layers that can run in integers request quantized inputs. A request is propagate
 values, unless another consumer needs floating point; the quantizer is placed where it stops. Batch normalization and
 activation functions make no requests, so that convolution, batch normalization and activation stay one operation. The
 same holds for a convolution and the sum that it goes into, and for an activation function that is written out with
-operators. Nor do operators on the way into a logarithm, a root or a divisor, which need the full dynamic range.
+operators. Operators on the way into a logarithm, a root or a divisor make no requests either, see
+:mod:`~keras_compress.graph.dynamic_range`.
 
 Which nodes run in integers is decided by the caller, :class:`~keras_compress.algorithms.quantization.Quantization`;
 whether those of a finished model do, by :mod:`~keras_compress.graph.integer_computation`.
@@ -16,6 +17,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 
 from keras_compress.graph.activations import LINEAR
+from keras_compress.graph.dynamic_range import nodes_of_full_range
 from keras_compress.graph.layer_spec import LayerRole
 from keras_compress.graph.view import OUTPUT, GraphNode, ModelGraph, NodeRef, TensorRef
 
@@ -46,21 +48,6 @@ def quantization_points(
     return _Placement(graph, in_integers, outputs).points()
 
 
-def _before_sensitive(graph: ModelGraph) -> set[NodeRef]:
-    """Return the operators without weights whose results reach an input that needs the full dynamic range.
-
-    As the steps of signal processing on the way into a logarithm: on a grid of 256 levels the small values would be lost.
-    """
-    inputs = [
-        tensor
-        for node in graph.nodes.values()
-        if node.spec.sensitive_from is not None
-        for tensor in node.inputs[node.spec.sensitive_from :]
-    ]
-    reached = graph.backward(inputs, lambda producer: not producer.spec.weights)
-    return {NodeRef(tensor.layer, tensor.node) for tensor in reached if not graph.producer(tensor).spec.weights}
-
-
 class _Placement:
     def __init__(self, graph: ModelGraph, in_integers: Callable[[GraphNode], bool], outputs: bool):
         self._graph = graph
@@ -68,7 +55,7 @@ class _Placement:
         self._outputs = outputs
         self._passes: dict[NodeRef, bool] = {}
         self._depths: dict[TensorRef, int] = {}
-        self._before_sensitive = _before_sensitive(graph)
+        self._in_full_range = nodes_of_full_range(graph)
         self._outputs_of: dict[NodeRef, set[TensorRef]] = {}
         for node in graph.nodes.values():
             for tensor in node.inputs:
@@ -109,7 +96,7 @@ class _Placement:
         node = self._graph.nodes[ref]
         if node.spec.moves_values:
             return self._all_consumers_request(node)
-        return self._in_integers(node) and ref not in self._before_sensitive and not self._is_activation(node)
+        return self._in_integers(node) and ref not in self._in_full_range and not self._is_activation(node)
 
     def _fused_into_sum(self, node: GraphNode) -> TensorRef | None:
         """Return the input of a sum that runtimes fuse into it: the output of a convolution without another consumer.

@@ -13,6 +13,8 @@ from collections import Counter
 from collections.abc import Callable
 from typing import Any
 
+import numpy as np
+
 from keras_compress._keras import (
     Functional,
     PreprocessingLayer,
@@ -21,22 +23,23 @@ from keras_compress._keras import (
     is_revived,
     keras,
     serialize,
-    set_policy,
 )
 from keras_compress.errors import UnsupportedModelError
+from keras_compress.graph.argument_variables import ArgumentVariables
 from keras_compress.graph.calls import functional_config
+from keras_compress.graph.copied_layers import CopyMaker
 from keras_compress.graph.copying import LiveCopy, copy_own_attributes
 from keras_compress.graph.identity import STAND_IN
-from keras_compress.graph.variables import named_variables, sublayers
+from keras_compress.graph.rebuilding import entries, rebuild
+from keras_compress.graph.tied_weights import WeightOwners
+from keras_compress.graph.variables import frozen_array, leaf_layers, named_variables, sublayers
 from keras_compress.layers import CompressedLayer, WeightOp
+from keras_compress.layers.array_layer import ArrayLayer
 from keras_compress.layers.compressed_layer import REGISTERED_NAME
 
 __all__ = ["describe", "live_copy"]
 
 _KNOWN_MODULES = ("tf_keras.", "keras.", "tensorflow.", "keras_compress.")
-
-#: Policies with variables in float32.
-_MIXED = {"float32", "mixed_float16", "mixed_bfloat16"}
 
 
 class _Maker:
@@ -69,42 +72,43 @@ class _SharedMaker:
         return layer
 
 
-class _CopyMaker:
-    """Stands for the class of a layer of the user's: the layer is copied, and made from its configuration once that is edited."""
-
-    def __init__(self, layer: keras.layers.Layer, described: dict):
-        self._layer = layer
-        self._described = copy.deepcopy(described)
-
-    def from_config(self, config: dict, custom_objects: dict | None = None) -> Any:
-        if config == self._described["config"]:
-            return live_copy().of_layer(self._layer)
-        policies = {inner.dtype_policy.name for inner in sublayers(self._layer)}
-        if policies <= _MIXED and _without_types(config) == _without_types(self._described["config"]):
-            made = live_copy().of_layer(self._layer)
-            for inner in sublayers(made):
-                set_policy(inner, config["dtype"])
-            return made
-        return deserialize({**self._described, "config": config}, custom_objects)
-
-
-def _without_types(structure: Any) -> Any:
-    """Return a configuration without what it says of precision."""
-    if isinstance(structure, dict):
-        return {key: _without_types(value) for key, value in structure.items() if key != "dtype"}
-    return [_without_types(item) for item in structure] if isinstance(structure, (list, tuple)) else structure
-
-
 def _describe_shared(layer: keras.layers.Layer, described: dict, uses: int, custom_objects: dict[str, Any]) -> dict:
     key = f"{STAND_IN}shared {layer.name} {id(layer)}"
     custom_objects.setdefault(key, _SharedMaker(described, uses))
     return {**described, "registered_name": key}
 
 
-def describe(model: keras.Model) -> tuple[dict, dict[str, Any]]:
-    """Return the serialized form of a model and the custom objects that its deserialization needs."""
+def describe(model: keras.Model) -> tuple[dict, dict[str, dict[str, np.ndarray]], dict[str, Any]]:
+    """Return the serialized form of a model, the arrays of its weights, and the custom objects that building it again needs.
+
+    Raises:
+        UnsupportedModelError: it cannot be built again, or two of its layers read the same trained variable.
+    """
+    layers = list(leaf_layers(model))
+    variables = {path: named_variables(layer) for path, layer in layers}
+    WeightOwners(layers).require_untied(variables)
+    summaries = {id(one) for _, layer in layers for one in _summaries(layer)}
+    arrays = {
+        path: {name: frozen_array(one) for name, one in named.items() if id(one) not in summaries}
+        for path, named in variables.items()
+    }
     custom_objects: dict[str, Any] = {}
-    return _describe_model(model, custom_objects, _models_by_layer(model)), custom_objects
+    of_calls = ArgumentVariables(model)
+    config = _describe_model(model, custom_objects, _models_by_layer(model) + of_calls.uses, of_calls)
+    _drop_build_configs(config)
+    return config, {path: named for path, named in arrays.items() if named}, custom_objects
+
+
+def _summaries(layer: keras.layers.Layer) -> list[Any]:
+    """Return what ``adapt()`` alone needs: a layer that gets the edges of its bins does not make it again."""
+    found = (inner for inner in sublayers(layer) if isinstance(inner, keras.layers.Discretization))
+    return [variable for inner in found for variable in inner.weights]
+
+
+def _drop_build_configs(config: dict) -> None:
+    """Remove what would make Keras build a layer before the graph calls it, outside its name scope."""
+    for _, entry in entries(config):
+        entry.pop("build_config", None)
 
 
 def _models_by_layer(model: keras.Model) -> Counter[int]:
@@ -120,10 +124,12 @@ def _models_by_layer(model: keras.Model) -> Counter[int]:
     return counts
 
 
-def _describe_model(model: keras.Model, custom_objects: dict[str, Any], models_by_layer: Counter[int]) -> dict:
+def _describe_model(
+    model: keras.Model, custom_objects: dict[str, Any], models_by_layer: Counter[int], variables: ArgumentVariables
+) -> dict:
     def describe_layer(layer: keras.layers.Layer) -> dict:
         if is_graph_model(layer):
-            described = _describe_model(layer, custom_objects, models_by_layer)
+            described = _describe_model(layer, custom_objects, models_by_layer, variables)
         else:
             described = _describe_layer(layer, custom_objects)
         uses = models_by_layer[id(layer)]
@@ -134,7 +140,7 @@ def _describe_model(model: keras.Model, custom_objects: dict[str, Any], models_b
         config = {"name": model.name, "layers": [describe_layer(layer) for layer in _with_input_layer(model)]}
     else:
         base = Functional
-        config = functional_config(model, describe_layer)
+        config = functional_config(model, describe_layer, variables)
     config["trainable"] = model.trainable
     described = {"module": "keras", "class_name": base.__name__, "config": config, "registered_name": base.__name__}
     key = f"model {model.name} {id(model)}"
@@ -173,12 +179,7 @@ def live_copy() -> LiveCopy:
 
 def _rebuilt(model: keras.Model) -> keras.Model:
     """Return a copy of a graph of layers that is held by a layer, weights included."""
-    description, custom_objects = describe(model)
-    made = deserialize(copy.deepcopy(description), custom_objects)
-    variables = named_variables(made)
-    for name, variable in named_variables(model).items():
-        variables[name].assign(variable)
-    return made
+    return rebuild(*describe(model))
 
 
 def _describe_layer(layer: keras.layers.Layer, custom_objects: dict[str, Any]) -> dict:
@@ -194,6 +195,8 @@ def _describe_layer(layer: keras.layers.Layer, custom_objects: dict[str, Any]) -
             "config": config,
             "registered_name": REGISTERED_NAME,
         }
+    if isinstance(layer, ArrayLayer):
+        return layer.description()
     if not all(_can_be_made_again(inner) for inner in sublayers(layer)):
         return _describe_living(layer, custom_objects)
     described = _serialized(layer)
@@ -203,9 +206,7 @@ def _describe_layer(layer: keras.layers.Layer, custom_objects: dict[str, Any]) -
         custom_objects[described["registered_name"]] = cls
     if all(_is_known(type(inner)) or isinstance(inner, WeightOp) for inner in sublayers(layer)):
         return described
-    key = f"{STAND_IN}{layer.name} {id(layer)}"
-    custom_objects[key] = _CopyMaker(layer, described)
-    return {**described, "registered_name": key}
+    return _describe_copied(layer, described, custom_objects)
 
 
 def _refuse_revived(inner: keras.layers.Layer, layer: keras.layers.Layer) -> None:
@@ -228,12 +229,12 @@ def _serialized(layer: keras.layers.Layer) -> dict:
         return serialize(layer)
     except Exception as error:  # of a get_config of the user's, which may raise anything
         held = {name: value for name, value in vars(layer).items() if not _tells_configuration(value)}
+        off = "".join(f", or take it off the layer: layer.{name.removeprefix('_')} = None" for name in list(held)[:1])
         what = ", ".join(f"'{name}' is of class {type(value).__name__}" for name, value in held.items())
         raise UnsupportedModelError(
             f"Layer '{layer.name}' of class {type(layer).__name__} cannot be described: {what or error}. Expected: a "
             "get_config() that returns the arguments of the class, of the layer and of everything it holds. Received: "
-            f"{type(error).__name__}: {error}. Write get_config(), or take it off the layer: "
-            f"layer.{next(iter(held), 'kernel_regularizer').removeprefix('_')} = None."
+            f"{type(error).__name__}: {error}. Write get_config(){off}."
         ) from error
 
 
@@ -276,12 +277,17 @@ def _can_be_made_again(layer: keras.layers.Layer) -> bool:
 
 
 def _describe_living(layer: keras.layers.Layer, custom_objects: dict[str, Any]) -> dict:
-    """Serialize a layer that cannot be created from a configuration: it will be copied."""
-    key = f"{STAND_IN}{layer.name} {id(layer)}"
-    custom_objects[key] = _Maker(lambda config: live_copy().of_layer(layer))
+    """Serialize a layer that cannot be created from a configuration: it has the settings of every layer only."""
     cls = type(layer)
-    config = {"name": layer.name, "trainable": layer.trainable, "dtype": layer.dtype_policy.name}
-    return {"module": cls.__module__, "class_name": cls.__name__, "config": config, "registered_name": key}
+    described = {"module": cls.__module__, "class_name": cls.__name__, "config": {}}
+    return _describe_copied(layer, described, custom_objects)
+
+
+def _describe_copied(layer: keras.layers.Layer, described: dict, custom_objects: dict[str, Any]) -> dict:
+    key = f"{STAND_IN}{layer.name} {id(layer)}"
+    maker = CopyMaker(layer, described, live_copy)
+    custom_objects[key] = maker
+    return {**described, "config": copy.deepcopy(maker.config), "registered_name": key}
 
 
 def _collect_custom_objects(layer: Any, custom_objects: dict[str, Any]) -> None:

@@ -5,17 +5,41 @@ Boundaries of nested models are crossed.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections import defaultdict
+from collections.abc import Callable, Iterable, Iterator
 
 from keras_compress.graph.layer_spec import LayerRole
 from keras_compress.graph.view import GraphNode, ModelGraph, TensorRef
 
-__all__ = ["first_compute_layers", "last_compute_layers", "shortcut_layers"]
+__all__ = ["first_compute_layers", "last_compute_layers", "reached_from_inputs", "shortcut_layers"]
 
 
 def first_compute_layers(graph: ModelGraph) -> set[str]:
     """Return the layers with weights that no other such layer precedes."""
-    return {node.ref.layer for node in graph.nodes.values() if _computes(node) and _sees_input(graph, node)}
+    reached = reached_from_inputs(graph, lambda node: not _computes(node))
+    return {node.ref.layer for node in graph.nodes.values() if _computes(node) and not reached.isdisjoint(node.inputs)}
+
+
+def reached_from_inputs(graph: ModelGraph, passes: Callable[[GraphNode], bool]) -> set[TensorRef]:
+    """Return the inputs of the model and what is computed from them, up to the nodes that do not pass.
+
+    Args:
+        graph: the model.
+        passes: whether what a node makes is reached if one of its inputs is.
+    """
+    read = graph.backward([tensor for node in graph.nodes.values() for tensor in node.inputs], passes)
+    made_from: dict[TensorRef, list[TensorRef]] = defaultdict(list)
+    for tensor in read:
+        if passes(graph.producer(tensor)):
+            for source in graph.predecessors(tensor):
+                made_from[source].append(tensor)
+    waiting = [tensor for tensor in read if tensor.layer in graph.model_inputs]
+    reached = set(waiting)
+    for tensor in waiting:
+        fresh = [made for made in made_from[tensor] if made not in reached]
+        reached.update(fresh)
+        waiting += fresh
+    return reached
 
 
 def last_compute_layers(graph: ModelGraph, *, skipped: frozenset[str] = frozenset()) -> set[str]:
@@ -52,14 +76,6 @@ def shortcut_layers(graph: ModelGraph) -> set[str]:
 
 def _computes(node: GraphNode) -> bool:
     return node.spec.role is LayerRole.COMPUTE
-
-
-def _sees_input(graph: ModelGraph, node: GraphNode) -> bool:
-    """Whether a path leads from an input of the model to a node without passing a layer with weights."""
-    return any(
-        tensor.layer in graph.model_inputs
-        for tensor in graph.backward(node.inputs, lambda producer: not _computes(producer))
-    )
 
 
 def _computing_before(graph: ModelGraph, tensors: Iterable[TensorRef], skipped: frozenset[str]) -> set[str]:

@@ -9,6 +9,7 @@ import numpy as np
 import tensorflow as tf
 
 from keras_compress._keras import is_graph_model, keras
+from keras_compress.graph.names import numbered_name
 
 __all__ = ["frozen_array", "held_things", "leaf_layers", "named_variables", "sublayers", "submodules"]
 
@@ -49,6 +50,11 @@ def named_variables(layer: keras.layers.Layer) -> dict[str, tf.Variable]:
     """
     found: dict[str, tf.Variable] = {}
     _collect(layer, "", found, set())
+    known = {id(variable) for variable in found.values()}
+    if all(id(item) in known for item in layer.weights if isinstance(item, tf.Variable)):
+        return found
+    found = {}
+    _collect(layer, "", found, set(), unnamed=True)
     return found
 
 
@@ -100,7 +106,8 @@ def held_things(value: Any, path: str, kinds: Any) -> Iterator[tuple[str, Any]]:
             waiting += reversed([(f"{place}.{key}", item) for key, item in items])
 
 
-def _collect(layer: Any, prefix: str, found: dict[str, tf.Variable], seen: set[int]) -> None:
+def _collect(layer: Any, prefix: str, found: dict[str, tf.Variable], seen: set[int], unnamed: bool = False) -> None:
+    """Put the variables of a layer into ``found``, with ``unnamed`` also those that Keras tracks without a place."""
     if id(layer) in seen:
         return
     seen.add(id(layer))
@@ -109,14 +116,14 @@ def _collect(layer: Any, prefix: str, found: dict[str, tf.Variable], seen: set[i
         if id(variable) not in seen and isinstance(variable, tf.Variable):  # tables of lookup layers are none
             seen.add(id(variable))
             name = attributes.get(id(variable)) or _own_name(variable)
-            found[_unused(prefix + name, found)] = variable
+            found[numbered_name(prefix + name, found)] = variable
     for path, child in _children(layer):
-        _collect(child, f"{prefix}{path}.", found, seen)
-    if isinstance(layer, keras.layers.Layer):
-        for variable in layer.weights:  # of what Keras tracks without a name, as a tf.Module in a tf.Module
+        _collect(child, f"{prefix}{path}.", found, seen, unnamed)
+    if unnamed and isinstance(layer, keras.layers.Layer):
+        for variable in layer.weights:  # as of a tf.Module in a tf.Module
             if id(variable) not in seen and isinstance(variable, tf.Variable):
                 seen.add(id(variable))
-                found[_unused(prefix + _own_name(variable), found)] = variable
+                found[numbered_name(prefix + _own_name(variable), found)] = variable
 
 
 def _own_variables(holder: Any) -> list[Any]:
@@ -131,13 +138,6 @@ def _own_name(variable: tf.Variable) -> str:
     return variable.name.split("/")[-1].split(":")[0]
 
 
-def _unused(name: str, taken: dict) -> str:
-    candidate, count = name, 1
-    while candidate in taken:
-        candidate, count = f"{name}_{count}", count + 1
-    return candidate
-
-
 def _children(layer: Any) -> Iterator[tuple[str, Any]]:
     """Yield the layers and modules that are attributes of ``layer``, directly or in lists and dicts, with their path.
 
@@ -149,7 +149,7 @@ def _children(layer: Any) -> Iterator[tuple[str, Any]]:
         if name not in _BOOKKEEPING:
             yield from held_things(value, name, tf.Module)
     if isinstance(layer, keras.layers.Layer):
-        if isinstance(layer, keras.Model):
+        if isinstance(layer, keras.Model) and not is_graph_model(layer):
             yield from _layers_by_place(layer)
         yield from held_things(getattr(layer, _TRACKED, []), _TRACKED, keras.layers.Layer)
 

@@ -13,8 +13,8 @@ from functools import cached_property
 from typing import Any, NamedTuple
 
 from keras_compress.graph.compressed_entry import inner_entry
-from keras_compress.graph.identity import is_builtin
-from keras_compress.graph.layer_lookup import operator_spec, spec_of
+from keras_compress.graph.identity import is_builtin, operation_class
+from keras_compress.graph.layer_lookup import is_registered, operator_spec, spec_of
 from keras_compress.graph.layer_spec import LayerSpec
 from keras_compress.graph.snapshot import ModelSnapshot, is_model_entry
 
@@ -88,8 +88,22 @@ class GraphNode:
         """The row of the table for this call."""
         function = self.config.get("function")
         if self.is_a("TFOpLambda", "SlicingOpLambda") and isinstance(function, str):
-            return operator_spec(function, len(self.inputs))
+            return operator_spec(function, len(self.inputs), self.keywords)
         return spec_of(self.class_name, self.config, builtin=self.builtin)
+
+    @property
+    def is_unknown(self) -> bool:
+        """Whether the layer is of a class of the user's that nothing is known about."""
+        entry = inner_entry(self.entry)
+        own = (entry.get("module") or "").startswith("keras_compress.") or operation_class(entry) is not None
+        return not (self.builtin or own or is_registered(self.class_name))
+
+    @property
+    def keywords(self) -> dict[str, Any]:
+        """The named arguments of this call, tensors among them as their places."""
+        calls = self.entry.get("inbound_nodes") or []
+        number = self.ref.node - first_call(self.entry) if calls else 0
+        return _keywords(calls[number]) if number < len(calls) else {}
 
 
 class ModelGraph:
@@ -309,3 +323,12 @@ def _is_tensor(structure: Any, names: set[str]) -> bool:
         and structure[0] in names
         and all(isinstance(number, int) and not isinstance(number, bool) for number in structure[1:3])
     )
+
+
+def _keywords(call: Any) -> dict[str, Any]:
+    """Return the named arguments of a call, which Keras writes behind each tensor."""
+    if isinstance(call, (list, tuple)):
+        if len(call) == 4 and isinstance(call[0], str) and isinstance(call[3], dict):
+            return call[3]
+        return next(filter(None, map(_keywords, call)), {})
+    return {}

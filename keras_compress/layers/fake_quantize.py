@@ -18,7 +18,13 @@ from keras_compress.layers.calibrated_op import CalibratedOp
 from keras_compress.layers.fixed_fake_quantize import FixedFakeQuantize
 from keras_compress.layers.fused_relu import before_relu
 from keras_compress.layers.weight_op import IntegerWeight, Stage
-from keras_compress.numerics import fake_quantize, fake_quantize_symmetric, symmetric_bounds, tune_range
+from keras_compress.numerics import (
+    fake_quantize,
+    fake_quantize_symmetric,
+    number_of_steps,
+    symmetric_bounds,
+    tune_range,
+)
 
 __all__ = ["AsymmetricFakeQuantize", "FakeQuantize", "SymmetricFakeQuantize"]
 
@@ -82,7 +88,7 @@ class FakeQuantize(CalibratedOp):
     @property
     def steps(self) -> int:
         """Number of steps of the grid: one less than it has levels."""
-        return 2**self.grid_bits - (2 if self.narrow_range else 1)
+        return number_of_steps(self.grid_bits, narrow_range=self.narrow_range)
 
     @property
     def per_channel(self) -> bool:
@@ -176,7 +182,7 @@ class FakeQuantize(CalibratedOp):
     def _widened(self, num_bits: int) -> tuple[np.ndarray, np.ndarray]:
         """Return the ends of a grid of ``num_bits`` with the zero point of this one and, to the last bit, its step."""
         scale, zero_point = (value.reshape(-1) for value in self.integer_range())
-        steps = np.float32(2**num_bits - (2 if self.narrow_range else 1))
+        steps = np.float32(number_of_steps(num_bits, narrow_range=self.narrow_range))
         offset = np.full_like(zero_point, 2 ** (num_bits - 1) - 1) if self.narrow_range else zero_point
         low = (-offset * scale.astype(np.float64)).astype(np.float32)
         high = ((steps - offset) * scale.astype(np.float64)).astype(np.float32)

@@ -38,7 +38,7 @@ class OperatorCall(keras.layers.Layer):
 
     def call(self, inputs: Any) -> Any:
         tensors = list(inputs) if isinstance(inputs, (list, tuple)) else [inputs]
-        settings = _filled(self.get_config(), tensors)
+        settings = _filled(_plain(self._settings), tensors)
         return operator_function(self.function)(*settings["arguments"], **settings["keywords"])
 
     def get_config(self) -> dict[str, Any]:

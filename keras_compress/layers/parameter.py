@@ -4,16 +4,16 @@ from __future__ import annotations
 
 from typing import Any
 
-import numpy as np
 import tensorflow as tf
 
-from keras_compress._keras import keras, register
+from keras_compress._keras import register
+from keras_compress.layers.array_layer import ArrayLayer
 
 __all__ = ["Parameter"]
 
 
 @register
-class Parameter(keras.layers.Layer):
+class Parameter(ArrayLayer):
     """Return a variable, whatever the input is, as a learned token or a learned position.
 
     A variable among the arguments of a call belongs to no layer of a Functional model, so Keras neither trains nor saves
@@ -21,6 +21,8 @@ class Parameter(keras.layers.Layer):
 
     Args:
         value: its first value, as an array or as nested lists.
+        value_dtype: its type, if that is not floating point: a variable of floating point has the type that the layer
+            keeps variables in. Default: that of the array.
 
     Example:
         >>> layer = Parameter([[1.0, 2.0]])
@@ -28,21 +30,16 @@ class Parameter(keras.layers.Layer):
         (TensorShape([1, 2]), 1)
     """
 
-    def __init__(self, value: Any, **kwargs: Any):
-        super().__init__(**kwargs)
-        self._initial = np.asarray(value)
-        self.supports_masking = True
-
     def build(self, input_shape: Any) -> None:
-        first = keras.initializers.Constant(self._initial.tolist())
-        self.value = self.add_weight("value", self._initial.shape, initializer=first)
+        dtype = tf.as_dtype(self.value_dtype)
+        self.value = self.add_weight(
+            "value",
+            self._array.shape,
+            dtype=None if dtype.is_floating else dtype,
+            initializer=lambda shape, dtype=None, **_: tf.constant(self._array, dtype, shape),
+            trainable=self.trainable and (dtype.is_floating or dtype.is_complex),
+        )
         super().build(input_shape)
 
     def call(self, inputs: Any) -> tf.Tensor:
         return tf.convert_to_tensor(self.value)
-
-    def compute_mask(self, inputs: Any, mask: Any = None) -> None:
-        """Return no mask: that of the input says nothing about the variable."""
-
-    def get_config(self) -> dict[str, Any]:
-        return {**super().get_config(), "value": self._initial.tolist()}

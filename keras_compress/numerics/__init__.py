@@ -9,6 +9,7 @@ from keras_compress.numerics.fake_quantization import (
     SMALLEST_RANGE,
     fake_quantize,
     fake_quantize_symmetric,
+    number_of_steps,
     symmetric_bounds,
     tune_range,
 )
@@ -23,6 +24,7 @@ __all__ = [
     "fake_quantize",
     "fake_quantize_symmetric",
     "hard_gates",
+    "number_of_steps",
     "sample_gates",
     "scale_gradient",
     "symmetric_bounds",

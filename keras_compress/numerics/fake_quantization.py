@@ -4,7 +4,14 @@ from __future__ import annotations
 
 import tensorflow as tf
 
-__all__ = ["SMALLEST_RANGE", "fake_quantize", "fake_quantize_symmetric", "symmetric_bounds", "tune_range"]
+__all__ = [
+    "SMALLEST_RANGE",
+    "fake_quantize",
+    "fake_quantize_symmetric",
+    "number_of_steps",
+    "symmetric_bounds",
+    "tune_range",
+]
 
 #: Ranges narrower than this are treated as zero (guard against underflow of float32), which is no floor: real ranges
 #: are far above it.
@@ -32,6 +39,16 @@ def symmetric_bounds(num_bits: int, *, signed: bool, narrow_range: bool) -> tupl
         return 0, 2**num_bits - 1
     largest = 2 ** (num_bits - 1) - 1
     return (-largest if narrow_range else -largest - 1), largest
+
+
+def number_of_steps(num_bits: int, *, narrow_range: bool) -> int:
+    """Return the number of steps between the levels of a grid: ``2**num_bits - 1``, one less with ``narrow_range``.
+
+    Example:
+        >>> number_of_steps(8, narrow_range=True)
+        254
+    """
+    return 2**num_bits - (2 if narrow_range else 1)
 
 
 def fake_quantize(x, low, high, num_bits: int = 8, narrow_range: bool = False):
@@ -79,7 +96,7 @@ def fake_quantize(x, low, high, num_bits: int = 8, narrow_range: bool = False):
     if low.shape.rank < x.shape.rank:
         shape = [1] * (x.shape.rank - low.shape.rank) + low.shape.as_list()
         low, high = tf.reshape(low, shape), tf.reshape(high, shape)
-    return _fake_quantize_channels(x, low, high, 2**num_bits - (2 if narrow_range else 1))
+    return _fake_quantize_channels(x, low, high, number_of_steps(num_bits, narrow_range=narrow_range))
 
 
 def _fake_quantize_tensor(x, low, high, num_bits, narrow_range):

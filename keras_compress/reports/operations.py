@@ -39,7 +39,7 @@ def count_operations(model: keras.Model) -> tuple[OperationRow, ...]:
         >>> count_operations(model)
         (OperationRow(layer='conv', multiply_accumulates=864, bits=32),)
     """
-    description, _ = describe(model)
+    description, _, _ = describe(model)
     specs = {path: node.spec for path, node in ModelGraph(ModelSnapshot(description, {}, {})).layers()}
     return tuple(_rows(model, specs, "", 1))
 

@@ -1,6 +1,7 @@
 """Layers and model classes that keep variables, layers and drawn numbers in every place where Python can keep them."""
 
 import functools
+import threading
 
 import numpy as np
 import tensorflow as tf
@@ -139,6 +140,132 @@ class GraphFunctionOverItself(Keeper):
         return self.functions[0](inputs) - 2.0 * self.functions[1](inputs)
 
 
+class FunctionKeeper(Keeper):
+    """A layer with three built layers, that computes with functions which read them."""
+
+    def keep(self):
+        first, second, third = (layers.Dense(self.units) for _ in range(3))
+        for dense in (first, second, third):
+            dense.build((None, 8))
+        self.dense = [first, second, third]
+        self.functions = self.functions_of(first, second, third)
+
+    def call(self, inputs):
+        return sum(function(inputs) for function in self.functions)
+
+
+class FunctionsOfVariables(FunctionKeeper):
+    """Variables of inner layers in closures and defaults, in front of and behind the layers that own them."""
+
+    def functions_of(self, first, second, third):
+        kernel, bias, matrices = first.kernel, second.bias, {"by name": [third.kernel]}
+        return [
+            lambda x: x @ kernel + bias,
+            lambda x: x @ matrices["by name"][0],
+            lambda x, w=second.kernel: x @ w,
+        ]
+
+
+class VariableReadBeforeItsLayer(Keeper):
+    def keep(self):
+        dense = layers.Dense(self.units)
+        dense.build((None, 8))
+        kernel = dense.kernel
+        self.function = lambda x: x @ kernel
+        self.inner = {"deep": [dense]}
+
+    def call(self, inputs):
+        return self.function(inputs)
+
+
+class FunctionsOfContainers(FunctionKeeper):
+    def functions_of(self, first, second, third):
+        blocks, pair, by_name, some = [first, [second]], (second, third), {"one": {"two": third}}, {first}
+        return [
+            lambda x: blocks[0](x) + blocks[1][0](x),
+            lambda x: sum(block(x) for block in pair),
+            lambda x: by_name["one"]["two"](x),
+            lambda x: sum(block(x) for block in some),
+        ]
+
+
+class FunctionsWithDefaults(FunctionKeeper):
+    def functions_of(self, first, second, third):
+        def named(x, *, by=second.kernel, block=third):
+            return block(x) @ by
+
+        def attributed(x):
+            return x @ attributed.kernel
+
+        attributed.kernel = third.kernel
+        return [lambda x, w=first.kernel, blocks=(first, second): blocks[1](x) @ w, named, attributed]
+
+
+class FunctionsOfFunctions(FunctionKeeper):
+    def functions_of(self, first, second, third):
+        part = functools.partial(lambda block, x, scale: block(x) * scale, first, scale=second.bias + 1.0)
+        bound = functools.partial(lambda block, x, by: block(x) + by, second, by=third.bias)
+        traced = tf.function(lambda x: third(x))
+        table = {"traced": tf.function(functools.partial(lambda block, x: block(x), first))}
+        return [
+            part,
+            lambda x: bound(x) + traced(x),
+            lambda x: table["traced"](x),
+            functools.partial(lambda function, x: function(x), lambda x: second(x)),
+        ]
+
+
+class FunctionsOfThemselves(FunctionKeeper):
+    def functions_of(self, first, second, third):
+        def again(x, depth):
+            return x if depth == 0 else again(first(x), depth - 1)
+
+        def even(x, depth):
+            return x if depth == 0 else odd(second(x), depth - 1)
+
+        def odd(x, depth):
+            return x if depth == 0 else even(third(x), depth - 1)
+
+        return [functools.partial(again, depth=2), functools.partial(even, depth=3)]
+
+
+class Helper:
+    """A small object of the user's that reads a layer, and itself through a method."""
+
+    def __init__(self, block):
+        self.block = block
+        self.method = self.apply
+
+    def apply(self, inputs):
+        return self.block(inputs)
+
+    def __call__(self, inputs):
+        return self.method(inputs)
+
+
+class FunctionsOfObjects(FunctionKeeper):
+    def functions_of(self, first, second, third):
+        helper, lock, locked = Helper(second), {"lock": threading.Lock(), "block": third}, Helper(second)
+        locked.lock = lock["lock"]
+        return [
+            Helper(first),
+            Helper(third).apply,
+            lambda x: helper(x),
+            lambda x: lock["block"](x),
+            locked.method,
+            functools.partial(lambda held, x: held["block"](x), lock),
+        ]
+
+
+class DecoratedMethods(FunctionKeeper):
+    def functions_of(self, first, second, third):
+        return [self.traced, lambda x: self.traced(x), functools.partial(self.traced), self.dense[2].call]
+
+    @tf.function
+    def traced(self, inputs):
+        return self.dense[0](inputs)
+
+
 class DrawnNumbers(Keeper):
     def keep(self):
         self._index = np.random.permutation(8)
@@ -203,6 +330,22 @@ class Blocks(keras.Model):
         self.teacher(tf.zeros((1, 8)))
 
 
+class FunctionsOfBlocks(keras.Model):
+    """A model class with a graph, whose functions read layers that it keeps behind them."""
+
+    def __init__(self):
+        inputs = keras.Input((8,), name="x")
+        inner, own = layers.Dense(8), DenseModel(2)
+        super().__init__(inputs, layers.Dense(2)(inner(inputs)))
+        own(tf.zeros((1, 8)))
+        kernel, blocks = own._dense.kernel, [inner, own]
+        self.functions = [lambda x: x @ kernel, lambda x: [block(x) for block in blocks][1]]
+        self.own = own
+
+    def call(self, inputs, training=None, mask=None):
+        return super().call(inputs, training, mask) + sum(function(inputs) for function in self.functions)
+
+
 def _in_nested(make):
     return lambda: _around(_around(make()))
 
@@ -222,6 +365,14 @@ KEEPERS = {
         ModuleInside,
         FunctionOverItself,
         GraphFunctionOverItself,
+        FunctionsOfVariables,
+        VariableReadBeforeItsLayer,
+        FunctionsOfContainers,
+        FunctionsWithDefaults,
+        FunctionsOfFunctions,
+        FunctionsOfThemselves,
+        FunctionsOfObjects,
+        DecoratedMethods,
         DrawnNumbers,
         DrawnDense,
         OwnLoss,
@@ -238,5 +389,7 @@ KEEPERS.update(
         "both ways": lambda: _over_time(layers.Bidirectional(layers.RNN(DrawnCell(3), return_sequences=True))),
         "mixed precision": lambda: _around(SequentialInside(8, dtype="mixed_float16")),
         "model class": Blocks,
+        "nested functions": _in_nested(lambda: FunctionsOfFunctions(8)),
+        "functions of a model class": FunctionsOfBlocks,
     }
 )

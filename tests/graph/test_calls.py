@@ -9,6 +9,7 @@ import tensorflow as tf
 import keras_compress as kc
 from keras_compress._keras import keras
 from keras_compress.graph import build, take
+from keras_compress.graph.passes.to_float32 import to_float32
 from keras_compress.layers import Parameter
 
 layers = keras.layers
@@ -16,6 +17,14 @@ layers = keras.layers
 
 def normal(*shape):
     return tf.constant(np.random.RandomState(1).normal(size=shape).astype(np.float32))
+
+
+def half(make):
+    return make(tf.cast(normal(1, 8), "float16"))
+
+
+def counted(strings):
+    return tf.cast(tf.strings.length(strings), "float32")[:, tf.newaxis]
 
 
 def two_inputs(structure):
@@ -56,6 +65,27 @@ FLAT = {
     "meshgrid": lambda x: tf.add_n([x, *[tf.reduce_mean(g) * tf.ones_like(x) for g in tf.meshgrid(x[0], x[1, :3])]]),
     "meshgrid with keywords": lambda x: x + tf.reduce_mean(tf.meshgrid(x[0], x[1], indexing="ij")[1]),
     "a variable": lambda x: x * tf.Variable(normal(1, 8), name="mine"),
+    "integers in a variable": lambda x: tf.gather(x, tf.Variable([3, 1, 2, 0]), axis=1),
+    "long integers in a variable": lambda x: tf.gather(x, tf.Variable(np.array([3, 1], np.int64)), axis=1),
+    "small integers in a variable": lambda x: (
+        x
+        * tf.cast(
+            tf.gather(tf.Variable(np.array([3, 1, 2, 9], np.uint8)), tf.argmax(x[:, :4], -1))[:, tf.newaxis], "float32"
+        )
+    ),
+    "booleans in a variable": lambda x: tf.where(tf.Variable([[True, False] * 4]), x, 0.5),
+    "half precision in a variable": lambda x: tf.cast(tf.cast(x, "float16") * half(tf.Variable), "float32"),
+    "half precision": lambda x: tf.cast(half(tf.constant) * tf.cast(x, "float16"), "float32"),
+    "bfloat16": lambda x: tf.cast(tf.cast(normal(1, 8), "bfloat16") * tf.cast(x, "bfloat16"), "float32"),
+    "double precision": lambda x: tf.cast(tf.cast(normal(1, 8), "float64") * tf.cast(x, "float64"), "float32"),
+    "long integers": lambda x: tf.gather(
+        x, tf.gather(tf.constant([3, 1, 2], "int64"), tf.argmax(x[0, :3], 0, "int32")[tf.newaxis]), axis=1
+    ),
+    "complex numbers": lambda x: tf.math.abs(tf.cast(x, "complex64") * tf.complex(normal(1, 8), normal(1, 8))),
+    "strings": lambda x: counted(tf.gather(tf.constant(["a", "bé", b"\xff\x00"]), tf.argmax(x[:, :3], -1))),
+    "strings by name": lambda x: tf.cast(tf.equal(tf.strings.as_string(x > 0), tf.constant([["true"] * 8])), "float32"),
+    "strings of NumPy": lambda x: counted(tf.gather(np.array(["a", "bcd", "ef"]), tf.argmax(x[:, :3], -1))),
+    "strings in a variable": lambda x: counted(tf.gather(tf.Variable(["a", "bcd", "ef"]), tf.argmax(x[:, :3], -1))),
     "a variable in a layer": lambda x: layers.Multiply()([x, tf.Variable(normal(1, 8))]),
     "a variable in einsum": lambda x: tf.einsum("bc,cd->bd", x, tf.Variable(normal(8, 4))),
 }
@@ -157,3 +187,45 @@ def test_a_layer_that_reads_a_constant_only_is_not_missed_in_a_file(suffix, tmp_
     report = kc.export_model(quantized, tmp_path / f"model.{suffix}", data=inputs)
     assert report.comparison.sqnr > 40
     assert len(report.weights) == 2
+
+
+def longest_list(structure):
+    if isinstance(structure, dict):
+        return max(map(longest_list, structure.values()), default=0)
+    if isinstance(structure, (list, tuple)):
+        return max([len(structure), *map(longest_list, structure)])
+    return 0
+
+
+LARGE = {
+    "a product": lambda x: tf.matmul(x, normal(64, 64)),
+    "a product with an array": lambda x: tf.matmul(x, normal(64, 64).numpy()),
+    "a product with a variable": lambda x: tf.matmul(x, tf.Variable(normal(64, 64))),
+    "a sum": lambda x: x + normal(1, 64),
+    "a merged constant": lambda x: layers.Add()([x, normal(1, 64)]),
+    "half precision": lambda x: tf.cast(x, "bfloat16") * tf.cast(normal(1, 64), "bfloat16"),
+    "a gathered table": lambda x: tf.gather(normal(64, 64), tf.argmax(x, -1)),
+}
+
+
+@pytest.mark.parametrize("case", LARGE)
+def test_a_snapshot_holds_arrays_and_not_their_numbers(case):
+    inputs = keras.Input((64,), name="x")
+    model = keras.Model(inputs, layers.Activation("linear", dtype="float32")(LARGE[case](inputs)))
+    samples = np.random.RandomState(0).normal(size=(4, 64)).astype(np.float32)
+    snapshot = take(model)
+    assert longest_list(snapshot.config) < 16
+    again = build(snapshot.edited())
+    np.testing.assert_allclose(again(samples), model(samples), rtol=1e-6, atol=1e-6)
+    assert longest_list(take(again).config) < 16
+
+
+@pytest.mark.parametrize("policy", ["mixed_bfloat16", "float16"])
+def test_arrays_among_the_arguments_follow_the_precision_of_a_model(policy):
+    inputs = keras.Input((64,), name="x")
+    dense = layers.Dense(64, dtype=policy)
+    outputs = tf.matmul(dense(inputs), tf.cast(normal(64, 2), dense.compute_dtype))
+    model = keras.Model(inputs, layers.Activation("linear", dtype="float32")(outputs))
+    samples = np.random.RandomState(0).normal(size=(4, 64)).astype(np.float32)
+    made = build(to_float32(take(model)))
+    np.testing.assert_allclose(made(samples), model(samples), rtol=0.1, atol=0.5)

@@ -136,6 +136,7 @@ ARGUMENTS = {
     "GaussianNoise": [0.5],
     "ActivityRegularization": [0.1],
     "Activation": ["relu"],
+    "Lambda": [tf.identity],
 }
 for _axes in (1, 2, 3):
     ARGUMENTS |= {f"{kind}{_axes}D": [5, 2] for kind in ("Conv", "SeparableConv", "LocallyConnected")}

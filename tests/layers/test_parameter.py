@@ -1,5 +1,7 @@
 """Parameter gives a variable for every input, which is trained, and can be saved."""
 
+import json
+
 import numpy as np
 import pytest
 import tensorflow as tf
@@ -28,3 +30,15 @@ def test_it_is_trained_and_saved(tmp_path):
     model.save(tmp_path / "model.keras")
     read = keras.models.load_model(tmp_path / "model.keras")
     np.testing.assert_array_equal(read.get_weights()[0], model.get_weights()[0])
+
+
+@pytest.mark.parametrize("dtype", ["int32", "int64", "uint8", "bool", "string", "complex64", "float16", "float64"])
+def test_its_variable_has_the_type_of_the_array(dtype):
+    value = tf.constant([["1", "0"]]) if dtype == "string" else tf.cast([[1, 0]], dtype)
+    layer = Parameter(value.numpy(), dtype=dtype if dtype.startswith("float") else None)
+    again = deserialize(json.loads(json.dumps(serialize(layer))))
+    for made in (layer, again):
+        result = made(tf.zeros((3, 4)))
+        assert result.dtype == made.value.dtype == dtype
+        np.testing.assert_array_equal(result, value)
+        assert len(made.trainable_variables) == int(dtype.startswith(("float", "complex")))

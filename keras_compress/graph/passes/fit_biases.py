@@ -18,6 +18,7 @@ from keras_compress.graph.identity import is_operation
 from keras_compress.graph.snapshot import ModelSnapshot, entries
 from keras_compress.graph.view import GraphNode, ModelGraph
 from keras_compress.layers import FixedFakeQuantize
+from keras_compress.numerics import number_of_steps
 
 __all__ = ["fit_biases"]
 
@@ -60,7 +61,7 @@ def _input_steps(graph: ModelGraph, node: GraphNode, weights: Mapping[str, Any])
 
 
 def _scale(settings: Mapping[str, Any], arrays: Mapping[str, np.ndarray]) -> np.ndarray:
-    steps = 2 ** settings["num_bits"] - (2 if settings["narrow_range"] else 1)
+    steps = number_of_steps(settings["num_bits"], narrow_range=settings["narrow_range"])
     return (arrays["high"].astype(np.float64) - arrays["low"]) / steps
 
 

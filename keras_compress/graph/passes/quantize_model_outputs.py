@@ -6,8 +6,9 @@ import itertools
 from collections.abc import Sequence
 
 from keras_compress._keras import serialize
-from keras_compress.graph.edits import InsertLayer, apply_edits, unused_name
+from keras_compress.graph.edits import InsertLayer, apply_edits
 from keras_compress.graph.integer_computation import is_on_grid
+from keras_compress.graph.names import unused_name
 from keras_compress.graph.snapshot import ModelSnapshot
 from keras_compress.graph.view import OUTPUT, ModelGraph, NodeRef, TensorRef
 from keras_compress.layers import AsymmetricFakeQuantize

@@ -11,9 +11,10 @@ from collections import defaultdict
 from keras_compress._keras import keras, serialize
 from keras_compress.graph.activations import LINEAR
 from keras_compress.graph.compressed_entry import inner_entry
-from keras_compress.graph.edits import InsertLayer, apply_edits, reroute_edges, unused_name
+from keras_compress.graph.edits import InsertLayer, apply_edits, reroute_edges
 from keras_compress.graph.integer_computation import computes_with_integers, is_quantizer
 from keras_compress.graph.layer_spec import LayerRole
+from keras_compress.graph.names import unused_name
 from keras_compress.graph.snapshot import ModelSnapshot, entries
 from keras_compress.graph.view import GraphNode, ModelGraph, NodeRef, TensorRef
 from keras_compress.layers import AsymmetricFakeQuantize, SymmetricFakeQuantize

@@ -8,8 +8,8 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
-from keras_compress.graph.edits import unused_name
 from keras_compress.graph.identity import is_builtin
+from keras_compress.graph.names import unused_name
 from keras_compress.graph.snapshot import ModelSnapshot, is_model_entry
 from keras_compress.graph.view import first_call
 
