@@ -143,7 +143,11 @@ class Dataset:
             return iter(self._replay)
         if isinstance(source, list) and not _is_one_element(source, specs):
             return iter(source)
-        if is_array(source) or (isinstance(source, (Mapping, tuple, list)) and _holds_arrays(source)):
+        if (
+            is_array(source)
+            or isinstance(source, Mapping)
+            or (isinstance(source, (tuple, list)) and _holds_arrays(source))
+        ):
             return iter([source])
         if isinstance(source, keras.utils.Sequence):
             return (source[index] for index in range(len(source)))

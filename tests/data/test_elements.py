@@ -61,6 +61,71 @@ def test_inputs_of_one_element_are_all_batches_or_all_single_samples():
         rows([{"a": np.zeros((4, 3)), "b": np.zeros(3)}], specs)
 
 
+KEYS = [InputSpec("first", (3,), "float32", place=("a",)), InputSpec("second", (3,), "float32", place=("b",))]
+A, B = np.arange(12, dtype=np.float32).reshape(4, 3), np.arange(12, 24, dtype=np.float32).reshape(4, 3)
+NUMBERS = [InputSpec("first", (3,), "float32"), InputSpec("second", (3,), "float32")]
+
+
+@pytest.mark.parametrize("names", [("a", "b"), ("a", "second"), ("first", "b"), ("first", "second")], ids="-".join)
+@pytest.mark.parametrize("form", [np.asarray, list, lambda array: [tuple(row) for row in array.tolist()]])
+@pytest.mark.parametrize("targets", [False, True])
+def test_every_input_is_named_by_its_key_or_by_its_layer(names, form, targets):
+    together = dict(zip(names, (form(A), form(B)), strict=True))
+    for ours, expected in zip(rows([(together, S)] if targets else together, KEYS), (A, B), strict=True):
+        np.testing.assert_array_equal(ours, expected)
+
+
+@pytest.mark.parametrize("form", [np.asarray, list, tuple, np.ndarray.tolist, lambda row: tuple(row.tolist())])
+@pytest.mark.parametrize("targets", [False, True])
+@pytest.mark.parametrize("names", [("a", "b"), ("a", "second"), ("first", "second"), None])
+def test_a_single_sample_comes_in_plain_python_too(form, targets, names):
+    pairs = [(form(a), form(b)) for a, b in zip(A, B, strict=True)]
+    elements = [pair if names is None else dict(zip(names, pair, strict=True)) for pair in pairs]
+    elements = [(element, 0) for element in elements] if targets or names is None else elements
+    for ours, expected in zip(rows(elements, KEYS if names else NUMBERS), (A, B), strict=True):
+        np.testing.assert_array_equal(ours, expected)
+
+
+def test_one_sample_in_plain_python_has_a_target_behind_it():
+    for form in (list, tuple):
+        np.testing.assert_array_equal(rows([(form(row.tolist()), 1) for row in A], [VECTOR])[0], A)
+    for ours, expected in zip(
+        rows([((0.5, 1), (0, 1)), ((0.25, 2), (1, 1))], SCALARS), ([0.5, 0.25], [1, 2]), strict=True
+    ):
+        np.testing.assert_array_equal(ours, expected)
+
+
+def test_keys_come_before_layers_and_no_entry_is_read_twice():
+    crossed = [InputSpec("b", (3,), "float32", place=("a",)), InputSpec("a", (3,), "float32", place=("b",))]
+    for ours, expected in zip(rows({"a": A, "b": B}, crossed), (A, B), strict=True):
+        np.testing.assert_array_equal(ours, expected)
+    with pytest.raises(kc.DataError, match="no entry for input 'b'"):
+        rows([{"a": A, "c": B}], crossed)
+
+
+ENTRIES = {
+    "missing": ({"a": A}, r"no entry for input 'b'.*by layer \['first', 'second'\].*Received: \['a'\]"),
+    "missing of layers": ({"second": A}, r"no entry for input 'a'"),
+    "nothing": ({"a": A, "b": None}, r"nothing to read for input 'b'.*Received: NoneType"),
+    "nothing at all": ({"a": None, "b": None}, r"nothing to read for input 'a'.*Received: NoneType"),
+    "nothing by layer": ({"first": A, "second": None}, r"nothing to read for input 'b'"),
+    "dict": ({"a": A, "b": {"c": B}}, r"nothing to read for input 'b'.*Received: dict"),
+    "tuple of arrays": ({"a": (A, A), "b": B}, r"nothing to read for input 'a'.*Received: tuple"),
+    "mixed and a tuple of arrays": ({"a": A, "second": (B, B)}, r"nothing to read for input 'b'.*Received: tuple"),
+    "tuple of nothing": ({"a": A, "b": ()}, r"nothing to read for input 'b'"),
+    "text": ({"a": A, "b": "text"}, r"'b' have the wrong shape"),
+}
+
+
+@pytest.mark.parametrize("problem", ENTRIES)
+@pytest.mark.parametrize("form", ["array", "generator", "batches"])
+def test_an_entry_that_cannot_be_read_is_an_error_that_names_its_input(problem, form):
+    element, message = ENTRIES[problem]
+    source = {"array": element, "generator": (item for item in [element]), "batches": [(element, 0)]}[form]
+    with pytest.raises(kc.DataError, match=message):
+        rows(source, KEYS)
+
+
 HUGE = np.full((4, 3), 1e39)
 VALUES = {
     "too large for float32": (HUGE, VECTOR, r"input 'x' hold NaN or infinite values in float32.*12 such values"),
