@@ -63,6 +63,7 @@ __all__ = [
     "register",
     "released_graphs",
     "retrace",
+    "scratch_graph",
     "serialize",
     "set_policy",
     "skips_first_call",
@@ -163,6 +164,13 @@ def inferring_shapes() -> bool:
     if tf.executing_eagerly():
         return False
     return getattr(tf.compat.v1.get_default_graph(), "name", "").endswith("_scratch_graph")
+
+
+@contextmanager
+def scratch_graph() -> Iterator[None]:
+    """Let layers be called on placeholders only to learn the shapes of their outputs, see :func:`inferring_shapes`."""
+    with tf.__internal__.FuncGraph("inferred_scratch_graph").as_default():
+        yield
 
 
 def is_graph_model(layer: Any) -> bool:
