@@ -201,7 +201,7 @@ def checked_arrays(values: Sequence[Any], specs: Sequence[InputSpec]) -> list[np
         for array, spec in zip(arrays, specs, strict=True)
     ]
     for array, spec in zip(arrays, specs, strict=True):
-        _check_values(array, spec)
+        _require_numbers(array, spec)
     if len({len(array) for array in arrays}) > 1:
         sizes = {spec.label: len(array) for spec, array in zip(specs, arrays, strict=True)}
         raise DataError(f"The inputs of one element have different numbers of samples. Received: {sizes}.")
@@ -228,54 +228,59 @@ def _refuse_shapes(arrays: Sequence[np.ndarray], specs: Sequence[InputSpec]) -> 
     )
 
 
-def _check_values(array: np.ndarray, spec: InputSpec) -> None:
-    """Raise a DataError if values cannot be those of an input."""
+def _require_numbers(array: np.ndarray, spec: InputSpec) -> None:
+    """Raise a DataError if the type of an array, whatever its values are, is none for an input."""
     target = tf.as_dtype(spec.dtype)
     if target == tf.string:
         return
     if array.dtype.kind == "c" and not target.is_complex:
         raise DataError(
             f"Calibration data for input '{spec.label}' are complex. Expected: {spec.dtype}, which has no imaginary part. "
-            "Received: "
-            f"{array.dtype}. Pass what the model was trained on, for example numpy.abs of the values."
+            f"Received: {array.dtype}. Pass what the model was trained on, for example numpy.abs of the values."
         )
-    if (
-        array.dtype.kind not in "biufc" and array.dtype.kind != "V"
-    ):  # V: types of 8 and 16 bits that NumPy does not know
+    if array.dtype.kind not in "biufcV":  # V: types of 8 and 16 bits that NumPy does not know
         raise DataError(
             f"Calibration data for input '{spec.label}' are no numbers. Expected: {spec.dtype}. Received: {array.dtype}."
-        )
-    if array.dtype.kind in "fcV":
-        _require_finite(array, spec, "")
-
-
-def _require_finite(array: np.ndarray, spec: InputSpec, reason: str) -> None:
-    finite = np.isfinite(array)
-    if not finite.all():
-        raise DataError(
-            f"Calibration data for input '{spec.label}' hold NaN or infinite values{reason}. Expected: finite numbers. "
-            f"Received: {int((~finite).sum())} such values of {array.size}. Clean the data first."
         )
 
 
 def as_input_type(array: np.ndarray, spec: InputSpec) -> np.ndarray:
-    """Return checked values in the type of the input.
+    """Return numbers in the type of the input; only here their values are looked at.
 
     Raises:
-        DataError: the type cannot hold them.
+        DataError: they are not finite, or the type cannot hold them.
     """
     target = tf.as_dtype(spec.dtype)
     if target == tf.string:
         return array
-    if target.is_integer and array.dtype.kind in "iuf" and array.size:
-        low, high = array.min(), array.max()
-        if low < target.min or high > target.max:
-            raise DataError(
-                f"Calibration data for input '{spec.label}' do not fit its type. Expected: {spec.dtype}, numbers from "
-                f"{target.min} to {target.max}. Received: {low} to {high}."
-            )
+    if array.dtype.kind == "V":
+        array = array.astype(np.float32)
+    if not (target.is_floating or target.is_complex):
+        if array.dtype.kind in "fc":
+            _require_finite(array, array, spec)
+        if target.is_integer and array.dtype.kind in "iuf" and array.size:
+            _require_fitting(array, target, spec)
     with np.errstate(over="ignore"):  # what overflows is named below
         cast = array.astype(target.as_numpy_dtype, copy=False)
     if target.is_floating or target.is_complex:
-        _require_finite(cast, spec, f" in {spec.dtype}")
+        _require_finite(cast, array, spec)
     return cast
+
+
+def _require_finite(cast: np.ndarray, array: np.ndarray, spec: InputSpec) -> None:
+    finite = np.isfinite(cast)
+    if not finite.all():
+        overflown = array.dtype.kind in "iub" or np.isfinite(array).all()
+        raise DataError(
+            f"Calibration data for input '{spec.label}' hold NaN or infinite values{f' in {spec.dtype}' if overflown else ''}. "
+            f"Expected: finite numbers. Received: {int((~finite).sum())} such values of {cast.size}. Clean the data first."
+        )
+
+
+def _require_fitting(array: np.ndarray, target: tf.DType, spec: InputSpec) -> None:
+    low, high = array.min(), array.max()
+    if low < target.min or high > target.max:
+        raise DataError(
+            f"Calibration data for input '{spec.label}' do not fit its type. Expected: {spec.dtype}, numbers from "
+            f"{target.min} to {target.max}. Received: {low} to {high}."
+        )

@@ -205,6 +205,32 @@ def test_data_that_do_not_fit_are_an_error_that_says_what_is_wrong(problem):
         list(Dataset(source).batches(specs))
 
 
+@pytest.mark.parametrize("dtype", ["float32", "float16", "int32", "uint8", "bool"])
+def test_values_are_looked_at_once_and_no_further_than_the_limit(dtype, monkeypatch):
+    looked, isfinite = [], np.isfinite
+    monkeypatch.setattr(np, "isfinite", lambda array: looked.append(array.size) or isfinite(array))
+    data = Dataset(np.ones((1000, 3), np.float32))
+    for _ in range(2):
+        looked.clear()
+        assert sum(batch.samples for batch in data.batches([InputSpec("x", (3,), dtype)], 32, limit=300)) == 300
+        assert (sum(looked), max(looked)) == (900, 96)
+
+
+@pytest.mark.parametrize("bad", [np.nan, np.inf, 1e39])
+@pytest.mark.parametrize("dtype", ["float32", "int32"])
+@pytest.mark.parametrize(
+    "form", [lambda array: array, lambda array: (array, Y), lambda array: {"x": array}, lambda array: [array]]
+)
+def test_values_behind_the_limit_do_no_harm(form, dtype, bad):
+    array = X.astype(np.float64)
+    array[7] = bad
+    specs = [InputSpec("x", (3,), dtype)]
+    for size in (1, 3, 32):
+        np.testing.assert_array_equal(rows(Dataset(form(array)), specs, batch_size=size, limit=7)[0], X[:7])
+        with pytest.raises(DataError, match="'x'"):
+            rows(Dataset(form(array)), specs, batch_size=size, limit=8)
+
+
 def test_an_error_in_the_users_generator_is_not_hidden():
     def source():
         yield X[0]

@@ -138,6 +138,13 @@ VALUES = {
     "dates": (np.array([["2020-01-01"] * 3], "datetime64[D]"), VECTOR, r"input 'x' are no numbers"),
     "too large for int32": (np.full((4, 3), 2**40), InputSpec("x", (3,), "int32"), r"'x' do not fit.*int32"),
     "negative for uint8": (np.full((4, 3), -1), InputSpec("x", (3,), "uint8"), r"'x' do not fit.*uint8"),
+    "too large for uint8, of 16 bits": (
+        tf.fill((4, 3), tf.constant(300, tf.bfloat16)),
+        InputSpec("x", (3,), "uint8"),
+        r"'x' do not fit.*uint8",
+    ),
+    "NaN for truth": (np.full((4, 3), np.nan), InputSpec("x", (3,), "bool"), r"'x' hold NaN or infinite values\."),
+    "NaN for float16": (np.full((4, 3), np.nan), InputSpec("x", (3,), "float16"), r"'x' hold NaN or infinite values\."),
     "NaN for integers": (np.full((4, 3), np.nan), InputSpec("x", (3,), "int32"), r"'x' hold NaN"),
     "infinite and complex": (np.full((4, 3), np.inf * 1j), InputSpec("x", (3,), "complex64"), r"'x' hold NaN"),
     "key of the model": (HUGE, InputSpec("input_1", (3,), "float32", place=("pixels",)), r"input 'pixels'"),
