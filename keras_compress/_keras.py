@@ -17,6 +17,7 @@ from typing import Any
 import tensorflow as tf
 import tf_keras as keras
 from tensorflow.python.autograph.core.ag_ctx import ControlStatusCtx, Status
+from tensorflow.python.framework.auto_control_deps import AutomaticControlDependencies
 from tensorflow.python.framework.ops import gradient_registry
 from tf_keras.src.engine.base_preprocessing_layer import PreprocessingLayer
 from tf_keras.src.engine.functional import Functional
@@ -46,6 +47,7 @@ __all__ = [
     "calls_of",
     "compute_type_attribute",
     "deserialize",
+    "executed_in_order",
     "flat_layers",
     "fresh_optimizer",
     "has_graph",
@@ -149,6 +151,19 @@ def released_graphs() -> Iterator[None]:
         for name in set(gradient_registry._registry) - known:
             if name.startswith("CustomGradient-"):
                 del gradient_registry._registry[name]
+
+
+@contextmanager
+def executed_in_order() -> Iterator[list[tf.Operation]]:
+    """Let operations that change variables, and those that read them behind, run in the order in which they are traced.
+
+    Yields:
+        A list that holds, when the context is left, the operations that a run of the whole graph would have to make.
+    """
+    needed: list[tf.Operation] = []
+    with AutomaticControlDependencies() as dependencies:
+        yield needed
+    needed += dependencies.ops_which_must_run
 
 
 def autograph_converted(call: Callable) -> Callable:
