@@ -1,31 +1,17 @@
 """What an element holds is decided once for all inputs, and values that an input cannot hold are named."""
 
-import itertools
-
 import numpy as np
 import pytest
 import tensorflow as tf
 
 import keras_compress as kc
-from keras_compress._keras import keras
 from keras_compress.data import Dataset, InputSpec
-from keras_compress.data.dataset import EMPTY_ELEMENTS
+from tests.data.reading import rows, slices
 
 SCALARS = [InputSpec("p", (), "float32"), InputSpec("s", (), "int64")]
 ROWS = 16
 P, S = np.linspace(0, 1, ROWS, dtype=np.float32), np.arange(ROWS) % 5
 VECTOR, OPEN = InputSpec("x", (3,), "float32"), InputSpec("x", (None,), "float32")
-
-
-def rows(source, specs):
-    return [
-        np.concatenate(parts)
-        for parts in zip(*(batch.data for batch in Dataset(source).batches(specs, 7)), strict=True)
-    ]
-
-
-def slices(*parts):
-    return tf.data.Dataset.from_tensor_slices(parts if len(parts) > 1 else parts[0])
 
 
 @pytest.mark.parametrize("targets", [P, S, np.zeros((ROWS, 2)), np.zeros((ROWS, 1))])
@@ -169,92 +155,6 @@ def test_batches_come_in_the_type_of_the_input():
     assert batch.inputs[0].tolist() == [["a"], ["b"]]
 
 
-def endless(element):
-    return lambda: itertools.repeat(element)
-
-
-@pytest.mark.parametrize("source", [np.zeros((0, 3)), (np.zeros((0, 3)), np.zeros(0)), {"x": np.zeros((0, 3))}])
-@pytest.mark.parametrize("form", ["function", "iterator", "transformed"])
-def test_empty_batches_without_end_are_an_error(source, form):
-    data = {
-        "function": lambda: Dataset(endless(source)),
-        "iterator": lambda: Dataset(endless(source)()),
-        "transformed": lambda: Dataset(endless(0), lambda _: source),
-    }[form]()
-    with pytest.raises(kc.DataError, match=rf"{EMPTY_ELEMENTS} elements in a row were empty.*'x'"):
-        list(data.batches([VECTOR], 4, 8))
-    with pytest.raises(kc.DataError, match="elements in a row"):
-        data.first_element([VECTOR])
-
-
-def test_some_empty_batches_do_no_harm():
-    elements = [np.zeros((0, 3))] * (EMPTY_ELEMENTS - 1) + [np.ones((2, 3))]
-    assert len(rows(iter(elements * 2), [VECTOR])[0]) == 4
-
-
-def test_the_first_element_with_samples_is_one_run():
-    [found] = Dataset([(np.zeros((0, 3)), 0), (np.ones((2, 3)), 0), (np.ones((4, 3)), 0)]).first_element([VECTOR])
-    assert (found.shape, found.dtype) == ((2, 3), np.float32)
-    with pytest.raises(kc.DataError, match="empty"):
-        Dataset([]).first_element([VECTOR])
-
-
-@pytest.mark.parametrize(("batch", "expected"), [(None, None), (4, 4)])
-def test_batches_of_a_dataset_are_counted_if_all_its_inputs_are_batches(batch, expected):
-    source = slices({"p": P, "s": S}, P)
-    assert Dataset(source if batch is None else source.batch(batch)).number_of_batches(SCALARS) == expected
-
-
-def test_a_fixed_batch_counts_for_every_source():
-    spec = InputSpec("x", (3,), "float32", batch=4)
-    for source in (np.ones((10, 3)), slices(np.ones((10, 3))).batch(3), iter(np.ones((10, 3)))):
-        assert [(len(b.inputs[0]), b.samples) for b in Dataset(source).batches([spec], 32)] == [(4, 4), (4, 4), (4, 2)]
-
-
 def test_open_lengths_are_single_samples_or_batches_by_their_rank():
     assert rows([np.ones(5)], [OPEN])[0].shape == (1, 5)
     assert rows([np.ones((2, 5))], [OPEN])[0].shape == (2, 5)
-
-
-QUANTIZATION = {"compression": {"algorithm": "quantization"}}
-
-
-def network(*stack):
-    return keras.Sequential([keras.Input((3,), name="x"), *stack])
-
-
-def broken_kernel(value):
-    model = network(
-        *(keras.layers.Dense(width, name=name) for width, name in ((4, "first"), (2, "second"), (2, "third")))
-    )
-    kernel = model.get_layer("second").kernel
-    kernel.assign(np.full(kernel.shape, value))
-    return model
-
-
-@pytest.mark.parametrize(
-    ("algorithm", "value"),
-    [
-        ("binarization", np.nan),  # which leaves dense layers in floating point, where infinite values may be meant
-        *itertools.product(["quantization", "magnitude_sparsity", "rb_sparsity"], [np.nan, np.inf, -np.inf]),
-    ],
-)
-def test_weights_that_are_not_finite_are_an_error_that_names_them(algorithm, value):
-    config = kc.register_default_init_args({"compression": {"algorithm": algorithm}}, np.ones((4, 3), np.float32))
-    with pytest.raises(
-        kc.UnsupportedModelError, match=r"'kernel' of the layer 'second'.*NaN or infinite.*8 such values"
-    ):
-        kc.create_compressed_model(broken_kernel(value), config)
-
-
-@pytest.mark.parametrize("kind", ["min_max", "mean_min_max", "percentile", "threesigma", "mse", "entropy"])
-def test_ranges_that_are_not_finite_are_an_error_that_names_the_layer(kind):
-    logarithm = keras.layers.Lambda(lambda values: tf.math.log(values), name="logarithm")
-    model = network(keras.layers.Dense(4, "relu"), logarithm, keras.layers.Dense(2), keras.layers.Dense(2))
-    settings = {"algorithm": "quantization", "initializer": {"range": {"type": kind}}}
-    data = np.random.default_rng(0).normal(size=(8, 3)).astype(np.float32)
-    message = (
-        r"'logarithm' computes NaN or infinite values.*Expected: finite.*Received: such values in [1-8] of 8 samples"
-    )
-    with pytest.raises(kc.DataError, match=message):
-        kc.create_compressed_model(model, kc.register_default_init_args({"compression": settings}, data))
