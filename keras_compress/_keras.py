@@ -18,6 +18,7 @@ import tensorflow as tf
 import tf_keras as keras
 from tensorflow.python.autograph.core.ag_ctx import ControlStatusCtx, Status
 from tensorflow.python.eager.polymorphic_function.tf_method_target import TfMethodTarget
+from tensorflow.python.framework.auto_control_deps import AutomaticControlDependencies
 from tensorflow.python.framework.ops import gradient_registry
 from tensorflow.python.util.tf_decorator import TFDecorator
 from tf_keras.src.engine.base_preprocessing_layer import PreprocessingLayer
@@ -48,6 +49,7 @@ __all__ = [
     "calls_of",
     "compute_type_attribute",
     "deserialize",
+    "executed_in_order",
     "flat_layers",
     "fresh_optimizer",
     "has_graph",
@@ -66,6 +68,7 @@ __all__ = [
     "register",
     "released_graphs",
     "retrace",
+    "scratch_graph",
     "serialize",
     "set_policy",
     "skips_first_call",
@@ -153,6 +156,19 @@ def released_graphs() -> Iterator[None]:
                 del gradient_registry._registry[name]
 
 
+@contextmanager
+def executed_in_order() -> Iterator[list[tf.Operation]]:
+    """Let operations that change variables, and those that read them behind, run in the order in which they are traced.
+
+    Yields:
+        A list that holds, when the context is left, the operations that a run of the whole graph would have to make.
+    """
+    needed: list[tf.Operation] = []
+    with AutomaticControlDependencies() as dependencies:
+        yield needed
+    needed += dependencies.ops_which_must_run
+
+
 def autograph_converted(call: Callable) -> Callable:
     """Return ``call`` as Keras calls it in a traced function: Python's ``if`` and ``for`` on tensors become operations."""
     return tf.__internal__.autograph.tf_convert(call, ControlStatusCtx(Status.ENABLED))
@@ -166,6 +182,13 @@ def inferring_shapes() -> bool:
     if tf.executing_eagerly():
         return False
     return getattr(tf.compat.v1.get_default_graph(), "name", "").endswith("_scratch_graph")
+
+
+@contextmanager
+def scratch_graph() -> Iterator[None]:
+    """Let layers be called on placeholders only to learn the shapes of their outputs, see :func:`inferring_shapes`."""
+    with tf.__internal__.FuncGraph("inferred_scratch_graph").as_default():
+        yield
 
 
 def is_graph_model(layer: Any) -> bool:

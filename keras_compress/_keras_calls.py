@@ -14,6 +14,7 @@ from keras_compress._keras import Functional, KerasHistory, TFOpLambda, call_key
 
 __all__ = [
     "arguments_of",
+    "calls_in_order",
     "kept_calls",
     "model_structure",
     "operator_function",
@@ -38,6 +39,11 @@ def kept_calls(model: Functional) -> tuple[dict[str, list[Any]], dict[str, int]]
                 kept += 1
                 calls[layer.name] += [] if node.is_input else [node]
     return calls, numbers
+
+
+def calls_in_order(model: Functional) -> list[Any]:
+    """Return every call of a layer in a model, each behind those whose outputs it takes."""
+    return [call for depth in sorted(model._nodes_by_depth, reverse=True) for call in model._nodes_by_depth[depth]]
 
 
 def arguments_of(call: Any, by_name: bool = False) -> tuple[Any, Any]:

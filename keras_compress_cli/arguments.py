@@ -139,7 +139,11 @@ def add_exports(parser: argparse.ArgumentParser) -> None:
     )
     group = parser.add_argument_group("export")
     add_overwrite(group)  # type: ignore[arg-type]
-    group.add_argument("--compare", action="store_true", help="compare the outputs of the files with Keras on the data")
+    group.add_argument(
+        "--compare",
+        action="store_true",
+        help="insist on samples for the comparison with Keras, which is made in any case: on the data, if there are any",
+    )
     group.add_argument(
         "--option",
         dest="options",
@@ -153,7 +157,7 @@ def add_exports(parser: argparse.ArgumentParser) -> None:
         "--no-strict",
         dest="strict",
         action="store_false",
-        help="report a weight that is not stored as it should be. Default: fail",
+        help="only report a weight that is not stored as it should be, or results that depart from Keras'. Default: fail",
     )
 
 

@@ -40,9 +40,10 @@ def exported(model: keras.Model, arguments: argparse.Namespace, data: Any = None
 
     Args:
         model: the compressed model.
-        arguments: with ``outputs``, ``options``, ``strict`` and ``compare``, see
+        arguments: with ``outputs``, ``options`` and ``strict``, see
             :func:`~keras_compress_cli.arguments.add_exports`.
-        data: samples for ranges that a format needs, and to compare outputs on.
+        data: samples for ranges that a format needs, and to compare outputs on. Default: what the model was calibrated on,
+            else numbers drawn to fit its inputs.
     """
     reports = []
     for path in tqdm(arguments.outputs, desc="export", unit="file", leave=False, disable=None):
@@ -50,8 +51,7 @@ def exported(model: keras.Model, arguments: argparse.Namespace, data: Any = None
         options = {name: value for name, value in arguments.options if name in allowed}
         if "calibration_data" in allowed:
             options["calibration_data"] = data
-        compared = data if arguments.compare else None
-        reports.append(export_model(model, path, strict=arguments.strict, data=compared, **options))
+        reports.append(export_model(model, path, strict=arguments.strict, data=data, **options))
     return reports
 
 

@@ -202,6 +202,18 @@ def samples(model, count=8, seed=0):
     return tf.nest.map_structure(random, model.input)
 
 
+def normal(*shape):
+    """Return a tensor of normally distributed numbers, the same for each shape."""
+    return tf.constant(np.random.RandomState(1).normal(size=shape).astype(np.float32))
+
+
+def sqnr(expected, received):
+    """Return the power of an array over that of its difference from another one, in dB; infinite if they are equal."""
+    expected, received = np.asarray(expected, np.float64), np.asarray(received, np.float64)
+    noise = np.mean((expected - received) ** 2)
+    return 10 * np.log10(np.mean(expected**2) / noise) if noise else np.inf
+
+
 def config(model, algorithm="quantization", samples_count=16, **settings):
     """Return a configuration of one algorithm with random data to initialize it from, and no other defaults changed."""
     values = {"compression": {"algorithm": algorithm, **settings}}

@@ -22,9 +22,12 @@ _parser, _compiler, codes = (
     import_module(f"re._{name}" if sys.version_info >= (3, 11) else f"sre_{old}")
     for name, old in (("parser", "parse"), ("compiler", "compile"), ("constants", "constants"))
 )
-#: So many repetitions and alternatives side by side are left to ``re``: the time is at most that power of the length.
+#: So many repetitions and alternatives side by side are left to ``re``. It tries all their lengths from every start: at most
+#: the length of the text to the power of one more.
 SIDE_BY_SIDE = 3
 _REPEATS = (codes.MAX_REPEAT, codes.MIN_REPEAT)
+#: What is never tried in another way once it has matched; Python 3.10 has none of these.
+_POSSESSIVE, _ATOMIC = (getattr(codes, name, None) for name in ("POSSESSIVE_REPEAT", "ATOMIC_GROUP"))
 _ASSERTIONS = (codes.ASSERT, codes.ASSERT_NOT)
 _SINGLE = (codes.LITERAL, codes.NOT_LITERAL, codes.ANY, codes.IN)
 
@@ -57,36 +60,42 @@ def _bounded(expression: str) -> re.Pattern | _Positions:
 def _may_take_long(tree: Any) -> bool:
     choices = 0
     for code, argument, depth in _items(tree, 0):
+        repeats = code in _REPEATS or code is _POSSESSIVE
+        if repeats and argument[0] > 1 and not argument[2].getwidth()[0]:
+            return True  # what takes no character can be repeated more often than a text is long
         choice = code is codes.BRANCH or (code in _REPEATS and argument[0] != argument[1])
         if choice and depth:
             return True
-        choices += choice
+        choices += choice or code is _POSSESSIVE
     return choices > SIDE_BY_SIDE
 
 
 def _items(tree: Any, depth: int) -> Iterable[tuple[Any, Any, int]]:
-    """Yield every item of a parsed expression with the number of repetitions it stands in."""
+    """Yield every item of a parsed expression with the number of repetitions it stands in, and is tried again by."""
     for code, argument in tree:
         yield code, argument, depth
-        inside = depth + (code in _REPEATS and argument[1] > 1)
-        for part in _parts(code, argument):
+        inside = 0 if code in (_ATOMIC, _POSSESSIVE) else depth
+        inside += (code in _REPEATS or code is _POSSESSIVE) and argument[1] > 1
+        for part in _parts(argument):
             yield from _items(part, inside)
 
 
-def _parts(code: Any, argument: Any) -> list[Any]:
-    if code is codes.BRANCH:
-        return argument[1]
-    if code is codes.SUBPATTERN or code in _REPEATS or code in _ASSERTIONS:
-        return [argument[-1]]
-    return []
+def _parts(argument: Any) -> Iterable[Any]:
+    """Yield the expressions that the argument of an item holds, of whatever kind the item is."""
+    if isinstance(argument, _parser.SubPattern):
+        yield argument
+    elif isinstance(argument, (tuple, list)):
+        for part in argument:
+            yield from _parts(part)
 
 
 def _refuse_memory(tree: Any) -> None:
     for code, _, _ in _items(tree, 0):
         if code not in (*_SINGLE, *_REPEATS, *_ASSERTIONS, codes.BRANCH, codes.SUBPATTERN, codes.AT):
             raise re.error(
-                "it repeats what is repeated, which can take forever, and holds a back-reference, a condition or an atomic "
-                "group. Write it without those, or without a repetition inside a repetition"
+                f"it repeats what is repeated, or more than {SIDE_BY_SIDE} times side by side, which can take forever, and holds a "
+                "back-reference, a condition, an atomic group or a possessive repetition. Write it without those, or without a "
+                "repetition inside a repetition"
             )
 
 

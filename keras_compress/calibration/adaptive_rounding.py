@@ -100,13 +100,14 @@ def _collect(
     outputs: list[np.ndarray] = []
     run, run_expected = given.function(path), expected.function(path)
     size = 0
-    for batch in given.batches(data, samples):
-        for (seen,), (wanted,) in zip(run(batch), run_expected(batch), strict=True):
-            inputs.append(seen.numpy().astype(np.float32))
-            outputs.append(wanted.numpy().astype(np.float32))
-            size += inputs[-1].nbytes + outputs[-1].nbytes
-        if size > CACHE:
-            break
+    with given.fresh(), expected.fresh():
+        for batch in given.batches(data, samples):
+            for (seen,), (wanted,) in zip(run(batch), run_expected(batch), strict=True):
+                inputs.append(seen.numpy().astype(np.float32))
+                outputs.append(wanted.numpy().astype(np.float32))
+                size += inputs[-1].nbytes + outputs[-1].nbytes
+            if size > CACHE:
+                break
     same = [i for i, array in enumerate(inputs) if array.shape[1:] == inputs[0].shape[1:]]
     return np.concatenate([inputs[i] for i in same]), np.concatenate([outputs[i] for i in same])
 

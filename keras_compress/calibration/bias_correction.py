@@ -157,5 +157,6 @@ def _means(model: keras.Model, layers: dict, corrected: dict[str, CorrectedLayer
 def _mean(tensors: ActivationCapture, path: str, data: Dataset, samples: int) -> np.ndarray:
     """Return the mean over all samples and all calls of a layer, in the shape of its bias."""
     run = tensors.function(path)
-    calls = [call for batch in tensors.batches(data, samples) for call in run(batch)]
+    with tensors.fresh():
+        calls = [call for batch in tensors.batches(data, samples) for call in run(batch)]
     return np.sum([mean.numpy() for mean, _ in calls], axis=0) / sum(float(count) for _, count in calls)

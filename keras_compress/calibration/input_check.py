@@ -7,14 +7,15 @@ have been trained on such numbers.
 from __future__ import annotations
 
 import warnings
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager
 from functools import partial
 
 import numpy as np
 import tensorflow as tf
 
-from keras_compress._keras import keras
+from keras_compress._keras import input_names, keras
+from keras_compress.calibration.column_statistics import ColumnExtremes, ColumnMoments
 from keras_compress.calibration.layer_hooks import hooked_calls
 from keras_compress.calibration.statistics_pass import ValidRows
 from keras_compress.graph import GraphNode, ModelGraph, TensorRef
@@ -30,41 +31,6 @@ WIDER = 64
 TOO_LARGE, TOO_SMALL = 20.0, 0.02
 #: A rescaling to 0 to 1 or -1 to 1 leaves a spread of one or two.
 RESCALED_LARGE, RESCALED_SMALL = 10.0, 0.05
-#: Whole numbers that reach this far are taken for the pixels of an image file.
-PIXELS = 128
-
-
-class _Columns:
-    """Extremes, mean and mean square of every column, the last axis, of the tensors a layer is called on."""
-
-    def __init__(self, width: int):
-        self.low = tf.Variable(tf.fill([width], np.float32(np.inf)), trainable=False)
-        self.high = tf.Variable(tf.fill([width], np.float32(-np.inf)), trainable=False)
-        self._sums = tf.Variable(tf.zeros([2, width], tf.float64), trainable=False)
-        self._count = tf.Variable(0.0, dtype=tf.float64, trainable=False)
-        self._whole = tf.Variable(True, trainable=False)
-
-    def add(self, tensor: tf.Tensor) -> None:
-        values = tf.reshape(tf.cast(tensor, tf.float32), [-1, self.low.shape[0]])
-        self.low.assign(tf.minimum(self.low, tf.reduce_min(values, axis=0)))
-        self.high.assign(tf.maximum(self.high, tf.reduce_max(values, axis=0)))
-        double = tf.cast(values, tf.float64)
-        self._sums.assign_add(tf.stack([tf.reduce_sum(double, axis=0), tf.reduce_sum(tf.square(double), axis=0)]))
-        self._count.assign_add(tf.cast(tf.shape(values)[0], tf.float64))
-        self._whole.assign(tf.logical_and(self._whole, tf.reduce_all(tf.equal(values, tf.round(values)))))
-
-    def ends(self) -> tuple[np.ndarray, np.ndarray]:
-        return self.low.numpy(), self.high.numpy()
-
-    def are_pixels(self) -> bool:
-        """Whether all values are whole numbers from 0 to 255, and some of them large."""
-        low, high = self.ends()
-        return bool(self._whole.numpy()) and len(low) in (1, 3, 4) and low.min() >= 0 and PIXELS <= high.max() <= 255
-
-    def moments(self) -> tuple[np.ndarray, np.ndarray]:
-        """Return mean and standard deviation of every column."""
-        mean, square = self._sums.numpy() / max(self._count.numpy(), 1.0)
-        return mean, np.sqrt(np.maximum(square - mean**2, 0.0))
 
 
 class InputCheck:
@@ -90,7 +56,7 @@ class InputCheck:
             if op.range_variable_shape == () and all(self._is_data(TensorRef(name, calls[name], 0)) for name in sources)
         }
         self._images = {
-            name for name, tensor in zip(model.input_names, model.inputs, strict=True) if tensor.shape.rank == 4
+            name for name, tensor in zip(input_names(model), model.inputs, strict=True) if tensor.shape.rank == 4
         }
         first = first_compute_layers(graph)
         self._first: dict[keras.layers.Layer, GraphNode] = {}
@@ -99,7 +65,8 @@ class InputCheck:
             behind = node.is_a("BatchNormalization") and any(tensor.layer in first for tensor in node.inputs)
             if (scales or behind) and node.ref.layer in living:
                 self._first[living[node.ref.layer]] = node
-        self._seen: dict[keras.layers.Layer, list[_Columns]] = {}
+        self._extremes: dict[keras.layers.Layer, list[ColumnExtremes]] = {}
+        self._moments: dict[keras.layers.Layer, list[ColumnMoments]] = {}
         self._total = tf.Variable(0, dtype=tf.int64, trainable=False)
 
     def _is_data(self, tensor: TensorRef) -> bool:
@@ -125,12 +92,28 @@ class InputCheck:
         self._calls[layer] = number + 1
         rank = watched.shape.rank if isinstance(watched, tf.Tensor) else None
         if rank and (rank == 1 or watched.shape[-1] is not None):
-            seen = self._seen.setdefault(layer, [])
-            if len(seen) <= number:
-                with tf.init_scope():
-                    seen.append(_Columns(1 if rank == 1 else watched.shape[-1]))
-            seen[number].add(self._rows.of(watched, self._counted))
+            width = 1 if rank == 1 else watched.shape[-1]
+            values = tf.reshape(tf.cast(self._rows.of(watched, self._counted), tf.float32), [-1, width])
+            for statistics in self._of_call(layer, number, width):
+                statistics.add(values)
         return outputs
+
+    def _of_call(self, layer: keras.layers.Layer, number: int, width: int) -> list[ColumnExtremes | ColumnMoments]:
+        """Return what is kept of a call of a layer: no more than is read in the end."""
+        kept: list[ColumnExtremes | ColumnMoments] = []
+        with tf.init_scope():
+            if not isinstance(layer, keras.layers.BatchNormalization):
+                extremes = self._extremes.setdefault(layer, [])
+                if len(extremes) <= number:
+                    images = self._images & set(self._shared.get(layer, ()))
+                    extremes.append(ColumnExtremes(width, pixels=bool(images) and not self._first))
+                kept.append(extremes[number])
+            if isinstance(layer, (keras.layers.BatchNormalization, keras.layers.Normalization)):
+                moments = self._moments.setdefault(layer, [])
+                if len(moments) <= number:
+                    moments.append(ColumnMoments(width))
+                kept.append(moments[number])
+        return kept
 
     def assign(self) -> None:
         """Warn of what was seen."""
@@ -144,18 +127,17 @@ class InputCheck:
                 "as an array with an axis of samples in front."
             )
         for op, sources in self._shared.items():
-            seen = self._seen.get(op, [])
+            seen = self._extremes.get(op, [])
             yield from self._lost_columns(sources, seen)
-            if self._images & set(sources) and not self._first and any(columns.are_pixels() for columns in seen):
+            if any(columns.are_pixels() for columns in seen):
                 yield (
                     f"The images for {list(sources)} are whole numbers from 0 to 255, and the model does not rescale them. "
                     "If it was trained on images divided by 255 or prepared otherwise, pass these."
                 )
         for layer, node in self._first.items():
-            for columns in self._seen.get(layer, []):
-                yield from _far_off(layer, node, columns)
+            yield from _far_off(layer, node.ref.layer, self._extremes.get(layer, []), self._moments.get(layer, []))
 
-    def _lost_columns(self, sources: tuple[str, ...], seen: list[_Columns]) -> Iterator[str]:
+    def _lost_columns(self, sources: tuple[str, ...], seen: list[ColumnExtremes]) -> Iterator[str]:
         if not seen:
             return
         names = self._column_names(sources, seen)
@@ -173,9 +155,9 @@ class InputCheck:
                 'each column a range of its own with "activations": {"per_channel": true}.'
             )
 
-    def _column_names(self, sources: tuple[str, ...], seen: list[_Columns]) -> list[str]:
+    def _column_names(self, sources: tuple[str, ...], seen: list[ColumnExtremes]) -> list[str]:
         tensors = [sources[index % len(sources)] for index in range(len(seen))]
-        widths = [columns.low.shape[0] for columns in seen]
+        widths = [columns.width for columns in seen]
         return [
             f"'{name}'" if width == 1 else f"column {index} of '{name}'"
             for name, width in zip(tensors, widths, strict=True)
@@ -183,39 +165,62 @@ class InputCheck:
         ]
 
 
-def _far_off(layer: keras.layers.Layer, node: GraphNode, columns: _Columns) -> Iterator[str]:
-    """Yield a remark if what comes out of a first layer, or goes into a first batch normalization, is of another size."""
-    low, high = float(columns.ends()[0].min()), float(columns.ends()[1].max())
+def _far_off(
+    layer: keras.layers.Layer, path: str, extremes: Sequence[ColumnExtremes], moments: Sequence[ColumnMoments]
+) -> Iterator[str]:
+    """Yield a remark for every call whose data are of another size: what a first layer gives, or a batch normalization gets."""
     if isinstance(layer, keras.layers.BatchNormalization):
-        expected = layer.moving_mean.numpy(), np.sqrt(layer.moving_variance.numpy() + layer.epsilon)
-        untrained = not expected[0].any() and np.allclose(layer.moving_variance.numpy(), 1.0)
-        mean, deviation = columns.moments()
-        if untrained or expected[0].shape != mean.shape:
-            return
-        distance = float(np.median(np.sqrt((mean - expected[0]) ** 2 + deviation**2) / expected[1]))
-        spread = float(np.median(deviation / expected[1]))
-        what = f"reach the layer '{node.ref.layer}' {distance:.3g} of its deviations from its mean, and spread over {spread:.3g}"
-        remedy = "in training both were about 1"
+        remarks = (_far_from_training(layer, path, call) for call in moments)
     elif isinstance(layer, keras.layers.Normalization):
-        mean, deviation = columns.moments()
-        distance = float(np.median(np.sqrt(mean**2 + deviation**2)))
-        spread = float(np.median(deviation))
-        what = f"leave the layer '{node.ref.layer}' at {low:.4g} to {high:.4g}"
-        remedy = "it was adapted to bring its data to mean 0 and deviation 1"
+        remarks = (_far_from_normal(path, *call) for call in zip(extremes, moments, strict=True))
     else:
-        scale = max(float(np.max(np.abs(layer.scale))), 1e-30)
-        # What multiplies by more than 1 takes numbers up to 1, and others make such numbers.
-        times = TOO_LARGE / RESCALED_LARGE / max(scale, 1.0)
-        distance = times * max(abs(low), abs(high))
-        spread = (high - low) / max(scale, 1.0) * TOO_SMALL / RESCALED_SMALL
-        what = f"leave the layer '{node.ref.layer}' at {low:.4g} to {high:.4g}"
-        remedy = f"it multiplies by {scale:.4g}, so that it expects numbers up to about {_round(1 / scale)}"
-    if distance > TOO_LARGE or 0 < spread < TOO_SMALL:
-        yield (
-            f"The calibration data are far from what the model expects: they {what}; {remedy}. Pass the data as they were in "
-            "training: scaled neither twice nor not at all."
-        )
+        remarks = (_far_from_scale(layer, path, call) for call in extremes)
+    for remark in remarks:
+        if remark is not None:
+            yield (
+                f"The calibration data are far from what the model expects: {remark}. Pass the data as they were in training: "
+                "scaled neither twice nor not at all."
+            )
 
 
-def _round(number: float) -> str:
-    return f"{number:.4g}"
+def _is_far(size: float, spread: float) -> bool:
+    return size > TOO_LARGE or 0 < spread < TOO_SMALL
+
+
+def _far_from_training(layer: keras.layers.BatchNormalization, path: str, moments: ColumnMoments) -> str | None:
+    expected_mean, variance = layer.moving_mean.numpy(), layer.moving_variance.numpy()
+    untrained = not expected_mean.any() and np.allclose(variance, 1.0)
+    mean, deviation = moments.numpy()
+    if untrained or expected_mean.shape != mean.shape:
+        return None
+    expected_deviation = np.sqrt(variance + layer.epsilon)
+    distance, spread = np.abs(mean - expected_mean) / expected_deviation, deviation / expected_deviation
+    if not _is_far(float(np.median(np.hypot(distance, spread))), float(np.median(spread))):
+        return None
+    return (
+        f"in front of the layer '{path}' their mean is {np.median(distance):.3g} standard deviations from that of the training, "
+        f"and their spread {np.median(spread):.3g} times that of the training"
+    )
+
+
+def _far_from_normal(path: str, extremes: ColumnExtremes, moments: ColumnMoments) -> str | None:
+    mean, deviation = moments.numpy()
+    if not _is_far(float(np.median(np.hypot(mean, deviation))), float(np.median(deviation))):
+        return None
+    return f"{_leaving(path, extremes)}; it was adapted to bring its data to mean 0 and deviation 1"
+
+
+def _far_from_scale(layer: keras.layers.Rescaling, path: str, extremes: ColumnExtremes) -> str | None:
+    low, high = extremes.range()
+    scale = max(float(np.max(np.abs(layer.scale))), 1e-30)
+    # What multiplies by more than 1 takes numbers up to 1, and others make such numbers.
+    largest = max(abs(low), abs(high)) / max(scale, 1.0)
+    spread = (high - low) / max(scale, 1.0)
+    if not _is_far(largest * TOO_LARGE / RESCALED_LARGE, spread * TOO_SMALL / RESCALED_SMALL):
+        return None
+    return f"{_leaving(path, extremes)}; it multiplies by {scale:.4g}, so that it expects numbers up to about {1 / scale:.4g}"
+
+
+def _leaving(path: str, extremes: ColumnExtremes) -> str:
+    low, high = extremes.range()
+    return f"they leave the layer '{path}' at {low:.4g} to {high:.4g}"

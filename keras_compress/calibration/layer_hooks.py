@@ -9,7 +9,7 @@ from typing import Any
 
 import tensorflow as tf
 
-from keras_compress._keras import autograph_converted, keras
+from keras_compress._keras import autograph_converted, inferring_shapes, keras
 
 __all__ = ["hooked_calls"]
 
@@ -17,6 +17,8 @@ __all__ = ["hooked_calls"]
 @contextmanager
 def hooked_calls(hooks: Mapping[keras.layers.Layer, Callable[..., Any]]) -> Iterator[None]:
     """Call ``hooks[layer](call, inputs, …)`` in place of ``layer.call(inputs, …)`` while the context lasts.
+
+    Calls that only infer shapes go past the hooks.
 
     Args:
         hooks: for each layer a function of the original ``call`` and its arguments.
@@ -46,6 +48,7 @@ def _hooked(call: Callable, hook: Callable[..., Any]) -> Callable:
     @tf.autograph.experimental.do_not_convert
     @wraps(call)
     def hooked_call(*inputs, **arguments):
-        return hook(autograph_converted(call), *inputs, **arguments)
+        converted = autograph_converted(call)
+        return converted(*inputs, **arguments) if inferring_shapes() else hook(converted, *inputs, **arguments)
 
     return hooked_call

@@ -6,8 +6,9 @@ A pass over data begins without memory, and leaves a model with the memory it ha
 from __future__ import annotations
 
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager
 
+import numpy as np
 import tensorflow as tf
 
 from keras_compress._keras import flat_layers, is_graph_model, keras
@@ -17,28 +18,44 @@ __all__ = ["ModelStates", "fresh_states"]
 
 
 class ModelStates:
-    """The variables in which stateful layers remember, and the values they begin with.
+    """The layers of a model that remember, and the variables they do it in.
 
     Args:
-        variables: of the layers, after their reset.
+        model: the model; only states of its layers change, and only inside of :meth:`fresh`.
     """
 
-    def __init__(self, variables: list[tf.Variable]):
-        self._variables = variables
-        self._initial = [variable.numpy() for variable in variables]
+    def __init__(self, model: keras.Model):
+        self._layers = [layer for layer in flat_layers(model) if _remembers(layer)]
+        states = {id(variable): variable for layer in self._layers for variable in _states(layer)}
+        self.variables: list[tf.Variable] = list(states.values())
+        self._initial: list[np.ndarray] = []
+
+    @contextmanager
+    def fresh(self) -> Iterator[ModelStates]:
+        """Let the layers begin without memory, and give them back the memory they had."""
+        kept = [variable.numpy() for variable in self.variables]
+        try:
+            for layer in self._layers:
+                layer.reset_states()
+            self._initial = [variable.numpy() for variable in self.variables]
+            yield self
+        finally:
+            for variable, value in zip(self.variables, kept, strict=True):
+                variable.assign(value)
 
     def reset(self) -> None:
-        """Let the layers forget, eagerly or in a graph that is traced."""
-        for variable, value in zip(self._variables, self._initial, strict=True):
+        """Let the layers forget inside of :meth:`fresh`, eagerly or in a graph that is traced."""
+        for variable, value in zip(self.variables, self._initial, strict=True):
             variable.assign(value)
 
 
-@contextmanager
-def fresh_states(model: keras.Model) -> Iterator[ModelStates]:
+def fresh_states(model: keras.Model) -> AbstractContextManager[ModelStates]:
     """Let a model run without memory of earlier runs, and give it back the memory it had.
 
+    To do so many times, keep a :class:`ModelStates`.
+
     Args:
-        model: the model; only states of its layers change, and only while the context lasts.
+        model: the model.
 
     Example:
         >>> stack = [keras.Input(batch_shape=(1, 2, 3)), keras.layers.LSTM(4, stateful=True)]
@@ -48,16 +65,7 @@ def fresh_states(model: keras.Model) -> Iterator[ModelStates]:
         >>> float(tf.reduce_sum(tf.abs(model.layers[0].states[0])))
         0.0
     """
-    layers = [layer for layer in flat_layers(model) if _remembers(layer)]
-    variables = list({id(variable): variable for layer in layers for variable in _states(layer)}.values())
-    kept = [variable.numpy() for variable in variables]
-    try:
-        for layer in layers:
-            layer.reset_states()
-        yield ModelStates(variables)
-    finally:
-        for variable, value in zip(variables, kept, strict=True):
-            variable.assign(value)
+    return ModelStates(model).fresh()
 
 
 def _remembers(layer: keras.layers.Layer) -> bool:

@@ -220,7 +220,7 @@ class _Observer:
         self._shape = quantizer.range_variable_shape
         self._limit = measurement.initializer.num_init_samples
         self._name = ", ".join(measurement.layers) or quantizer.name
-        self._finite = tf.Variable(True, trainable=False)
+        self._samples = tf.Variable([0, 0], trainable=False)  # all of them, and those with values that are not finite
         self._estimators = [
             measurement.initializer.estimator(math.prod(self._shape), of_weights=False, quantizer=quantizer)
             for _ in range(measurement.tensors)
@@ -236,17 +236,20 @@ class _Observer:
         estimator = self._estimators[self._calls % len(self._estimators)]
         self._calls += 1
         values = self._rows.of(_arranged(tf.cast(tensor, tf.float32), self._shape), self._counted)
-        self._finite.assign(tf.logical_and(self._finite, tf.reduce_all(tf.math.is_finite(values))))
+        finite = tf.reduce_all(tf.math.is_finite(values), axis=[1, 2])
+        self._samples.assign_add([tf.size(finite), tf.size(finite) - tf.math.count_nonzero(finite, dtype=tf.int32)])
         estimator.update(values)
 
     def finite_range(self) -> tuple[np.ndarray, np.ndarray]:
         """Return the range, or raise a DataError that names the layer if it is not one of finite numbers."""
-        low, high = self.range() if self._finite.numpy() else (np.array(np.nan), np.array(np.nan))
+        samples, broken = self._samples.numpy()
+        low, high = self.range() if not broken else (np.array(np.nan), np.array(np.nan))
         if not (np.isfinite(low).all() and np.isfinite(high).all()):
+            received = f"such values in {broken} of {samples} samples" if broken else f"{np.min(low)} to {np.max(high)}"
             raise DataError(
                 f"The layer '{self._name}' computes NaN or infinite values on the calibration data, so that it has no range. "
-                "Expected: finite numbers. Look for weights that are not finite, for a division by zero or a logarithm of "
-                "zero before it, or for samples of another scale than those of the training."
+                f"Expected: finite numbers. Received: {received}. Look for weights that are not finite, for a division by zero "
+                "or a logarithm of zero before it, or for samples of another scale than those of the training."
             )
         return low, high
 

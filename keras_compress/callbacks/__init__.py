@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from pathlib import Path
+import os
 
 from keras_compress._keras import keras
 from keras_compress.algorithms import OptimizerGuide
@@ -12,6 +12,7 @@ from keras_compress.callbacks.save_best_compressed import SaveBestCompressed
 from keras_compress.callbacks.scheduler_callback import SchedulerCallback
 from keras_compress.callbacks.statistics_callback import StatisticsCallback
 from keras_compress.controller import CompressionController
+from keras_compress.errors import ConfigError
 
 __all__ = [
     "CheckpointManagerCallback",
@@ -25,25 +26,38 @@ __all__ = [
 
 def create_compression_callbacks(
     controller: CompressionController,
-    log_tensorboard: bool | str | Path = True,
+    log_tensorboard: bool | str | os.PathLike | None = True,
     log_text: bool = False,
-    log_dir: str | Path | None = None,
+    log_dir: str | os.PathLike | None = None,
 ) -> list[keras.callbacks.Callback]:
     """Return the callbacks that ``fit`` needs: one that steps the scheduler, one that logs statistics, and one that
     guides the optimizer where an algorithm has something to say about learning rate or weight decay.
 
     Args:
         controller: from ``create_compressed_model``.
-        log_tensorboard: write scalars into ``log_dir/compression``. Default True. A path is taken for ``log_dir``.
+        log_tensorboard: write scalars into ``log_dir/compression``. Default True. A path in its place is ``log_dir``.
         log_text: print the statistics table before training and the numbers after every epoch. Default False.
         log_dir: folder for TensorBoard; by default ``log_dir`` of the configuration, and no TensorBoard without either.
+
+    Raises:
+        ConfigError: an argument is of another type, or two folders are given.
     """
-    if not isinstance(log_tensorboard, bool):
-        log_dir, log_tensorboard = log_tensorboard, True
-    log_dir = log_dir or controller.config.log_dir
+    folder = None if isinstance(log_tensorboard, bool) else log_tensorboard
+    for name, given in (("log_tensorboard", folder), ("log_dir", log_dir)):
+        if given is not None and not isinstance(given, (str, os.PathLike)):
+            expected = "a path or None" if name == "log_dir" else "True or False"
+            raise ConfigError(f"'{name}' must be {expected}. Received: {given!r}. Give a folder as log_dir='…'.")
+    if not isinstance(log_text, bool):
+        raise ConfigError(f"'log_text' must be True or False. Received: {log_text!r}. Give a folder as log_dir='…'.")
+    if folder is not None and log_dir is not None:
+        raise ConfigError(
+            f"Two folders are given for TensorBoard. Expected: one, as log_dir={str(log_dir)!r}. Received: "
+            f"log_tensorboard={str(folder)!r} and log_dir={str(log_dir)!r}. Give log_tensorboard as True or False."
+        )
+    log_dir = folder or log_dir or controller.config.log_dir
     guided = any(isinstance(algorithm, OptimizerGuide) for algorithm in controller.config.compression)
     return [
         SchedulerCallback(controller.scheduler),
         *([OptimizerCallback(controller)] if guided else []),
-        StatisticsCallback(controller, log_dir if log_tensorboard else None, log_text=log_text),
+        StatisticsCallback(controller, log_dir if log_tensorboard is not False else None, log_text=log_text),
     ]

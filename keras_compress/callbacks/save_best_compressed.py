@@ -32,7 +32,8 @@ class SaveBestCompressed(keras.callbacks.ModelCheckpoint):
         super().__init__(str(filepath), monitor, save_best_only=True, **options)
         self._controller = controller
         self._seen = False
-        self._missing: list[str] | None = None
+        self._found = False
+        self._known: list[str] = []
 
     def _complete(self) -> bool:
         complete = self._controller.compression_stage() is CompressionStage.FULLY_COMPRESSED
@@ -40,8 +41,9 @@ class SaveBestCompressed(keras.callbacks.ModelCheckpoint):
         return complete
 
     def _look_for_monitor(self, logs):
-        """Remember what the logs hold as long as the monitored name is not among them."""
-        self._missing = None if self.monitor in (logs or {}) else sorted(logs or {})
+        """Remember whether the logs ever hold the monitored name, and what they hold: epochs without validation lack some."""
+        self._found |= self.monitor in (logs or {})
+        self._known = sorted({*self._known, *(logs or {})})
 
     def on_train_batch_end(self, batch, logs=None):
         if self.save_freq != "epoch" and self._complete():
@@ -60,9 +62,9 @@ class SaveBestCompressed(keras.callbacks.ModelCheckpoint):
                 "No epoch was fully compressed, so no best model was saved. Train beyond the target epoch of the schedule.",
                 stacklevel=2,
             )
-        elif self._missing is not None:
+        elif not self._found:
             warnings.warn(
-                f"No best model was saved: '{self.monitor}' is not among the logs. Expected: one of {self._missing}. Received: "
+                f"No best model was saved: '{self.monitor}' is not among the logs. Expected: one of {self._known}. Received: "
                 f"monitor={self.monitor!r}. Give another name, or validation_data to fit.",
                 stacklevel=2,
             )

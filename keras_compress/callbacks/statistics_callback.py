@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
 
 import numpy as np
@@ -31,7 +32,9 @@ class StatisticsCallback(keras.callbacks.Callback):
         log_text: also print them, with a table of the levels by layer.
     """
 
-    def __init__(self, controller: CompressionController, log_dir: str | Path | None = None, *, log_text: bool = False):
+    def __init__(
+        self, controller: CompressionController, log_dir: str | os.PathLike | None = None, *, log_text: bool = False
+    ):
         super().__init__()
         self._controller = controller
         self._log_dir = log_dir

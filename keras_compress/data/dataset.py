@@ -63,14 +63,14 @@ class Dataset:
             limit: the number of samples to stop after; None for all.
 
         Raises:
-            DataError: the data do not fit the inputs, are not finite in their types, or are empty.
+            DataError: the data do not fit the inputs, are not finite in their types up to the limit, or are empty.
         """
         size = fixed_batch(specs) or batch_size
         rebatcher = Rebatcher(size)
         total = 0
         for arrays in self._inputs(specs):
             rows = len(arrays[0]) if limit is None else min(len(arrays[0]), limit - total)
-            for start in range(0, rows, size):  # cast in parts: an array of all data may be large
+            for start in range(0, rows, size):  # checked and cast in parts: an array of all data may be large
                 part = slice(start, min(start + size, rows))
                 cast = [as_input_type(array[part], spec) for array, spec in zip(arrays, specs, strict=True)]
                 yield from rebatcher.add(cast)
@@ -143,7 +143,11 @@ class Dataset:
             return iter(self._replay)
         if isinstance(source, list) and not _is_one_element(source, specs):
             return iter(source)
-        if is_array(source) or (isinstance(source, (Mapping, tuple, list)) and _holds_arrays(source)):
+        if (
+            is_array(source)
+            or isinstance(source, Mapping)
+            or (isinstance(source, (tuple, list)) and _holds_arrays(source))
+        ):
             return iter([source])
         if isinstance(source, keras.utils.Sequence):
             return (source[index] for index in range(len(source)))

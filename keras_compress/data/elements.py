@@ -35,8 +35,8 @@ def arrange(element: Any, specs: Sequence[InputSpec]) -> list[Any]:
     Raises:
         DataError: there are too few or too many inputs, or one of them is missing.
     """
-    inputs = element
-    if isinstance(element, (tuple, list)) and not isinstance(element, str):
+    inputs, whole = element, None
+    if isinstance(element, (tuple, list)):
         whole = _flat(element, specs)
         if whole is None or not fit_together(whole, specs):
             if not len(element):
@@ -48,18 +48,33 @@ def arrange(element: Any, specs: Sequence[InputSpec]) -> list[Any]:
     if found is not None:
         return found
     if isinstance(inputs, Mapping):
-        missing = next(spec for spec in specs if spec.label not in inputs and spec.name not in inputs)
-        names = [spec.name for spec in specs]
-        other = f", or by layer {names}" if names != _labels(specs) else ""
-        raise DataError(
-            f"The calibration data have no entry for input '{missing.label}'. Expected: a dict with the keys "
-            f"{_labels(specs)}{other}. Received: {sorted(map(str, inputs))}."
-        )
+        _refuse_entries(inputs, specs)
+    if inputs is not element and len(specs) == 1 and _are_numbers(inputs):
+        return [inputs]  # a sample in plain Python, and its target
+    if whole is not None and all(map(_are_numbers, whole)) and fit_together(list(map(np.asarray, whole)), specs):
+        return whole  # a sample in plain Python for each input
     count = len(inputs) if isinstance(inputs, (tuple, list)) else 1
     raise DataError(
         f"The model has {len(specs)} inputs {_labels(specs)}. Received: {count} in each element of the calibration data. "
         "Give a tuple in the order of the inputs, or a dict by name."
     )
+
+
+def _refuse_entries(inputs: Mapping, specs: Sequence[InputSpec]) -> None:
+    """Raise a DataError that names the first input for which a dict has no entry, or one that is neither array nor numbers."""
+    for spec, value in zip(specs, _entries(inputs, specs), strict=True):
+        if value is None and not any(key in inputs and inputs[key] is None for key in (spec.label, spec.name)):
+            names = [spec.name for spec in specs]
+            other = f", or by layer {names}" if names != _labels(specs) else ""
+            raise DataError(
+                f"The calibration data have no entry for input '{spec.label}'. Expected: a dict with the keys "
+                f"{_labels(specs)}{other}. Received: {sorted(map(str, inputs))}."
+            )
+        if not _is_entry(value):
+            raise DataError(
+                f"The calibration data have nothing to read for input '{spec.label}'. Expected: an array, or the numbers of a "
+                f"sample. Received: {type(value).__name__}. Use Dataset(source, transform_func) to bring the data into that form."
+            )
 
 
 def _labels(specs: Sequence[InputSpec]) -> list[str]:
@@ -68,18 +83,45 @@ def _labels(specs: Sequence[InputSpec]) -> list[str]:
 
 def _flat(inputs: Any, specs: Sequence[InputSpec]) -> list[Any] | None:
     """Return inputs as a flat list in the order of the model, None if they have another structure."""
-    if all(spec.place for spec in specs):
-        found = [_at(inputs, spec.place) for spec in specs]
-        if all(value is not None for value in found):
-            exact = isinstance(inputs, Mapping) or len(inputs) == len({spec.place[0] for spec in specs})
-            if exact and not any(isinstance(value, (Mapping, tuple)) for value in found):
-                return found
     if isinstance(inputs, Mapping):
-        named = [spec.name in inputs for spec in specs]
-        return [inputs[spec.name] for spec in specs] if all(named) else None
+        found = _entries(inputs, specs)
+        return found if all(map(_is_entry, found)) else None
     if not isinstance(inputs, (tuple, list)):
         return [inputs] if len(specs) == 1 else None
+    if all(spec.place for spec in specs) and len(inputs) == len({spec.place[0] for spec in specs}):
+        found = [_at(inputs, spec.place) for spec in specs]
+        if not any(value is None or isinstance(value, (Mapping, tuple)) for value in found):
+            return found
     return list(inputs) if len(inputs) == len(specs) else None
+
+
+def _entries(inputs: Mapping, specs: Sequence[InputSpec]) -> list[Any]:
+    """Return what a dict holds for each input: all by their keys, or all by their layers, or each as it can be; else None."""
+    by_key = [_at(inputs, spec.place) if spec.place else None for spec in specs]
+    by_layer = [inputs.get(spec.name) for spec in specs]
+    for found in (by_key, by_layer):
+        if all(value is not None for value in found):
+            return found
+    taken = {spec.place[0] for spec, value in zip(specs, by_key, strict=True) if value is not None}
+    return [
+        named if value is None and spec.name not in taken else value
+        for spec, value, named in zip(specs, by_key, by_layer, strict=True)
+    ]
+
+
+def _is_entry(value: Any) -> bool:
+    """Whether something can be one input: an array, a list, a number, or a tuple of numbers."""
+    return not (value is None or isinstance(value, Mapping)) and (not isinstance(value, tuple) or _are_numbers(value))
+
+
+def _are_numbers(value: Any) -> bool:
+    """Whether something is a nested list or tuple of numbers, each of them as long as the others."""
+    if not isinstance(value, (tuple, list)) or not len(value):
+        return False
+    try:
+        return np.asarray(value).dtype.kind in "biufc" and all(np.ndim(item) == 0 for item in tf.nest.flatten(value))
+    except ValueError:  # of different lengths
+        return False
 
 
 def _at(structure: Any, place: Sequence[Any]) -> Any:
@@ -159,7 +201,7 @@ def checked_arrays(values: Sequence[Any], specs: Sequence[InputSpec]) -> list[np
         for array, spec in zip(arrays, specs, strict=True)
     ]
     for array, spec in zip(arrays, specs, strict=True):
-        _check_values(array, spec)
+        _require_numbers(array, spec)
     if len({len(array) for array in arrays}) > 1:
         sizes = {spec.label: len(array) for spec, array in zip(specs, arrays, strict=True)}
         raise DataError(f"The inputs of one element have different numbers of samples. Received: {sizes}.")
@@ -186,54 +228,59 @@ def _refuse_shapes(arrays: Sequence[np.ndarray], specs: Sequence[InputSpec]) -> 
     )
 
 
-def _check_values(array: np.ndarray, spec: InputSpec) -> None:
-    """Raise a DataError if values cannot be those of an input."""
+def _require_numbers(array: np.ndarray, spec: InputSpec) -> None:
+    """Raise a DataError if the type of an array, whatever its values are, is none for an input."""
     target = tf.as_dtype(spec.dtype)
     if target == tf.string:
         return
     if array.dtype.kind == "c" and not target.is_complex:
         raise DataError(
             f"Calibration data for input '{spec.label}' are complex. Expected: {spec.dtype}, which has no imaginary part. "
-            "Received: "
-            f"{array.dtype}. Pass what the model was trained on, for example numpy.abs of the values."
+            f"Received: {array.dtype}. Pass what the model was trained on, for example numpy.abs of the values."
         )
-    if (
-        array.dtype.kind not in "biufc" and array.dtype.kind != "V"
-    ):  # V: types of 8 and 16 bits that NumPy does not know
+    if array.dtype.kind not in "biufcV":  # V: types of 8 and 16 bits that NumPy does not know
         raise DataError(
             f"Calibration data for input '{spec.label}' are no numbers. Expected: {spec.dtype}. Received: {array.dtype}."
-        )
-    if array.dtype.kind in "fcV":
-        _require_finite(array, spec, "")
-
-
-def _require_finite(array: np.ndarray, spec: InputSpec, reason: str) -> None:
-    finite = np.isfinite(array)
-    if not finite.all():
-        raise DataError(
-            f"Calibration data for input '{spec.label}' hold NaN or infinite values{reason}. Expected: finite numbers. "
-            f"Received: {int((~finite).sum())} such values of {array.size}. Clean the data first."
         )
 
 
 def as_input_type(array: np.ndarray, spec: InputSpec) -> np.ndarray:
-    """Return checked values in the type of the input.
+    """Return numbers in the type of the input; only here their values are looked at.
 
     Raises:
-        DataError: the type cannot hold them.
+        DataError: they are not finite, or the type cannot hold them.
     """
     target = tf.as_dtype(spec.dtype)
     if target == tf.string:
         return array
-    if target.is_integer and array.dtype.kind in "iuf" and array.size:
-        low, high = array.min(), array.max()
-        if low < target.min or high > target.max:
-            raise DataError(
-                f"Calibration data for input '{spec.label}' do not fit its type. Expected: {spec.dtype}, numbers from "
-                f"{target.min} to {target.max}. Received: {low} to {high}."
-            )
+    if array.dtype.kind == "V":
+        array = array.astype(np.float32)
+    if not (target.is_floating or target.is_complex):
+        if array.dtype.kind in "fc":
+            _require_finite(array, array, spec)
+        if target.is_integer and array.dtype.kind in "iuf" and array.size:
+            _require_fitting(array, target, spec)
     with np.errstate(over="ignore"):  # what overflows is named below
         cast = array.astype(target.as_numpy_dtype, copy=False)
     if target.is_floating or target.is_complex:
-        _require_finite(cast, spec, f" in {spec.dtype}")
+        _require_finite(cast, array, spec)
     return cast
+
+
+def _require_finite(cast: np.ndarray, array: np.ndarray, spec: InputSpec) -> None:
+    finite = np.isfinite(cast)
+    if not finite.all():
+        overflown = array.dtype.kind in "iub" or np.isfinite(array).all()
+        raise DataError(
+            f"Calibration data for input '{spec.label}' hold NaN or infinite values{f' in {spec.dtype}' if overflown else ''}. "
+            f"Expected: finite numbers. Received: {int((~finite).sum())} such values of {cast.size}. Clean the data first."
+        )
+
+
+def _require_fitting(array: np.ndarray, target: tf.DType, spec: InputSpec) -> None:
+    low, high = array.min(), array.max()
+    if low < target.min or high > target.max:
+        raise DataError(
+            f"Calibration data for input '{spec.label}' do not fit its type. Expected: {spec.dtype}, numbers from "
+            f"{target.min} to {target.max}. Received: {low} to {high}."
+        )

@@ -9,6 +9,7 @@ from typing import Any
 import tensorflow as tf
 
 from keras_compress._keras import input_names, keras
+from keras_compress.data.batch_of_layers import batch_of_layers
 from keras_compress.errors import DataError
 
 __all__ = ["InputSpec", "fixed_batch", "input_specs", "pack_inputs", "tensor_specs"]
@@ -48,17 +49,12 @@ def input_specs(model: keras.Model) -> list[InputSpec]:
         [InputSpec(name='x', shape=(3,), dtype='float32', batch=2, place=('left',))]
     """
     places = list(_places(model.input)) if isinstance(model.input, (dict, list, tuple)) else [()] * len(model.inputs)
-    inferred = _batch_of_outputs(model)
+    is_open = all(tensor.shape[0] is None for tensor in model.inputs)
+    inferred = batch_of_layers(model) if is_open else None
     return [
         InputSpec(name, tuple(tensor.shape.as_list()[1:]), tensor.dtype.name, tensor.shape[0] or inferred, place)
         for name, tensor, place in zip(input_names(model), model.inputs, places, strict=True)
     ]
-
-
-def _batch_of_outputs(model: keras.Model) -> int | None:
-    """Return the number of samples that all outputs have, where the layers fix one that the inputs leave open."""
-    sizes = {tensor.shape[0] if tensor.shape.rank else None for tensor in model.outputs}
-    return sizes.pop() if len(sizes) == 1 else None
 
 
 def _places(structure: Any, place: tuple[Any, ...] = ()) -> Iterator[tuple[Any, ...]]:

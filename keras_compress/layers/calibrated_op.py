@@ -46,10 +46,10 @@ class CalibratedOp(WeightOp):
         self._switch: tf.Tensor | None = None
 
     def call(self, inputs, training=None):
+        if inferring_shapes():
+            return inputs
         if self._observer is not None:
             self._observer(inputs)
-            return inputs
-        if inferring_shapes():
             return inputs
         mapped = self.apply(inputs, training)
         return mapped if self._switch is None else tf.where(self._switch, mapped, inputs)

@@ -10,7 +10,7 @@ import tensorflow as tf
 
 from keras_compress._keras import keras
 from keras_compress.batch_rows import rows_of_samples
-from keras_compress.calibration.model_states import fresh_states
+from keras_compress.calibration.model_states import ModelStates
 from keras_compress.calibration.traced_model import TracedModel
 from keras_compress.data import Batch
 from keras_compress.graph import ModelGraph, take
@@ -73,7 +73,7 @@ class SwitchableModel:
 
     def __init__(self, model: keras.Model, layers: Sequence[QuantizedLayer]):
         self._operations = list(dict.fromkeys(op for layer in layers for op in layer.operations))
-        self._model = model
+        self._states = ModelStates(model)
         self._users = {op: [layer for layer in layers if op in layer.operations] for op in self._operations}
 
         def run(inputs, switches):
@@ -91,6 +91,6 @@ class SwitchableModel:
         rows = self.traced.rows(batch)
         on = {id(op) for layer in quantized for op in layer.operations}
         switches = tf.constant([id(op) in on for op in self._operations], tf.bool)
-        with fresh_states(self._model):
+        with self._states.fresh():
             outputs = self.traced(rows, switches)
         return [rows_of_samples(np.asarray(output), len(rows[0]), batch.samples) for output in outputs]

@@ -14,17 +14,18 @@ DESCRIPTION = """\
 Writes a compressed Keras model, as model.save, 'quantize --save-compressed' and 'compress --save-compressed' leave it,
 to files for runtimes. Every file is read back and audited.
 
-  keras-compress export compressed.keras model.xml model.onnx --data samples.npy --compare
+  keras-compress export compressed.keras model.xml model.onnx --data samples.npy
   keras-compress export compressed.keras model.tflite --data samples.npy --option io_type=int8
 
-ONNX Runtime and TensorFlow Lite need ranges that training does not: they are measured on --data.
+ONNX Runtime and TensorFlow Lite need ranges that training does not: they are measured on --data. The outputs of every file
+are compared with Keras on --data too; without it on numbers that are drawn to fit the inputs, which shows gross errors only.
 """
 
 
 def _add_arguments(parser: argparse.ArgumentParser) -> None:
     add_model(parser)
     add_exports(parser)
-    add_data(parser, required=False, use="for ranges that a format needs, and for --compare")
+    add_data(parser, required=False, use="for ranges that a format needs, and to compare outputs on")
 
 
 def _run(arguments: argparse.Namespace) -> Output:

@@ -1,6 +1,9 @@
 """Regular expressions find what Python's ``re`` finds, and none takes long on a long name."""
 
 import re
+import signal
+import sys
+from contextlib import contextmanager, suppress
 
 import pytest
 
@@ -8,6 +11,8 @@ from keras_compress.algorithms.regular_expression import _bounded, search
 from keras_compress.algorithms.scope import Scope
 from keras_compress.errors import ConfigError
 
+#: Python 3.11 brought atomic groups and possessive repetitions.
+NEW = sys.version_info >= (3, 11)
 TEXTS = ["", "a", "conv1", "backbone/conv12", "Block_3/conv_2/bn", "a-b.c", "aab", "xx\nyy", "block12_block12", "head"]
 EXPRESSIONS = [
     r"(\w+)+!", r"(a|aa)+b", r"(a|a)*$", r"^(\w+/)*conv\d+$", r"(?i)(BLOCK_?\d*/?)+", r"(conv|bn)(_\d|\d)*$",
@@ -37,6 +42,70 @@ def test_no_expression_takes_long_on_a_long_name(expression):
 def test_what_cannot_be_bounded_is_refused_with_the_remedy(expression):
     with pytest.raises(ConfigError, match=r"back-reference.*Write it without"):
         Scope(ignored=("{re}" + expression,))
+
+
+@contextmanager
+def seconds(number):
+    """Break off what takes longer."""
+
+    def give_up(*_):
+        raise TimeoutError(f"more than {number} s")
+
+    before = signal.signal(signal.SIGALRM, give_up)
+    signal.setitimer(signal.ITIMER_REAL, number)
+    try:
+        yield
+    finally:
+        signal.setitimer(signal.ITIMER_REAL, 0)
+        signal.signal(signal.SIGALRM, before)
+
+
+#: Repetitions that can be tried in exponentially many ways, on many letters ``a``.
+SLOW = ["(a+)+b", "(?:a|aa)+b", "(?:a?){40}b", "(?:(a|a)*c)*b", "(?:(?=a|aa)a+)+b"]
+#: What an expression may stand in, by what is searched.
+AROUND = {
+    "group": "(?:%s)", "condition": "(x)?(?(1)y|%s)", "condition that holds": "()(?(1)%s|y)", "condition alone": "()(?(1)%s)",
+    "in a name": "(?P<name>%s)", "flags": "(?i:%s)", "ahead": "(?=%s)", "not ahead": "(?!%s)x",
+    **({"atomic": "(?>%s)", "possessive": "(?:%s)++", "possessive count": "(?:%s){1,9}+", "possessive option": "(?:%s)?+",
+        "atomic in a repetition": "(?:(?>%s)c)*d", "possessive in an atomic group": "(?>(?:%s)*+)",
+        "atomic in a condition": "(x)?(?(1)y|(?>%s))"} if NEW else {}),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("around", AROUND)
+@pytest.mark.parametrize("expression", SLOW)
+def test_the_time_is_bounded_inside_of_everything(expression, around):
+    whole = AROUND[around] % expression
+    with seconds(5), suppress(re.error):  # refused at once, or found not to match
+        assert not search(whole, "c" + "a" * 200)
+
+
+@pytest.mark.skipif(not NEW, reason="Python 3.10 has no atomic groups")
+@pytest.mark.parametrize("expression", ["(?>(a+)+b)", "(?:((a+)+b))++", "(x)?(?(1)y|(a+)+b)", "a*a*a*a++b"])
+def test_what_takes_long_is_refused_wherever_it_stands(expression):
+    with seconds(5), pytest.raises(ConfigError, match=r"atomic group or a possessive repetition.*Write it without"):
+        Scope(ignored=("{re}" + expression,))
+
+
+@pytest.mark.skipif(not NEW, reason="Python 3.10 has no atomic groups")
+@pytest.mark.parametrize(
+    "expression", ["(?>a+)+b", "(?:a++b)+", r"(?>\w+)(?:/\w++)*", "(?>a|ab)c", "a?+b", "(?>(?>a|aa)(b|c)+)+"]
+)
+def test_what_is_tried_in_one_way_only_is_left_to_re(expression):
+    assert isinstance(_bounded(expression), re.Pattern)
+    with seconds(5):
+        assert not search(expression, "a" * 300 + "!") or re.search(expression, "a" * 300 + "!")
+
+
+@pytest.mark.parametrize(
+    "expression",
+    ["(?:){100000000}", "(?:$){100000000}", "(?:(?:){100000}){100000}b", r"(?:\b|^){99999999}c", "(?:(?=a)){99999999}"],
+)
+def test_nothing_can_be_repeated_often(expression):
+    few = expression.replace("00000", "").replace("9999999", "")
+    with seconds(5):
+        for text in TEXTS:
+            assert search(expression, text) == (re.search(few, text) is not None), text
 
 
 def test_plain_expressions_are_left_to_re_back_references_included():

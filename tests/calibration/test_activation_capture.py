@@ -5,8 +5,9 @@ import pytest
 import tensorflow as tf
 
 from keras_compress import Dataset
-from keras_compress._keras import keras
+from keras_compress._keras import flat_layers, keras
 from keras_compress.calibration.activation_capture import ActivationCapture
+from keras_compress.calibration.model_states import ModelStates
 from keras_compress.graph.variables import leaf_layers
 from tests import zoo
 from tests.calibration.corrections import at, uneven
@@ -22,7 +23,8 @@ def inputs_of(model, names):
 def gathered(tensors, name, data, samples=64):
     """Return, for every call, the first of the tensors over all batches."""
     run = tensors.function(name)
-    calls = zip(*(run(batch) for batch in tensors.batches(Dataset(data), samples)), strict=True)
+    with tensors.fresh():
+        calls = list(zip(*(run(batch) for batch in tensors.batches(Dataset(data), samples)), strict=True))
     return [np.concatenate([first.numpy() for first, _ in call]) for call in calls]
 
 
@@ -98,3 +100,75 @@ def test_the_model_computes_as_before():
     inputs_of(model, ["stem", "out"])
     assert all("call" not in vars(layer) for _, layer in leaf_layers(model))
     np.testing.assert_array_equal(model(x), before)
+
+
+class Counter(layers.Layer):
+    """Counts its calls, and adds their number."""
+
+    def build(self, input_shape):
+        self.count = self.add_weight("count", (), trainable=False, initializer="zeros")
+        self.stateful = True
+
+    def call(self, inputs):
+        self.count.assign_add(1.0)
+        return inputs + self.count
+
+    def reset_states(self):
+        self.count.assign(0.0)
+
+
+def lstm(x):
+    return layers.LSTM(4, stateful=True)(x)
+
+
+def counted(x):
+    return Counter()(layers.Dense(3)(x[:, 0]))
+
+
+def between(x):
+    return Counter()(layers.Dense(3)(layers.GRU(4, stateful=True)(layers.Dense(3)(x))))
+
+
+def nested(x):
+    inner = keras.Input(batch_shape=(2, 3, 2))
+    return keras.Model(inner, layers.Bidirectional(layers.SimpleRNN(3, stateful=True))(inner))(x)
+
+
+def in_front(x):
+    return layers.Dense(3)(x[:, 0])
+
+
+@pytest.mark.parametrize("make", [lstm, counted, between, nested, in_front])
+def test_memory_is_carried_from_batch_to_batch_and_given_back(make):
+    x = keras.Input(batch_shape=(2, 3, 2), name="x")
+    out = layers.Dense(2, name="out")
+    model = keras.Model(x, layers.LSTM(3, stateful=True)(out(make(x))[:, tf.newaxis]))
+    data = np.random.default_rng(0).normal(size=(7, 3, 2)).astype(np.float32)
+    front = keras.Model(model.input, out.input)
+    for layer in front._flatten_layers(include_self=False):
+        if isinstance(layer, (layers.RNN, Counter)) and layer.stateful:
+            layer.reset_states()
+    expected = np.concatenate([front(data[np.minimum([at, at + 1], 6)]) for at in range(0, 8, 2)])[:7]
+    weights = [weight.numpy() for weight in states_of(model)]
+    tensors = inputs_of(model, ["out"])
+    for _ in range(2):
+        [found] = gathered(tensors, "out", data)
+        np.testing.assert_allclose(found, expected, atol=1e-6)
+    for one, other in zip(states_of(model), weights, strict=True):
+        np.testing.assert_array_equal(one.numpy(), other)
+
+
+def states_of(model):
+    return ModelStates(model).variables
+
+
+def test_layers_with_a_memory_are_looked_for_once(monkeypatch):
+    walks = []
+    monkeypatch.setattr(
+        "keras_compress.calibration.model_states.flat_layers", lambda model: walks.append(model) or flat_layers(model)
+    )
+    model = zoo.dense()
+    tensors = inputs_of(model, ["hidden", "out"])
+    for name in ("hidden", "out"):
+        gathered(tensors, name, uneven((4,), 70), 70)
+    assert walks == [model]

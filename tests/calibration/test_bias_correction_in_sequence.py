@@ -112,3 +112,20 @@ def test_without_layers_no_data_are_read():
 
     model = zoo.dense()
     correct_biases_in_sequence(model, model, [], Dataset(unreadable), 8)
+
+
+def test_layers_behind_a_memory_keep_the_mean_they_have_over_the_whole_series():
+    x = keras.Input(batch_shape=(2, 3, 2), name="x")
+    hidden = layers.GRU(6, stateful=True, recurrent_initializer="ones", name="rnn")(layers.Dense(3, name="first")(x))
+    model = keras.Model(x, layers.Dense(3, name="out")(hidden))
+    data = uneven((3, 2), 16)
+    corrected, uncorrected = (quantized(model, data, bias=bias, **COARSE) for bias in ("sequential", None))
+
+    def mean(made):
+        made.reset_states()
+        outputs = np.concatenate([made(data[at : at + 2]) for at in range(0, 16, 2)])
+        return outputs.mean(axis=0)
+
+    expected, received, before = map(mean, (model, corrected, uncorrected))
+    assert np.abs(before - expected).max() > 20 * np.abs(received - expected).max()
+    np.testing.assert_allclose(received, expected, atol=1e-4 * np.abs(expected).max())

@@ -117,28 +117,3 @@ def test_channels_have_the_ranges_they_would_have_alone(estimator):
         alone = found(ExactEntropyEstimator, QUANTIZERS["symmetric"](8), column)
         tolerance = 1e-6 if estimator is ExactEntropyEstimator else 0.06
         np.testing.assert_allclose(max(-low[channel], high[channel]), max(-alone[0], alone[1])[0], rtol=tolerance)
-
-
-@pytest.mark.parametrize("kind", QUANTIZERS)
-@pytest.mark.parametrize("estimator", ESTIMATORS)
-def test_order_and_batches_make_no_difference(estimator, kind):
-    values = random_values("laplace", 20_000)
-    shuffled = np.random.default_rng(1).permutation(values)
-    expected = found(estimator, QUANTIZERS[kind](8), values)
-    assert found(estimator, QUANTIZERS[kind](8), shuffled, batches=8) == expected
-
-
-@pytest.mark.parametrize("bits", [2, 4, 8])
-@pytest.mark.parametrize("kind", QUANTIZERS)
-@pytest.mark.parametrize("estimator", ESTIMATORS)
-@pytest.mark.parametrize("value", [2.5, -2.5, 1e-20, 1e20, 0.0])
-def test_a_single_value_is_its_own_range(value, estimator, kind, bits):
-    low, high = found(estimator, QUANTIZERS[kind](bits), np.full(9, value, np.float32))
-    assert low == high == np.float32(value)
-
-
-@pytest.mark.parametrize("kind", QUANTIZERS)
-@pytest.mark.parametrize("estimator", ESTIMATORS)
-def test_values_whose_steps_have_no_reciprocal_keep_their_extremes(estimator, kind):
-    values = random_values("normal", 100) * np.float32(1e-32)
-    assert found(estimator, QUANTIZERS[kind](8), values) == (values.min(), values.max())

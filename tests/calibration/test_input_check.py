@@ -1,6 +1,7 @@
 """Data that a model was probably not trained on are named in a warning, and all others are not."""
 
 import contextlib
+import re
 import warnings
 
 import numpy as np
@@ -8,6 +9,9 @@ import pytest
 
 import keras_compress as kc
 from keras_compress._keras import keras
+from keras_compress.calibration.input_check import InputCheck
+from keras_compress.calibration.statistics_pass import collect_statistics
+from keras_compress.graph import ModelGraph, take
 
 layers = keras.layers
 RANDOM = np.random.default_rng(0)
@@ -128,3 +132,39 @@ def test_data_as_in_training_are_not(case):
     make, data = NEAR[case]
     with no_warning():
         calibrate(make(), data)
+
+
+@pytest.mark.parametrize(
+    ("factor", "offset", "mean", "spread"),
+    [(1.0, 25.0, 25, 1), (30.0, 0.0, 0, 30), (3.0, 25.0, 25, 3), (0.01, 0.0, 0, 0.01)],
+)
+def test_mean_and_spread_are_told_in_units_of_the_training(factor, offset, mean, spread):
+    model = keras.Sequential(
+        [keras.Input((4,), name="x"), layers.Dense(4, name="first"), layers.BatchNormalization(name="norm")]
+    )
+    model.get_layer("first").set_weights([np.eye(4), np.zeros(4)])
+    data = RANDOM.normal(size=(200, 4))
+    data = (data - data.mean(axis=0)) / data.std(axis=0) * 5 + 100
+    model.get_layer("norm").set_weights([np.ones(4), np.zeros(4), np.full(4, 100.0), np.full(4, 25.0)])
+    with no_warning():
+        calibrate(model, data.astype(np.float32))
+    with pytest.warns(UserWarning, match="far from what the model expects") as caught:
+        calibrate(model, ((data - 100) * factor + 100 + 5 * offset).astype(np.float32))
+    [message] = [str(one.message) for one in caught]
+    found = re.search(r"'norm' their mean is (\S+) standard deviations .* and their spread (\S+) times that", message)
+    assert found is not None, message
+    np.testing.assert_allclose([float(number) for number in found.groups()], [mean, spread], rtol=0.02, atol=0.02)
+
+
+def test_of_each_layer_no_more_is_kept_than_is_read():
+    model = trained(PIXELS / 255)
+    graph = ModelGraph(take(model))
+    check = InputCheck(model, graph, {}, 32)
+    collect_statistics(model, [check], kc.Dataset(PIXELS), "check")
+    assert [layer.name for layer in check._moments] == ["norm"]
+    assert not check._extremes
+    model = rescaling(1 / 255)
+    check = InputCheck(model, ModelGraph(take(model)), {}, 32)
+    collect_statistics(model, [check], kc.Dataset(PIXELS), "check")
+    assert [layer.name for layer in check._extremes] == ["scale"]
+    assert not check._moments

@@ -7,7 +7,7 @@ import tensorflow as tf
 from keras_compress import Dataset, create_compressed_model, json_schema, register_default_init_args
 from keras_compress._keras import keras
 from keras_compress.calibration import RangeInitializer, calibrate_weight
-from keras_compress.errors import ConfigError
+from keras_compress.errors import ConfigError, DataError
 from keras_compress.graph import take
 from keras_compress.graph.variables import leaf_layers, sublayers
 from keras_compress.initialization import initialize
@@ -259,3 +259,17 @@ def test_an_error_in_the_data_leaves_the_quantizers_on():
         initialize(controller.parts, quantized, take(model), Dataset(breaking))
     assert all(quantizer._observer is None for quantizer in quantizers(quantized).values())
     np.testing.assert_array_equal(zoo.predict(quantized, zoo.samples(model))[0], before)
+
+
+@pytest.mark.parametrize("kind", ["min_max", "mean_min_max", "percentile", "threesigma", "mse", "entropy"])
+def test_ranges_that_are_not_finite_are_an_error_that_names_the_layer(kind):
+    logarithm = layers.Lambda(lambda values: tf.math.log(values), name="logarithm")
+    stack = [layers.Dense(4, "relu"), logarithm, layers.Dense(2), layers.Dense(2)]
+    model = keras.Sequential([keras.Input((3,), name="x"), *stack])
+    settings = {"algorithm": "quantization", "initializer": {"range": {"type": kind}}}
+    data = np.random.default_rng(0).normal(size=(8, 3)).astype(np.float32)
+    message = (
+        r"'logarithm' computes NaN or infinite values.*Expected: finite.*Received: such values in [1-8] of 8 samples"
+    )
+    with pytest.raises(DataError, match=message):
+        create_compressed_model(model, register_default_init_args({"compression": settings}, data))

@@ -139,3 +139,30 @@ def test_a_monitor_that_is_not_among_the_logs_is_named_at_the_end(tmp_path):
     with pytest.warns(UserWarning, match=r"No best model was saved: 'val_accuracy'.*'val_loss'"):
         fit(model, [*create_compression_callbacks(controller), best])
     assert saved(tmp_path) == []
+
+
+@pytest.mark.parametrize("monitor", ["val_loss", "val_accuracy"])
+@pytest.mark.parametrize(("epochs", "frequency"), [(5, 2), (5, 4), (4, 2), (5, 1)])
+def test_epochs_without_validation_do_not_hide_the_others(epochs, frequency, monitor, tmp_path):
+    controller, model = compress(target_epoch=0)
+    best = SaveBestCompressed(controller, tmp_path / "{epoch}.keras", monitor)
+    x, y = zoo.samples(model), np.ones((8, 3), np.float32)
+    with warnings.catch_warnings(record=True) as caught:
+        warnings.simplefilter("always")
+        model.fit(
+            x, y, epochs=epochs, validation_data=(x, y), validation_freq=frequency, verbose=0,
+            callbacks=[*create_compression_callbacks(controller), best],
+        )  # fmt: skip
+    messages = [str(one.message) for one in caught if "best model" in str(one.message)]
+    assert bool(saved(tmp_path)) is (monitor == "val_loss")
+    assert len(messages) == (monitor != "val_loss")
+    assert all("'loss'" in message and "'val_loss'" in message for message in messages)
+
+
+def test_no_validation_at_all_is_told(tmp_path):
+    controller, model = compress(target_epoch=0)
+    best = SaveBestCompressed(controller, tmp_path / "{epoch}.keras")
+    x, y = zoo.samples(model), np.ones((8, 3), np.float32)
+    with pytest.warns(UserWarning, match=r"'val_loss' is not among the logs.*validation_data"):
+        model.fit(x, y, epochs=2, verbose=0, callbacks=[*create_compression_callbacks(controller), best])
+    assert saved(tmp_path) == []

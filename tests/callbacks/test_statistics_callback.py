@@ -1,5 +1,7 @@
 """Numbers of compression reach the logs, the screen and a TensorBoard file that is read back here."""
 
+from pathlib import Path
+
 import numpy as np
 import pytest
 import tensorflow as tf
@@ -7,6 +9,7 @@ import tensorflow as tf
 from keras_compress import create_compressed_model, create_compression_callbacks
 from keras_compress._keras import keras
 from keras_compress.callbacks import SchedulerCallback, StatisticsCallback
+from keras_compress.errors import ConfigError
 from tests import zoo
 
 
@@ -191,3 +194,39 @@ def test_arguments_by_position_are_in_the_order_of_nncf(controller, tmp_path, ca
     fit(controller, create_compression_callbacks(controller, True, True, tmp_path), epochs=1)
     assert list((tmp_path / "compression").iterdir())
     assert "quantizer" in capsys.readouterr().out
+
+
+def folder_of(callbacks):
+    [found] = [callback for callback in callbacks if isinstance(callback, StatisticsCallback)]
+    return None if found._log_dir is None else str(found._log_dir)
+
+
+@pytest.mark.parametrize(
+    ("arguments", "options", "expected"),
+    [
+        ((), {}, None), ((True,), {}, None), ((None,), {}, None), ((False,), {}, None), (("logs",), {}, "logs"),
+        ((Path("logs"),), {}, "logs"), ((), {"log_dir": "logs"}, "logs"), ((True, False, "logs"), {}, "logs"),
+        ((None, False, Path("logs")), {}, "logs"), ((False, True, "logs"), {}, None), (("logs", True), {}, "logs"),
+    ],
+)  # fmt: skip
+def test_the_folder_is_given_by_its_name_or_in_the_first_place(controller, arguments, options, expected):
+    assert folder_of(create_compression_callbacks(controller, *arguments, **options)) == expected
+
+
+@pytest.mark.parametrize(
+    ("arguments", "options", "message"),
+    [
+        (("one", False, "other"), {}, r"Two folders.*log_tensorboard='one' and log_dir='other'"),
+        ((Path("one"),), {"log_dir": "one"}, r"Two folders.*log_dir='one'"),
+        (("one",), {"log_dir": Path("other")}, r"Two folders.*log_dir='other'"),
+        ((1,), {}, r"'log_tensorboard' must be True or False.*Received: 1\..*log_dir="),
+        ((0,), {}, r"'log_tensorboard' must be True or False"),
+        ((["logs"],), {}, r"'log_tensorboard' must be.*\['logs'\]"),
+        ((True, "logs"), {}, r"'log_text' must be True or False.*'logs'.*log_dir="),
+        ((True, False, 3), {}, r"'log_dir' must be a path or None.*Received: 3"),
+        ((), {"log_dir": True}, r"'log_dir' must be a path or None.*Received: True"),
+    ],
+)  # fmt: skip
+def test_arguments_that_say_nothing_clear_are_an_error(controller, arguments, options, message):
+    with pytest.raises(ConfigError, match=message):
+        create_compression_callbacks(controller, *arguments, **options)

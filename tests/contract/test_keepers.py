@@ -68,7 +68,7 @@ def test_a_quantized_model_is_the_same_model(kind):
         warnings.simplefilter("ignore")
         quantized = kc.quantize(model, data)
     expected, received = model(data).numpy(), quantized(data).numpy()
-    assert 10 * np.log10(np.square(expected).sum() / np.square(expected - received).sum()) > 25
+    assert zoo.sqnr(expected, received) > 25
 
 
 @pytest.mark.parametrize("policy", ["mixed_bfloat16", "mixed_float16"])

@@ -8,6 +8,7 @@ from keras_compress._keras import keras
 from keras_compress.export.frozen_graph import tensor_names
 from keras_compress.export.registry import registered_formats
 from tests.levels import levels
+from tests.zoo import sqnr
 
 layers = keras.layers
 FILES = {"frozen_graph": "m.pb", "saved_model": "m", "onnx": "m.onnx", "openvino": "m.xml", "tflite": "m.tflite"}
@@ -50,11 +51,6 @@ def padded(samples, seed=0):
     for row, length in enumerate(lengths):
         words[row, length:], numbers[row, length:] = 0, 0
     return words, numbers
-
-
-def sqnr(expected, received):
-    expected, received = np.asarray(expected, np.float64), np.asarray(received, np.float64)
-    return 10 * np.log10(np.mean(expected**2) / max(np.mean((expected - received) ** 2), 1e-30))
 
 
 LOOPS = ("lstm", "gru_sequences")

@@ -1,14 +1,17 @@
 """Calibration data in any form give the same batches, and data that do not fit are named."""
 
+import itertools
+
 import numpy as np
 import pytest
 import tensorflow as tf
 
 from keras_compress import Dataset
 from keras_compress._keras import keras
-from keras_compress.data import InputSpec, input_specs, pack_inputs
+from keras_compress.data import InputSpec
+from keras_compress.data.dataset import EMPTY_ELEMENTS
 from keras_compress.errors import DataError
-from tests import zoo
+from tests.data.reading import rows, slices
 
 SPECS = [InputSpec("x", (3,), "float32")]
 TWO = [InputSpec("left", (3,), "float32"), InputSpec("right", (2, 2), "float32")]
@@ -91,12 +94,6 @@ TWO_SOURCES = {
 }
 
 
-def rows(dataset, specs=SPECS, **options):
-    """Return the data without the filling, one array per input."""
-    batches = list(dataset.batches(specs, **options))
-    return [np.concatenate([batch.inputs[i][: batch.samples] for batch in batches]) for i in range(len(specs))]
-
-
 @pytest.mark.parametrize("batch_size", [1, 3, 4, 10, 32])
 @pytest.mark.parametrize("form", SOURCES)
 def test_every_form_gives_the_same_batches(form, batch_size):
@@ -110,15 +107,15 @@ def test_every_form_gives_the_same_batches(form, batch_size):
 def test_every_form_can_be_read_twice(form):
     dataset = Dataset(SOURCES[form]())
     for _ in range(2):
-        np.testing.assert_array_equal(rows(dataset)[0], X)
+        np.testing.assert_array_equal(rows(dataset, SPECS)[0], X)
 
 
 @pytest.mark.parametrize("form", ["generator", "iterator of tf.data"])
 def test_what_can_be_read_once_is_read_on_after_a_limit(form):
     dataset = Dataset(SOURCES[form]())
-    np.testing.assert_array_equal(rows(dataset, batch_size=4, limit=3)[0], X[:3])
-    np.testing.assert_array_equal(rows(dataset, batch_size=4, limit=9)[0], X[:9])
-    np.testing.assert_array_equal(rows(dataset)[0], X)
+    np.testing.assert_array_equal(rows(dataset, SPECS, batch_size=4, limit=3)[0], X[:3])
+    np.testing.assert_array_equal(rows(dataset, SPECS, batch_size=4, limit=9)[0], X[:9])
+    np.testing.assert_array_equal(rows(dataset, SPECS)[0], X)
 
 
 @pytest.mark.parametrize("form", TWO_SOURCES)
@@ -130,12 +127,12 @@ def test_several_inputs_in_every_form(form):
 
 @pytest.mark.parametrize(("limit", "expected"), [(1, 1), (4, 4), (5, 5), (10, 10), (99, 10), (None, 10)])
 def test_a_limit_stops_after_so_many_samples(limit, expected):
-    np.testing.assert_array_equal(rows(Dataset((X, Y)), batch_size=4, limit=limit)[0], X[:expected])
+    np.testing.assert_array_equal(rows(Dataset((X, Y)), SPECS, batch_size=4, limit=limit)[0], X[:expected])
 
 
 def test_a_limit_ends_data_without_end():
     endless = tf.data.Dataset.from_tensor_slices(X).batch(4).repeat()
-    assert len(rows(Dataset(endless), batch_size=4, limit=25)[0]) == 25
+    assert len(rows(Dataset(endless), SPECS, batch_size=4, limit=25)[0]) == 25
 
 
 def test_no_more_is_read_than_the_limit_needs():
@@ -150,16 +147,10 @@ def test_no_more_is_read_than_the_limit_needs():
     assert taken == [0, 1, 2, 3]
 
 
-def test_the_last_batch_is_filled_with_its_last_row():
-    *_, last = Dataset(X).batches(SPECS, batch_size=4)
-    assert last.samples == 2
-    np.testing.assert_array_equal(last.inputs[0], X[[8, 9, 9, 9]])
-
-
 def test_a_transformation_is_applied_to_every_element_first():
     source = [{"pixels": X[:4].astype(np.uint8), "id": 1}, {"pixels": X[4:].astype(np.uint8), "id": 2}]
     dataset = Dataset(source, transform_func=lambda element: element["pixels"].astype(np.float32) / 2)
-    np.testing.assert_array_equal(rows(dataset)[0], X / 2)
+    np.testing.assert_array_equal(rows(dataset, SPECS)[0], X / 2)
 
 
 def test_unknown_sizes_take_any_size():
@@ -205,6 +196,32 @@ def test_data_that_do_not_fit_are_an_error_that_says_what_is_wrong(problem):
         list(Dataset(source).batches(specs))
 
 
+@pytest.mark.parametrize("dtype", ["float32", "float16", "int32", "uint8", "bool"])
+def test_values_are_looked_at_once_and_no_further_than_the_limit(dtype, monkeypatch):
+    looked, isfinite = [], np.isfinite
+    monkeypatch.setattr(np, "isfinite", lambda array: looked.append(array.size) or isfinite(array))
+    data = Dataset(np.ones((1000, 3), np.float32))
+    for _ in range(2):
+        looked.clear()
+        assert sum(batch.samples for batch in data.batches([InputSpec("x", (3,), dtype)], 32, limit=300)) == 300
+        assert (sum(looked), max(looked)) == (900, 96)
+
+
+@pytest.mark.parametrize("bad", [np.nan, np.inf, 1e39])
+@pytest.mark.parametrize("dtype", ["float32", "int32"])
+@pytest.mark.parametrize(
+    "form", [lambda array: array, lambda array: (array, Y), lambda array: {"x": array}, lambda array: [array]]
+)
+def test_values_behind_the_limit_do_no_harm(form, dtype, bad):
+    array = X.astype(np.float64)
+    array[7] = bad
+    specs = [InputSpec("x", (3,), dtype)]
+    for size in (1, 3, 32):
+        np.testing.assert_array_equal(rows(Dataset(form(array)), specs, batch_size=size, limit=7)[0], X[:7])
+        with pytest.raises(DataError, match="'x'"):
+            rows(Dataset(form(array)), specs, batch_size=size, limit=8)
+
+
 def test_an_error_in_the_users_generator_is_not_hidden():
     def source():
         yield X[0]
@@ -214,34 +231,9 @@ def test_an_error_in_the_users_generator_is_not_hidden():
         list(Dataset(source).batches(SPECS))
 
 
-def test_the_inputs_of_a_model_are_read_off_in_its_order():
-    specs = input_specs(zoo.dicts())
-    assert {spec.name: spec.shape for spec in specs} == {"wide": (6,), "deep": (3,)}
-    assert {spec.dtype for spec in specs} == {"float32"}
-    assert input_specs(zoo.recurrent()) == [InputSpec("words", (5,), "int32")]
-
-
-@pytest.mark.parametrize("make", [zoo.dense, zoo.shared_layer, zoo.dicts])
-def test_batches_can_be_packed_into_what_the_model_is_called_with(make):
-    model = make()
-    inputs = zoo.samples(model, 4)
-    (batch,) = Dataset(inputs).batches(input_specs(model), batch_size=4)
-    packed = pack_inputs(model, batch.inputs)
-    tf.nest.assert_same_structure(packed, model.input)
-    for ours, theirs in zip(zoo.predict(model, packed), zoo.predict(model, inputs), strict=True):
-        np.testing.assert_array_equal(ours, theirs)
-
-
 def test_a_list_of_arrays_that_fit_is_a_list_of_batches():
     batches = list(Dataset([X[:7], X[7:]]).batches(SPECS, 10))
     np.testing.assert_array_equal(batches[0].inputs[0], X)
-
-
-def test_open_sizes_that_differ_come_in_batches_of_their_own():
-    words = [InputSpec("words", (None,), "float32")]
-    data = Dataset([np.zeros((2, 4), np.float32), np.ones((3, 6), np.float32), np.ones((2, 6), np.float32)])
-    found = [(batch.inputs[0].shape, batch.samples) for batch in data.batches(words, 4)]
-    assert found == [((4, 4), 2), ((4, 6), 4), ((4, 6), 1)]
 
 
 @pytest.mark.parametrize(
@@ -280,7 +272,7 @@ def test_elements_can_be_handed_out_twice_and_batches_read_between(form):
 
     before = first_inputs()
     assert len(before) == 2
-    np.testing.assert_array_equal(rows(dataset)[0], X)
+    np.testing.assert_array_equal(rows(dataset, SPECS)[0], X)
     for one, other in zip(before, first_inputs(), strict=True):
         np.testing.assert_array_equal(one, other)
 
@@ -302,3 +294,47 @@ def test_no_element_behind_the_last_one_asked_for_is_read():
 def test_elements_of_what_are_no_data_are_refused():
     with pytest.raises(DataError, match="Received: int"):
         list(Dataset(7).get_data())
+
+
+def endless(element):
+    return lambda: itertools.repeat(element)
+
+
+@pytest.mark.parametrize("source", [np.zeros((0, 3)), (np.zeros((0, 3)), np.zeros(0)), {"x": np.zeros((0, 3))}])
+@pytest.mark.parametrize("form", ["function", "iterator", "transformed"])
+def test_empty_batches_without_end_are_an_error(source, form):
+    data = {
+        "function": lambda: Dataset(endless(source)),
+        "iterator": lambda: Dataset(endless(source)()),
+        "transformed": lambda: Dataset(endless(0), lambda _: source),
+    }[form]()
+    with pytest.raises(DataError, match=rf"{EMPTY_ELEMENTS} elements in a row were empty.*'x'"):
+        list(data.batches(SPECS, 4, 8))
+    with pytest.raises(DataError, match="elements in a row"):
+        data.first_element(SPECS)
+
+
+def test_some_empty_batches_do_no_harm():
+    elements = [np.zeros((0, 3))] * (EMPTY_ELEMENTS - 1) + [np.ones((2, 3))]
+    assert len(rows(iter(elements * 2), SPECS)[0]) == 4
+
+
+def test_the_first_element_with_samples_is_one_run():
+    [found] = Dataset([(np.zeros((0, 3)), 0), (np.ones((2, 3)), 0), (np.ones((4, 3)), 0)]).first_element(SPECS)
+    assert (found.shape, found.dtype) == ((2, 3), np.float32)
+    with pytest.raises(DataError, match="empty"):
+        Dataset([]).first_element(SPECS)
+
+
+@pytest.mark.parametrize(("batch", "expected"), [(None, None), (4, 4)])
+def test_batches_of_a_dataset_are_counted_if_all_its_inputs_are_batches(batch, expected):
+    specs = [InputSpec("p", (), "float32"), InputSpec("s", (), "int64")]
+    numbers = np.linspace(0, 1, 16, dtype=np.float32)
+    source = slices({"p": numbers, "s": np.arange(16)}, numbers)
+    assert Dataset(source if batch is None else source.batch(batch)).number_of_batches(specs) == expected
+
+
+def test_a_fixed_batch_counts_for_every_source():
+    spec = InputSpec("x", (3,), "float32", batch=4)
+    for source in (np.ones((10, 3)), slices(np.ones((10, 3))).batch(3), iter(np.ones((10, 3)))):
+        assert [(len(b.inputs[0]), b.samples) for b in Dataset(source).batches([spec], 32)] == [(4, 4), (4, 4), (4, 2)]

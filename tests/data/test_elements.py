@@ -1,31 +1,17 @@
 """What an element holds is decided once for all inputs, and values that an input cannot hold are named."""
 
-import itertools
-
 import numpy as np
 import pytest
 import tensorflow as tf
 
 import keras_compress as kc
-from keras_compress._keras import keras
 from keras_compress.data import Dataset, InputSpec
-from keras_compress.data.dataset import EMPTY_ELEMENTS
+from tests.data.reading import rows, slices
 
 SCALARS = [InputSpec("p", (), "float32"), InputSpec("s", (), "int64")]
 ROWS = 16
 P, S = np.linspace(0, 1, ROWS, dtype=np.float32), np.arange(ROWS) % 5
 VECTOR, OPEN = InputSpec("x", (3,), "float32"), InputSpec("x", (None,), "float32")
-
-
-def rows(source, specs):
-    return [
-        np.concatenate(parts)
-        for parts in zip(*(batch.data for batch in Dataset(source).batches(specs, 7)), strict=True)
-    ]
-
-
-def slices(*parts):
-    return tf.data.Dataset.from_tensor_slices(parts if len(parts) > 1 else parts[0])
 
 
 @pytest.mark.parametrize("targets", [P, S, np.zeros((ROWS, 2)), np.zeros((ROWS, 1))])
@@ -61,6 +47,71 @@ def test_inputs_of_one_element_are_all_batches_or_all_single_samples():
         rows([{"a": np.zeros((4, 3)), "b": np.zeros(3)}], specs)
 
 
+KEYS = [InputSpec("first", (3,), "float32", place=("a",)), InputSpec("second", (3,), "float32", place=("b",))]
+A, B = np.arange(12, dtype=np.float32).reshape(4, 3), np.arange(12, 24, dtype=np.float32).reshape(4, 3)
+NUMBERS = [InputSpec("first", (3,), "float32"), InputSpec("second", (3,), "float32")]
+
+
+@pytest.mark.parametrize("names", [("a", "b"), ("a", "second"), ("first", "b"), ("first", "second")], ids="-".join)
+@pytest.mark.parametrize("form", [np.asarray, list, lambda array: [tuple(row) for row in array.tolist()]])
+@pytest.mark.parametrize("targets", [False, True])
+def test_every_input_is_named_by_its_key_or_by_its_layer(names, form, targets):
+    together = dict(zip(names, (form(A), form(B)), strict=True))
+    for ours, expected in zip(rows([(together, S)] if targets else together, KEYS), (A, B), strict=True):
+        np.testing.assert_array_equal(ours, expected)
+
+
+@pytest.mark.parametrize("form", [np.asarray, list, tuple, np.ndarray.tolist, lambda row: tuple(row.tolist())])
+@pytest.mark.parametrize("targets", [False, True])
+@pytest.mark.parametrize("names", [("a", "b"), ("a", "second"), ("first", "second"), None])
+def test_a_single_sample_comes_in_plain_python_too(form, targets, names):
+    pairs = [(form(a), form(b)) for a, b in zip(A, B, strict=True)]
+    elements = [pair if names is None else dict(zip(names, pair, strict=True)) for pair in pairs]
+    elements = [(element, 0) for element in elements] if targets or names is None else elements
+    for ours, expected in zip(rows(elements, KEYS if names else NUMBERS), (A, B), strict=True):
+        np.testing.assert_array_equal(ours, expected)
+
+
+def test_one_sample_in_plain_python_has_a_target_behind_it():
+    for form in (list, tuple):
+        np.testing.assert_array_equal(rows([(form(row.tolist()), 1) for row in A], [VECTOR])[0], A)
+    for ours, expected in zip(
+        rows([((0.5, 1), (0, 1)), ((0.25, 2), (1, 1))], SCALARS), ([0.5, 0.25], [1, 2]), strict=True
+    ):
+        np.testing.assert_array_equal(ours, expected)
+
+
+def test_keys_come_before_layers_and_no_entry_is_read_twice():
+    crossed = [InputSpec("b", (3,), "float32", place=("a",)), InputSpec("a", (3,), "float32", place=("b",))]
+    for ours, expected in zip(rows({"a": A, "b": B}, crossed), (A, B), strict=True):
+        np.testing.assert_array_equal(ours, expected)
+    with pytest.raises(kc.DataError, match="no entry for input 'b'"):
+        rows([{"a": A, "c": B}], crossed)
+
+
+ENTRIES = {
+    "missing": ({"a": A}, r"no entry for input 'b'.*by layer \['first', 'second'\].*Received: \['a'\]"),
+    "missing of layers": ({"second": A}, r"no entry for input 'a'"),
+    "nothing": ({"a": A, "b": None}, r"nothing to read for input 'b'.*Received: NoneType"),
+    "nothing at all": ({"a": None, "b": None}, r"nothing to read for input 'a'.*Received: NoneType"),
+    "nothing by layer": ({"first": A, "second": None}, r"nothing to read for input 'b'"),
+    "dict": ({"a": A, "b": {"c": B}}, r"nothing to read for input 'b'.*Received: dict"),
+    "tuple of arrays": ({"a": (A, A), "b": B}, r"nothing to read for input 'a'.*Received: tuple"),
+    "mixed and a tuple of arrays": ({"a": A, "second": (B, B)}, r"nothing to read for input 'b'.*Received: tuple"),
+    "tuple of nothing": ({"a": A, "b": ()}, r"nothing to read for input 'b'"),
+    "text": ({"a": A, "b": "text"}, r"'b' have the wrong shape"),
+}
+
+
+@pytest.mark.parametrize("problem", ENTRIES)
+@pytest.mark.parametrize("form", ["array", "generator", "batches"])
+def test_an_entry_that_cannot_be_read_is_an_error_that_names_its_input(problem, form):
+    element, message = ENTRIES[problem]
+    source = {"array": element, "generator": (item for item in [element]), "batches": [(element, 0)]}[form]
+    with pytest.raises(kc.DataError, match=message):
+        rows(source, KEYS)
+
+
 HUGE = np.full((4, 3), 1e39)
 VALUES = {
     "too large for float32": (HUGE, VECTOR, r"input 'x' hold NaN or infinite values in float32.*12 such values"),
@@ -73,6 +124,13 @@ VALUES = {
     "dates": (np.array([["2020-01-01"] * 3], "datetime64[D]"), VECTOR, r"input 'x' are no numbers"),
     "too large for int32": (np.full((4, 3), 2**40), InputSpec("x", (3,), "int32"), r"'x' do not fit.*int32"),
     "negative for uint8": (np.full((4, 3), -1), InputSpec("x", (3,), "uint8"), r"'x' do not fit.*uint8"),
+    "too large for uint8, of 16 bits": (
+        tf.fill((4, 3), tf.constant(300, tf.bfloat16)),
+        InputSpec("x", (3,), "uint8"),
+        r"'x' do not fit.*uint8",
+    ),
+    "NaN for truth": (np.full((4, 3), np.nan), InputSpec("x", (3,), "bool"), r"'x' hold NaN or infinite values\."),
+    "NaN for float16": (np.full((4, 3), np.nan), InputSpec("x", (3,), "float16"), r"'x' hold NaN or infinite values\."),
     "NaN for integers": (np.full((4, 3), np.nan), InputSpec("x", (3,), "int32"), r"'x' hold NaN"),
     "infinite and complex": (np.full((4, 3), np.inf * 1j), InputSpec("x", (3,), "complex64"), r"'x' hold NaN"),
     "key of the model": (HUGE, InputSpec("input_1", (3,), "float32", place=("pixels",)), r"input 'pixels'"),
@@ -97,89 +155,6 @@ def test_batches_come_in_the_type_of_the_input():
     assert batch.inputs[0].tolist() == [["a"], ["b"]]
 
 
-def endless(element):
-    return lambda: itertools.repeat(element)
-
-
-@pytest.mark.parametrize("source", [np.zeros((0, 3)), (np.zeros((0, 3)), np.zeros(0)), {"x": np.zeros((0, 3))}])
-@pytest.mark.parametrize("form", ["function", "iterator", "transformed"])
-def test_empty_batches_without_end_are_an_error(source, form):
-    data = {
-        "function": lambda: Dataset(endless(source)),
-        "iterator": lambda: Dataset(endless(source)()),
-        "transformed": lambda: Dataset(endless(0), lambda _: source),
-    }[form]()
-    with pytest.raises(kc.DataError, match=rf"{EMPTY_ELEMENTS} elements in a row were empty.*'x'"):
-        list(data.batches([VECTOR], 4, 8))
-    with pytest.raises(kc.DataError, match="elements in a row"):
-        data.first_element([VECTOR])
-
-
-def test_some_empty_batches_do_no_harm():
-    elements = [np.zeros((0, 3))] * (EMPTY_ELEMENTS - 1) + [np.ones((2, 3))]
-    assert len(rows(iter(elements * 2), [VECTOR])[0]) == 4
-
-
-def test_the_first_element_with_samples_is_one_run():
-    [found] = Dataset([(np.zeros((0, 3)), 0), (np.ones((2, 3)), 0), (np.ones((4, 3)), 0)]).first_element([VECTOR])
-    assert (found.shape, found.dtype) == ((2, 3), np.float32)
-    with pytest.raises(kc.DataError, match="empty"):
-        Dataset([]).first_element([VECTOR])
-
-
-@pytest.mark.parametrize(("batch", "expected"), [(None, None), (4, 4)])
-def test_batches_of_a_dataset_are_counted_if_all_its_inputs_are_batches(batch, expected):
-    source = slices({"p": P, "s": S}, P)
-    assert Dataset(source if batch is None else source.batch(batch)).number_of_batches(SCALARS) == expected
-
-
-def test_a_fixed_batch_counts_for_every_source():
-    spec = InputSpec("x", (3,), "float32", batch=4)
-    for source in (np.ones((10, 3)), slices(np.ones((10, 3))).batch(3), iter(np.ones((10, 3)))):
-        assert [(len(b.inputs[0]), b.samples) for b in Dataset(source).batches([spec], 32)] == [(4, 4), (4, 4), (4, 2)]
-
-
 def test_open_lengths_are_single_samples_or_batches_by_their_rank():
     assert rows([np.ones(5)], [OPEN])[0].shape == (1, 5)
     assert rows([np.ones((2, 5))], [OPEN])[0].shape == (2, 5)
-
-
-QUANTIZATION = {"compression": {"algorithm": "quantization"}}
-
-
-def network(*stack):
-    return keras.Sequential([keras.Input((3,), name="x"), *stack])
-
-
-def broken_kernel(value):
-    model = network(
-        *(keras.layers.Dense(width, name=name) for width, name in ((4, "first"), (2, "second"), (2, "third")))
-    )
-    kernel = model.get_layer("second").kernel
-    kernel.assign(np.full(kernel.shape, value))
-    return model
-
-
-@pytest.mark.parametrize(
-    ("algorithm", "value"),
-    [
-        ("binarization", np.nan),  # which leaves dense layers in floating point, where infinite values may be meant
-        *itertools.product(["quantization", "magnitude_sparsity", "rb_sparsity"], [np.nan, np.inf, -np.inf]),
-    ],
-)
-def test_weights_that_are_not_finite_are_an_error_that_names_them(algorithm, value):
-    config = kc.register_default_init_args({"compression": {"algorithm": algorithm}}, np.ones((4, 3), np.float32))
-    with pytest.raises(
-        kc.UnsupportedModelError, match=r"'kernel' of the layer 'second'.*NaN or infinite.*8 such values"
-    ):
-        kc.create_compressed_model(broken_kernel(value), config)
-
-
-@pytest.mark.parametrize("kind", ["min_max", "mean_min_max", "percentile", "threesigma", "mse", "entropy"])
-def test_ranges_that_are_not_finite_are_an_error_that_names_the_layer(kind):
-    logarithm = keras.layers.Lambda(lambda values: tf.math.log(values), name="logarithm")
-    model = network(keras.layers.Dense(4, "relu"), logarithm, keras.layers.Dense(2), keras.layers.Dense(2))
-    settings = {"algorithm": "quantization", "initializer": {"range": {"type": kind}}}
-    data = np.random.default_rng(0).normal(size=(8, 3)).astype(np.float32)
-    with pytest.raises(kc.DataError, match=r"'logarithm' computes NaN or infinite values"):
-        kc.create_compressed_model(model, kc.register_default_init_args({"compression": settings}, data))

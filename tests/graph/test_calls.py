@@ -11,12 +11,9 @@ from keras_compress._keras import keras
 from keras_compress.graph import build, take
 from keras_compress.graph.passes.to_float32 import to_float32
 from keras_compress.layers import Parameter
+from tests.zoo import normal, sqnr
 
 layers = keras.layers
-
-
-def normal(*shape):
-    return tf.constant(np.random.RandomState(1).normal(size=shape).astype(np.float32))
 
 
 def half(make):
@@ -133,7 +130,7 @@ def test_a_quantized_model_has_them_too(case):
         warnings.simplefilter("ignore")
         quantized = kc.quantize(model, inputs, subset_size=4)
     expected, received = model(inputs).numpy(), quantized(inputs).numpy()
-    assert 10 * np.log10(np.square(expected).sum() / np.square(expected - received).sum()) > 25
+    assert sqnr(expected, received) > 25
 
 
 @pytest.mark.parametrize("case", ["a variable", "a variable in a layer", "a variable in einsum"])

@@ -6,12 +6,9 @@ import tensorflow as tf
 
 import keras_compress as kc
 from keras_compress._keras import keras
+from tests.zoo import normal
 
 layers = keras.layers
-
-
-def normal(*shape):
-    return tf.constant(np.random.RandomState(1).normal(size=shape).astype(np.float32))
 
 
 IMAGE, FLAT = (8, 8, 3), (8,)

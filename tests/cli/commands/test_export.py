@@ -14,6 +14,20 @@ def test_a_compressed_model_goes_to_several_formats(folder, capfd):
     assert all(export["comparison"]["sqnr"] is None or export["comparison"]["sqnr"] > 20 for export in exports)
 
 
+@pytest.mark.parametrize("compare", [[], ["--compare"]])
+def test_outputs_are_compared_on_the_data_that_are_given(compare, folder, capfd):
+    called = call(capfd, "export", "compressed.keras", "m.onnx", "m.pb", "--data", "samples.npy", "--json", *compare)
+    assert called.code == 0, called.err
+    found = [(export["comparison"]["source"], export["comparison"]["samples"]) for export in called.values["exports"]]
+    assert found == [("data", 64)] * 2
+
+
+def test_without_data_numbers_are_drawn(folder, capfd):
+    called = call(capfd, "export", "compressed.keras", "m.pb", "--json")
+    assert called.code == 0, called.err
+    assert called.values["exports"][0]["comparison"]["source"] == "drawn"
+
+
 def test_an_audit_that_finds_something_is_an_error_unless_allowed(folder, capfd):
     called = call(capfd, "export", "compressed.keras", "m.tflite")  # without data for ranges
     assert called.code == 1
