@@ -41,7 +41,8 @@ def operator_spec(function: str, tensors: int, keywords: Mapping[str, Any] | Non
     """
     row = LAYER_TABLE[_OPERATOR_NAMES[function]] if function in _OPERATOR_NAMES else _OTHER
     if function == "__operators__.getitem":
-        row = replace(row, rearranges=any(map(_changes_rank, (keywords or {}).get("slice_spec", ()))))
+        index = (keywords or {}).get("slice_spec", ())
+        row = replace(row, rearranges=any(map(_changes_rank, index if isinstance(index, (list, tuple)) else [index])))
     return row if tensors >= row.operands else replace(_OTHER, rearranges=row.rearranges)
 
 

@@ -66,7 +66,8 @@ class _Placement:
         for node in self._graph.nodes.values():
             for tensor in node.inputs:
                 if (
-                    self._requests(node.ref)
+                    self._graph.is_activation(tensor)
+                    and self._requests(node.ref)
                     and not self._passes_request_on(tensor)
                     and tensor != self._fused_into_sum(node)
                 ):
@@ -75,7 +76,7 @@ class _Placement:
             for ref in self._graph.nodes:
                 for tensor in sorted(self._tensors_of(ref)):
                     sinks = [sink for sink in self._graph.consumers(tensor) if sink.layer == OUTPUT]
-                    if sinks and not self._passes_request_on(tensor):
+                    if sinks and self._graph.is_activation(tensor) and not self._passes_request_on(tensor):
                         requests.setdefault(tensor, []).extend(sinks)
         groups = self._shared_ranges(requests)
         merged: dict[TensorRef, list[TensorRef]] = {}
@@ -169,9 +170,9 @@ class _Placement:
 
         for node in self._graph.nodes.values():
             if node.spec.role is LayerRole.CONCAT and self._all_consumers_request(node):
-                first, *others = (source for tensor in node.inputs for source in self._sources(tensor))
-                for other in others:
-                    root[find(other)] = find(first)
+                sources = [source for tensor in node.inputs for source in self._sources(tensor) if source in root]
+                for other in sources[1:]:
+                    root[find(other)] = find(sources[0])
         return {tensor: find(tensor) for tensor in requests}
 
     def _sources(self, tensor: TensorRef) -> list[TensorRef]:

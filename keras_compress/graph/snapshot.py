@@ -16,6 +16,7 @@ import numpy as np
 from keras_compress._keras import keras
 from keras_compress.graph.rebuilding import entries, is_model_entry, rebuild
 from keras_compress.graph.serialization import describe
+from keras_compress.graph.tensor_types import not_activations
 
 __all__ = ["ModelSnapshot", "build", "entries", "is_model_entry", "take"]
 
@@ -30,11 +31,14 @@ class ModelSnapshot:
         custom_objects: what the configuration refers to by name and Keras does not know; see
             :mod:`~keras_compress.graph.serialization`. A layer that no configuration holds, as one of the user's, is among
             them itself, and is read when the model is built: keep the model until then as it was.
+        not_activations: places of tensors that are no activations, see
+            :func:`~keras_compress.graph.tensor_types.not_activations`.
     """
 
     config: dict
     weights: Mapping[str, Mapping[str, np.ndarray]]
     custom_objects: Mapping[str, Any] = field(default_factory=dict)
+    not_activations: frozenset[tuple[str, int, int]] = frozenset()
 
     def edited(self) -> ModelSnapshot:
         """Return a copy whose configuration may be changed freely; the arrays are shared."""
@@ -51,7 +55,7 @@ def take(model: keras.Model) -> ModelSnapshot:
     Raises:
         UnsupportedModelError: it cannot be built again, or two of its layers read the same trained variable.
     """
-    return ModelSnapshot(*describe(model))
+    return ModelSnapshot(*describe(model), not_activations(model))
 
 
 def build(snapshot: ModelSnapshot) -> keras.Model:

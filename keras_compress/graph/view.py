@@ -12,11 +12,14 @@ from dataclasses import dataclass
 from functools import cached_property
 from typing import Any, NamedTuple
 
+import numpy as np
+
 from keras_compress.graph.compressed_entry import inner_entry
-from keras_compress.graph.identity import is_builtin, operation_class
+from keras_compress.graph.identity import is_builtin, is_own, operation_class
 from keras_compress.graph.layer_lookup import is_registered, operator_spec, spec_of
 from keras_compress.graph.layer_spec import LayerSpec
 from keras_compress.graph.snapshot import ModelSnapshot, is_model_entry
+from keras_compress.layers import Constant, Parameter
 
 __all__ = ["OUTPUT", "GraphNode", "ModelGraph", "NodeRef", "TensorRef", "first_call", "replace_tensors"]
 
@@ -190,6 +193,13 @@ class ModelGraph:
     def model_outputs(self) -> tuple[TensorRef, ...]:
         """The outputs of the outer model, in its order."""
         return tuple(self._outputs[""])
+
+    def is_activation(self, tensor: TensorRef) -> bool:
+        """Whether ``tensor`` holds numbers in floating point, one array for each sample: what can be quantized."""
+        entry = inner_entry(self.producer(tensor).entry)
+        if is_own(entry, Constant, Parameter) and np.ndim(entry["config"]["value"]) == 0:
+            return False
+        return tuple(tensor) not in self.snapshot.not_activations
 
     def made_inside(self, tensor: TensorRef) -> TensorRef | None:
         """Return the tensor inside a nested model that is its output ``tensor``; None if a layer makes ``tensor``."""
