@@ -125,13 +125,14 @@ class MagnitudeSparsity(SparsityAlgorithm):
 def keep_largest(importances: Sequence[np.ndarray], level: float) -> list[np.ndarray]:
     """Return masks that drop the share ``level`` of all numbers together, the smallest; exact to half a number.
 
-    Among equal numbers the first are dropped. Infinite ones never are.
+    Among equal numbers the first are dropped. Infinite ones never are, nor is the largest of an array: a layer without any weight
+    would pass nothing on.
 
     Example:
         >>> [mask.tolist() for mask in keep_largest([np.array([1.0, 5.0]), np.array([3.0, 4.0])], 0.5)]
         [[False, True], [False, True]]
     """
-    flat = np.concatenate([values.reshape(-1) for values in importances])
+    flat = np.concatenate([_largest_infinite(values) for values in importances])
     count = min(round(level * flat.size), int(np.count_nonzero(np.isfinite(flat))))
     if count == 0:
         return [np.ones(values.shape, bool) for values in importances]
@@ -142,6 +143,14 @@ def keep_largest(importances: Sequence[np.ndarray], level: float) -> list[np.nda
     kept[ties[len(ties) - surplus :]] = True
     sizes = np.cumsum([values.size for values in importances])[:-1]
     return [part.reshape(values.shape) for part, values in zip(np.split(kept, sizes), importances, strict=True)]
+
+
+def _largest_infinite(values: np.ndarray) -> np.ndarray:
+    """Return all numbers in one row, the largest made infinite."""
+    flat = values.astype(np.float64).reshape(-1)
+    if flat.size:
+        flat[flat.size - 1 - flat[::-1].argmax()] = np.inf  # of equal ones the last
+    return flat
 
 
 def outside_pattern(values: np.ndarray, kept: int, group: int, axis: int) -> np.ndarray:

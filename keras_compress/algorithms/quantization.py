@@ -40,7 +40,6 @@ from keras_compress.calibration import (
     calibrate_weight,
 )
 from keras_compress.data import Dataset
-from keras_compress.errors import ConfigError
 from keras_compress.graph import (
     GraphNode,
     InsertLayer,
@@ -121,11 +120,6 @@ class Quantization(CompressionAlgorithm):
         return split_separable(snapshot, lambda path: path in scope)
 
     def plan(self, graph: ModelGraph, context: PlanContext) -> Plan:
-        if context.target_device == "NPU" and self.preset == "mixed":
-            raise ConfigError(
-                "The preset 'mixed' cannot run on an NPU. Expected: preset 'performance' with target_device 'NPU'. "
-                "Received: preset='mixed'."
-            )
         scope = self.scope(context)
         paths = [path for path, _ in graph.layers()]
         scope.check(paths)
@@ -185,6 +179,8 @@ class Quantization(CompressionAlgorithm):
         points = quantization_points(graph, in_integers, outputs=self.quantize_outputs)
         points = [point for source in [self._allowed(graph, point) for point in points] for point in source]
         points = _unified(points, self.activations.unified_scale_ops)
+        if context.target_device == "NPU":
+            points = _unified_operands(graph, points)
         return plan_activations(
             graph, points, lambda point, name: self._activation_quantizer(graph, point, name), "quantizer"
         )
@@ -302,12 +298,26 @@ def _is_data(graph: ModelGraph, tensor: TensorRef) -> bool:
     return all(_is_data(graph, source) for source in producer.inputs) if scaled else graph.is_model_input(tensor)
 
 
+def _unified_operands(graph: ModelGraph, points: list[QuantizationPoint]) -> list[QuantizationPoint]:
+    """Join the points of the operands of each elementwise operation, which an NPU reads on one grid."""
+    for node in graph.nodes.values():
+        if node.spec.role is LayerRole.MERGE:
+            points = _joined(points, [point for point in points if node.ref in point.consumers])
+    return points
+
+
 def _unified(points: list[QuantizationPoint], groups: tuple[tuple[str, ...], ...]) -> list[QuantizationPoint]:
     """Join the points whose sources share one range by configuration."""
     for group in groups:
         joined = [p for p in points if any(matches(name, source.layer) for name in group for source in p.sources)]
-        if len(joined) > 1:
-            sources = tuple(source for point in joined for source in point.sources)
-            consumers = tuple(dict.fromkeys(consumer for point in joined for consumer in point.consumers))
-            points = [p for p in points if p not in joined] + [QuantizationPoint(sources, consumers)]
+        points = _joined(points, joined)
     return points
+
+
+def _joined(points: list[QuantizationPoint], parts: list[QuantizationPoint]) -> list[QuantizationPoint]:
+    """Return points of which some have become one."""
+    if len(parts) < 2:
+        return points
+    sources = tuple(source for part in parts for source in part.sources)
+    consumers = tuple(dict.fromkeys(consumer for part in parts for consumer in part.consumers))
+    return [point for point in points if point not in parts] + [QuantizationPoint(sources, consumers)]

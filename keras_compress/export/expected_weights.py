@@ -30,7 +30,8 @@ class ExpectedWeight:
         bits: of its grid; 1 if it is binary, 32 if it has only been masked.
         step: the smallest step of its grid over the channels, 0 without a grid.
         input_quantized: whether its layer computes with quantized inputs.
-        needed: whether an output of the model depends on its layer; most formats leave the others out.
+        needed: whether an output of the model depends on its layer, and all that the layer reads on the inputs; most formats leave
+            other weights out, or multiply them out.
     """
 
     layer: str
@@ -53,6 +54,7 @@ def expected_weights(
     graph = ModelGraph(trained)
     integer_layers = {node.ref.layer for node in graph.nodes.values() if computes_with_integers(graph, node)}
     needed = {tensor.layer for tensor in graph.backward(graph.outputs(), lambda node: True)}
+    needed -= layers_of_constants(graph, partly=True)
     folded = layers_of_constants(graph)
     inference = fix_quantizers(trained)
     for rewrite in passes:

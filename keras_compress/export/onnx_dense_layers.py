@@ -43,6 +43,8 @@ def join_dense_layers(model: Any) -> None:
             continue
         bias = onnx.numpy_helper.to_array(arrays[bias_name])
         one, other = (onnx.numpy_helper.to_array(part).astype(np.float64) for part in scales)
+        if one.size > 1:  # one grid per feature of the input: no grid fits their sum
+            continue
         scale = one * other
         integers = _integer_bias(bias, scale)
         if integers is None:

@@ -42,11 +42,18 @@ def operator_constants(graph: ModelGraph) -> Iterator[tuple[GraphNode, str, tupl
             yield from ((node, name, shape) for name, shape in _constants(graph, node))
 
 
-def layers_of_constants(graph: ModelGraph) -> frozenset[str]:
-    """Return the paths of the layers that compute with constants only; converters compute their outputs once and for all."""
+def layers_of_constants(graph: ModelGraph, *, partly: bool = False) -> frozenset[str]:
+    """Return the paths of the layers that compute with constants only; converters compute their outputs once and for all.
+
+    Args:
+        graph: the model.
+        partly: layers too that read such an output beside others: some of their weights may be multiplied out. Default False.
+    """
     if not any(_is_value(node) for node in graph.nodes.values()):
         return frozenset()
     reached = reached_from_inputs(graph, lambda node: not _is_value(node))
+    if partly:
+        return frozenset(node.ref.layer for node in graph.nodes.values() if not reached.issuperset(node.inputs))
     varying = {node.ref.layer for node in graph.nodes.values() if not reached.isdisjoint(node.inputs)}
     return frozenset(node.ref.layer for node in graph.nodes.values() if node.inputs) - varying
 

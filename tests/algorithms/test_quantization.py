@@ -5,6 +5,7 @@ import warnings
 import numpy as np
 import pytest
 
+import keras_compress as kc
 from keras_compress import ConfigError, create_compressed_model, register_default_init_args, register_layer_spec
 from keras_compress._keras import keras
 from keras_compress.algorithms import PlanContext
@@ -249,9 +250,23 @@ def test_names_of_quantizers_do_not_collide_with_layers():
     assert np.isfinite(compressed(data)).all()
 
 
-def test_the_mixed_preset_is_refused_on_an_npu():
-    with pytest.raises(ConfigError, match=r"'mixed'.*NPU.*'performance'"):
-        plan(zoo.dense, preset="mixed", device="NPU")
+@pytest.mark.parametrize("preset", ["performance", "mixed"])
+@pytest.mark.parametrize("operation", [layers.Add, layers.Multiply, layers.Average, layers.Maximum])
+def test_operands_of_elementwise_operations_share_a_range_on_an_npu(operation, preset):
+    x = keras.Input((8,))
+    a, b = layers.Dense(4, "relu", name="a")(x), layers.Dense(4, "relu", name="b")(x)
+    model = keras.Model(x, layers.Dense(2, name="last")(operation()([layers.ReLU()(a), layers.ReLU()(b * 9.0)])))
+    data = np.random.default_rng(0).normal(size=(32, 8)).astype(np.float32)
+
+    def ranges(device):
+        compressed = kc.quantize(model, data, target_device=device, preset=preset)
+        graph = ModelGraph(take(compressed))
+        [merge] = [node for node in graph.nodes.values() if node.is_a(operation.__name__)]
+        quantizers = [compressed.get_layer(source.layer) for source in merge.inputs]
+        return {float(quantizer.range()[1]) for quantizer in quantizers if isinstance(quantizer, FakeQuantize)}
+
+    assert len(ranges("NPU")) == 1
+    assert len(ranges("CPU")) == 2
 
 
 def test_weights_of_zero_are_compressed_quietly():

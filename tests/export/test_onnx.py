@@ -410,3 +410,20 @@ def test_without_its_packages_the_error_says_how_to_get_them(module, tmp_path, m
     with pytest.raises(ExportError, match="pip install tf2onnx onnx"):
         controller.export_model(tmp_path / "model.onnx")
     assert list(tmp_path.iterdir()) == []
+
+
+def test_ranges_per_feature_of_a_dense_layer_are_written(tmp_path):
+    data = zoo.samples(zoo.dense(), 64) * np.linspace(0.1, 30, zoo.dense().input_shape[-1]).astype(np.float32)
+    model = kc.quantize(
+        zoo.dense(), data, advanced_parameters={"activations_quantization_params": {"per_channel": True}}
+    )
+    assert kc.export_model(model, tmp_path / "model.onnx").comparison.sqnr > 25
+
+
+def test_a_weight_that_is_multiplied_out_with_a_constant_is_not_missed(tmp_path):
+    inputs = keras.Input((6, 4))
+    query = tf.constant(np.random.default_rng(0).normal(size=(1, 5, 4)).astype(np.float32))
+    model = keras.Model(inputs, layers.MultiHeadAttention(2, 3)(query, inputs))
+    compressed = kc.quantize(model, np.random.default_rng(1).normal(size=(1, 6, 4)).astype(np.float32))
+    for ending in ("xml", "onnx"):
+        assert kc.export_model(compressed, tmp_path / f"model.{ending}").comparison.sqnr > 60

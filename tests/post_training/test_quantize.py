@@ -223,14 +223,6 @@ def test_presets_choose_the_quantizers_of_activations():
     }
 
 
-def test_mixed_cannot_run_on_an_npu():
-    with pytest.raises(
-        kc.ConfigError, match=r"'mixed' cannot run on an NPU\. Expected: preset 'performance'.*Received"
-    ):
-        quantize(preset="mixed", target_device="NPU")
-    assert models.wrapped(quantize(target_device="NPU"))
-
-
 def test_bits_outputs_and_half_ranges_are_those_asked_for():
     advanced = {
         "weights_quantization_params": {"num_bits": 4, "per_channel": False},
