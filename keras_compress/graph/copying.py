@@ -66,7 +66,7 @@ class LiveCopy:
             UnsupportedModelError: the layer cannot be copied without losing or sharing a variable.
         """
         policies = policies or {}
-        changed = [inner for inner in sublayers(layer) if id(inner) in policies]
+        changed = [inner for inner in sublayers(layer) if id(inner) in policies] if policies else []
         for inner in changed:
             self._note_variables_in(inner, keras.mixed_precision.Policy(_policy_name(policies[id(inner)])))
         made = self.of_value(layer)
@@ -207,8 +207,10 @@ class LiveCopy:
 
     def _require_own_variables(self, layer: keras.layers.Layer, made: keras.layers.Layer) -> None:
         """Raise an UnsupportedModelError unless a copy has as many variables as its original, and reads none of them."""
-        originals, copies = map(_lasting_variables, (layer, made))
-        attributes = [value for module in submodules(made) for value in _attributes(module).values()]
+        modules = submodules(made)
+        originals = _lasting_variables(layer, submodules(layer))
+        copies = _lasting_variables(made, modules)
+        attributes = [value for module in modules for value in _attributes(module).values()]
         shared = self._functions.originals_read(attributes)
         shared += [variable for variable in originals if any(variable is copied for copied in copies)]
         if not shared and len(originals) == len(copies):
@@ -251,9 +253,9 @@ def _is_tracked(value: Any) -> bool:
     return isinstance(value, tf.__internal__.tracking.TrackableDataStructure) and isinstance(value, (list, tuple, dict))
 
 
-def _lasting_variables(layer: keras.layers.Layer) -> list[tf.Variable]:
+def _lasting_variables(layer: keras.layers.Layer, modules: Sequence[tf.Module]) -> list[tf.Variable]:
     """Return the variables of a layer without what ``adapt()`` of a preprocessing layer alone needs: that is not made again."""
-    adapted = [inner for inner in sublayers(layer) if isinstance(inner, PreprocessingLayer)]
+    adapted = [inner for inner in modules if isinstance(inner, PreprocessingLayer)]
     left_out = {id(variable) for inner in adapted for variable in inner.weights}
     return [v for v in layer.weights if isinstance(v, tf.Variable) and id(v) not in left_out]
 
