@@ -42,7 +42,7 @@ class ArgumentVariables:
         for graph in graphs:
             read = {id(variable): (variable, call.layer) for call in _calls(graph) for variable in _variables(call)}
             for variable, reader in read.values():
-                owners.require_own(variable, reader)
+                owners.warn_if_owned(variable, reader)
                 self.uses[id(self._layer(variable))] += 1
 
     @property

@@ -82,11 +82,11 @@ def describe(model: keras.Model) -> tuple[dict, dict[str, dict[str, np.ndarray]]
     """Return the serialized form of a model, the arrays of its weights, and the custom objects that building it again needs.
 
     Raises:
-        UnsupportedModelError: it cannot be built again, or two of its layers read the same trained variable.
+        UnsupportedModelError: it cannot be built again.
     """
     layers = list(leaf_layers(model))
     variables = {path: named_variables(layer) for path, layer in layers}
-    WeightOwners(layers).require_untied(variables)
+    WeightOwners(layers).warn_of_ties(variables)
     summaries = {id(one) for _, layer in layers for one in _summaries(layer)}
     arrays = {
         path: {name: frozen_array(one) for name, one in named.items() if id(one) not in summaries}

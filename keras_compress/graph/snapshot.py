@@ -53,7 +53,7 @@ def take(model: keras.Model) -> ModelSnapshot:
     """Return ``model`` as a value. The model is only read.
 
     Raises:
-        UnsupportedModelError: it cannot be built again, or two of its layers read the same trained variable.
+        UnsupportedModelError: it cannot be built again.
     """
     return ModelSnapshot(*describe(model), not_activations(model))
 

@@ -29,7 +29,7 @@ def dropped(weights, level, *, normed, local):
     importances = [np.abs(weight) / norm for weight, norm in zip(weights, norms, strict=True)]
     result = []
     for group in [[one] for one in importances] if local else [importances]:
-        flat = np.concatenate([part.ravel() for part in group])
+        flat = np.concatenate([np.where(part == part.max(), np.inf, part).ravel() for part in group])
         drop = np.zeros(flat.size, bool)
         drop[np.argsort(flat, kind="stable")[: int(np.rint(level * flat.size))]] = True
         ends = np.cumsum([part.size for part in group])[:-1]

@@ -420,6 +420,7 @@ def test_ranges_per_feature_of_a_dense_layer_are_written(tmp_path):
     assert kc.export_model(model, tmp_path / "model.onnx").comparison.sqnr > 25
 
 
+@pytest.mark.filterwarnings("ignore:The calibration data are one sample alone")
 def test_a_weight_that_is_multiplied_out_with_a_constant_is_not_missed(tmp_path):
     inputs = keras.Input((6, 4))
     query = tf.constant(np.random.default_rng(0).normal(size=(1, 5, 4)).astype(np.float32))
