@@ -1,7 +1,8 @@
 """Weights that two layers of a model read: the output projection of a language model that is its table of words.
 
 A copy of such a model has two weights, equal at first, which are trained apart, counted twice and compressed one by one. So a
-warning names both. A function around which such a variable stands cannot be copied and is refused. One layer that is called twice, also by a nested model, is no such case.
+warning names both. A function around which such a variable stands cannot be copied and is refused. One layer that is
+called twice, also by a nested model, is no such case.
 """
 
 from __future__ import annotations
