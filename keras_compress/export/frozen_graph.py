@@ -25,7 +25,7 @@ from keras_compress.export.fixed_reshapes import fix_reshapes
 from keras_compress.export.format import Format, Run, StoredWeight, TensorNames, in_batches_of
 from keras_compress.export.graph_def import keep_needed, stored_in_graph
 from keras_compress.export.graph_editing import node_name, shapes_in
-from keras_compress.export.graph_function import graph_function
+from keras_compress.export.graph_function import graph_function, graph_optimizer
 from keras_compress.export.image_patches import write_patches_as_moves
 from keras_compress.export.impure_operations import leave_out_assignments
 from keras_compress.export.inference_model import inference_model
@@ -189,12 +189,8 @@ def _load(path: Path, names: TensorNames | None, threads: int, *, optimize: bool
     function = graph_function(graph_def, names.inputs, names.outputs)
 
     def run(arrays: Sequence[np.ndarray]) -> list[np.ndarray]:
-        before = tf.config.optimizer.get_experimental_options().get("disable_meta_optimizer", False)
-        tf.config.optimizer.set_experimental_options({"disable_meta_optimizer": not optimize})
-        try:
+        with graph_optimizer(optimize):
             return [tensor.numpy() for tensor in function(*map(tf.constant, arrays))]
-        finally:
-            tf.config.optimizer.set_experimental_options({"disable_meta_optimizer": before})
 
     sizes = {
         dims[0].size for node in graph_def.node if node.name in names.inputs and (dims := node.attr["shape"].shape.dim)

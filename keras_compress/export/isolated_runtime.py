@@ -59,7 +59,7 @@ def isolated_stored_weights(form: Format, path: Path, seconds: float = SECONDS) 
 
 
 def isolated_load(form: Format, path: Path, names: TensorNames | None, seconds: float = SECONDS) -> Run:
-    """Make a file ready to run. The function that is returned holds until another file of the format is loaded.
+    """Make a file ready to run. The runtime holds one file at a time: one that another has taken the place of is loaded again.
 
     Raises:
         ExportError: the runtime cannot run the file, takes too long, or dies of it.
@@ -67,11 +67,21 @@ def isolated_load(form: Format, path: Path, names: TensorNames | None, seconds: 
     if form.isolated is None:
         return form.load(path, names, 0)
     runtime = _runtime(form.isolated)
-    number = next(_NUMBERS)
-    runtime.request(path, seconds, "load", number, path.absolute(), names, 0)
+    number, place = next(_NUMBERS), path.absolute()
+
+    def load() -> None:
+        if runtime.loaded != number:
+            runtime.loaded = None
+            runtime.request(path, seconds, "load", number, place, names, 0)
+            runtime.loaded = number
 
     def run(arrays: Sequence[np.ndarray]) -> list[np.ndarray]:
-        return runtime.request(path, seconds, "run", number, [np.asarray(array) for array in arrays])
+        with runtime.turn:
+            load()
+            return runtime.request(path, seconds, "run", number, [np.asarray(array) for array in arrays])
+
+    with runtime.turn:
+        load()
 
     return run
 
@@ -100,12 +110,19 @@ def isolated_tensors(
 
 
 class _IsolatedRuntime:
-    """The process of one runtime; it is started by the first request, and again after it has died."""
+    """The process of one runtime; it is started by the first request, and again after it has died.
+
+    Attributes:
+        turn: held from the loading of a file to the end of its run.
+        loaded: the number of the file that it holds.
+    """
 
     def __init__(self, module: str):
         self._module = module
         self._process: subprocess.Popen[bytes] | None = None
         self._errors: Any = None
+        self.turn = threading.RLock()
+        self.loaded: int | None = None
         self._lock = threading.Lock()
 
     def request(self, path: Path, seconds: float, command: str, *arguments: Any) -> Any:
@@ -160,6 +177,7 @@ class _IsolatedRuntime:
 
     def close(self) -> None:
         """End the process."""
+        self.loaded = None
         if self._process is not None:
             self._process.kill()
             self._process.wait()

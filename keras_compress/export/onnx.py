@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any, Literal
 
 from keras_compress._keras import keras
+from keras_compress._threads import CONVERTERS
 from keras_compress.errors import ExportError
 from keras_compress.export.atomic_file import write_atomically
 from keras_compress.export.foreign_errors import explained
@@ -163,15 +164,16 @@ def _state_shape(value: Any, shape: Sequence[int | None]) -> None:
 def _converting(path: str | Path, layers: Sequence[str]) -> Iterator[None]:
     """Keep the converter's notes on its own workings off the screen, and name the file in its errors."""
     logger = logging.getLogger("tf2onnx")
-    level = logger.level
-    logger.setLevel(logging.CRITICAL)
     problem = f"The model cannot be converted to ONNX for '{path}'"
     way_out = "Write the operations that ONNX lacks with others, or choose another format."
-    try:
-        with explained(problem, way_out, layers):
-            yield
-    finally:
-        logger.setLevel(level)
+    with CONVERTERS:
+        level = logger.level
+        logger.setLevel(logging.CRITICAL)
+        try:
+            with explained(problem, way_out, layers):
+                yield
+        finally:
+            logger.setLevel(level)
 
 
 register_format(

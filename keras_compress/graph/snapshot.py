@@ -13,7 +13,8 @@ from typing import Any
 
 import numpy as np
 
-from keras_compress._keras import PreprocessingLayer, deserialize, keras, raised_recursion_limit, unsafe_deserialization
+from keras_compress._keras import PreprocessingLayer, calls_of_layers, deserialize, keras, unsafe_deserialization
+from keras_compress._threads import WEIGHTS, raised_recursion_limit
 from keras_compress.errors import UnsupportedModelError
 from keras_compress.graph.serialization import describe
 from keras_compress.graph.variables import frozen_array, leaf_layers, named_variables, sublayers
@@ -48,11 +49,12 @@ class ModelSnapshot:
 def take(model: keras.Model) -> ModelSnapshot:
     """Return ``model`` as a value. The model is only read."""
     weights = {}
-    for path, layer in leaf_layers(model):
-        variables = named_variables(layer)
-        if variables:
-            weights[path] = {name: frozen_array(variable) for name, variable in variables.items()}
-    config, custom_objects = describe(model)
+    with WEIGHTS:
+        for path, layer in leaf_layers(model):
+            variables = named_variables(layer)
+            if variables:
+                weights[path] = {name: frozen_array(variable) for name, variable in variables.items()}
+        config, custom_objects = describe(model)
     _drop_build_configs(config)
     return ModelSnapshot(config, weights, custom_objects)
 
@@ -62,7 +64,8 @@ def build(snapshot: ModelSnapshot) -> keras.Model:
 
     A layer without arrays in the snapshot, as a new quantizer, keeps its initial values.
     """
-    with unsafe_deserialization(), raised_recursion_limit(sum(1 for _ in entries(snapshot.config))):
+    layers = sum(1 for _ in entries(snapshot.config))
+    with unsafe_deserialization(), raised_recursion_limit(calls_of_layers(layers)):
         config = copy.deepcopy(snapshot.config)  # some layers take their configuration apart while they are made
         model = deserialize(config, dict(snapshot.custom_objects))
     for path, layer in leaf_layers(model):
