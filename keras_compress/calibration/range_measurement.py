@@ -242,7 +242,9 @@ class _Observer:
     def finite_range(self) -> tuple[np.ndarray, np.ndarray]:
         """Return the range, or raise a DataError that names the layer if it is not one of finite numbers."""
         low, high = self.range() if self._finite.numpy() else (np.array(np.nan), np.array(np.nan))
-        if not (np.isfinite(low).all() and np.isfinite(high).all()):
+        with np.errstate(over="ignore"):  # a range may be wider than float32 can hold
+            width = np.asarray(high, np.float32) - np.asarray(low, np.float32)
+        if not (np.isfinite(low).all() and np.isfinite(high).all() and np.isfinite(width).all()):
             raise DataError(
                 f"The layer '{self._name}' computes NaN or infinite values on the calibration data, so that it has no range. "
                 "Expected: finite numbers. Look for weights that are not finite, for a division by zero or a logarithm of "

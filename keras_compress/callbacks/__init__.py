@@ -6,15 +6,18 @@ from pathlib import Path
 
 from keras_compress._keras import keras
 from keras_compress.algorithms import OptimizerGuide
+from keras_compress.arguments import checked_path, flag
 from keras_compress.callbacks.checkpoint_manager_callback import CheckpointManagerCallback
+from keras_compress.callbacks.finite_loss_callback import FiniteLossCallback
 from keras_compress.callbacks.optimizer_callback import OptimizerCallback
 from keras_compress.callbacks.save_best_compressed import SaveBestCompressed
 from keras_compress.callbacks.scheduler_callback import SchedulerCallback
 from keras_compress.callbacks.statistics_callback import StatisticsCallback
-from keras_compress.controller import CompressionController
+from keras_compress.controller import CompressionController, require_controller
 
 __all__ = [
     "CheckpointManagerCallback",
+    "FiniteLossCallback",
     "OptimizerCallback",
     "SaveBestCompressed",
     "SchedulerCallback",
@@ -29,8 +32,9 @@ def create_compression_callbacks(
     log_text: bool = False,
     log_dir: str | Path | None = None,
 ) -> list[keras.callbacks.Callback]:
-    """Return the callbacks that ``fit`` needs: one that steps the scheduler, one that logs statistics, and one that
-    guides the optimizer where an algorithm has something to say about learning rate or weight decay.
+    """Return the callbacks that ``fit`` needs: one that steps the scheduler, one that logs statistics, one that
+    guides the optimizer where an algorithm has something to say about learning rate or weight decay, and one that warns
+    once if the loss is no longer finite.
 
     Args:
         controller: from ``create_compressed_model``.
@@ -38,12 +42,15 @@ def create_compression_callbacks(
         log_text: print the statistics table before training and the numbers after every epoch. Default False.
         log_dir: folder for TensorBoard; by default ``log_dir`` of the configuration, and no TensorBoard without either.
     """
+    require_controller(controller)
+    log_text = flag("log_text", log_text)
     if not isinstance(log_tensorboard, bool):
-        log_dir, log_tensorboard = log_tensorboard, True
-    log_dir = log_dir or controller.config.log_dir
+        log_dir, log_tensorboard = checked_path("log_tensorboard", log_tensorboard), True
+    log_dir = controller.config.log_dir if log_dir is None else checked_path("log_dir", log_dir)
     guided = any(isinstance(algorithm, OptimizerGuide) for algorithm in controller.config.compression)
     return [
         SchedulerCallback(controller.scheduler),
         *([OptimizerCallback(controller)] if guided else []),
         StatisticsCallback(controller, log_dir if log_tensorboard else None, log_text=log_text),
+        FiniteLossCallback(),
     ]

@@ -6,6 +6,7 @@ file gets small when a runtime converts it.
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -18,6 +19,7 @@ from tensorflow.python.framework.convert_to_constants import (
 )
 
 from keras_compress._keras import keras
+from keras_compress.arguments import checked_names
 from keras_compress.data import pack_inputs
 from keras_compress.errors import ExportError
 from keras_compress.export.atomic_file import write_atomically
@@ -35,6 +37,9 @@ from keras_compress.export.refused_operations import refuse_tables_and_strings
 from keras_compress.export.registry import register_format
 from keras_compress.export.reproducible_graph import make_reproducible, serialized
 from keras_compress.export.stacked_products import join_reshaped_products
+
+#: What TensorFlow takes for the name of a node.
+_NODE = re.compile(r"[A-Za-z0-9.][A-Za-z0-9_.\\/>-]*")
 
 __all__ = [
     "export_frozen_graph",
@@ -212,7 +217,13 @@ def _stored_weights(path: Path) -> list[StoredWeight]:
 
 
 def _names(wanted: Sequence[str] | None, default: Sequence[str], key: str) -> tuple[str, ...]:
-    names = tuple(default if wanted is None else [wanted] if isinstance(wanted, str) else wanted)
+    names = tuple(default if wanted is None else checked_names(key, wanted, ExportError))
+    refused = [] if wanted is None else [name for name in names if not _NODE.fullmatch(name)]
+    if refused:
+        raise ExportError(
+            f"'{key}' holds {refused[0]!r}, which is no name that TensorFlow takes. Expected: letters, digits, '_', '-', '.' and '/', a "
+            f"letter or digit first. Received: {list(names)}. Choose another name."
+        )
     if len(names) != len(default) or len(set(names)) != len(names):
         raise ExportError(
             f"'{key}' takes {len(default)} different names, one for each of {list(default)}. Received: {list(names)}."

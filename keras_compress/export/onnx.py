@@ -10,6 +10,7 @@ from typing import Any, Literal
 
 from keras_compress._keras import keras
 from keras_compress._threads import CONVERTERS
+from keras_compress.arguments import choice, whole_number
 from keras_compress.errors import ExportError
 from keras_compress.export.atomic_file import write_atomically
 from keras_compress.export.foreign_errors import explained
@@ -91,10 +92,8 @@ def export_onnx(
     except ImportError:
         raise ExportError("Writing ONNX files needs two packages: pip install tf2onnx onnx") from None
     newest = max(tf2onnx.constants.OPSET_TO_IR_VERSION)
-    if not OPSET <= opset <= NEWEST_OPSET:
-        raise ExportError(f"ONNX files are written with opset {OPSET} to {NEWEST_OPSET}. Received: opset={opset!r}.")
-    if activation_type not in ("uint8", "int8"):
-        raise ExportError(f"Activations are uint8 or int8. Received: {activation_type=}. Choose one of them.")
+    opset = whole_number("opset", opset, OPSET, NEWEST_OPSET, ExportError)
+    choice("activation_type", activation_type, ("uint8", "int8"), ExportError)
     names = tensor_names(model, input_names, output_names)
     layers = [name for name, _ in leaf_layers(model)]
     complete = (

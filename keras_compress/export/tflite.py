@@ -12,6 +12,7 @@ import tensorflow as tf
 
 from keras_compress._keras import keras
 from keras_compress._threads import CONVERTERS, ignored_warnings, silent_standard_error
+from keras_compress.arguments import choice
 from keras_compress.errors import ExportError
 from keras_compress.export.atomic_file import write_atomically
 from keras_compress.export.foreign_errors import reason_of
@@ -80,8 +81,7 @@ def export_tflite(
     Raises:
         ExportError: the converter refuses the model, or as for the frozen graph.
     """
-    if io_type not in ("float32", "int8", "uint8"):
-        raise ExportError(f"Inputs are float32, int8 or uint8. Received: io_type={io_type!r}. Choose one of them.")
+    choice("io_type", io_type, ("float32", "int8", "uint8"), ExportError)
     require_litert()
     names = tensor_names(model, input_names, output_names)
     signature = input_signature(model, batch_size, input_shapes, names.inputs)
