@@ -36,6 +36,7 @@ from keras_compress.export.normalization_variance import write_reciprocal_square
 from keras_compress.export.refused_operations import refuse_tables_and_strings
 from keras_compress.export.registry import register_format
 from keras_compress.export.reproducible_graph import make_reproducible, serialized
+from keras_compress.export.runtimes.run import in_float_type
 from keras_compress.export.stacked_products import join_reshaped_products
 
 #: What TensorFlow takes for the name of a node.
@@ -195,7 +196,9 @@ def _load(path: Path, names: TensorNames | None, threads: int, *, optimize: bool
 
     def run(arrays: Sequence[np.ndarray]) -> list[np.ndarray]:
         with graph_optimizer(optimize):
-            return [tensor.numpy() for tensor in function(*map(tf.constant, arrays))]
+            given = zip(arrays, function.inputs, strict=True)
+            tensors = [tf.constant(in_float_type(array, tensor.dtype.as_numpy_dtype)) for array, tensor in given]
+            return [tensor.numpy() for tensor in function(*tensors)]
 
     sizes = {
         dims[0].size for node in graph_def.node if node.name in names.inputs and (dims := node.attr["shape"].shape.dim)

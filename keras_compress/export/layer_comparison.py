@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import tensorflow as tf
 
 from keras_compress._keras import keras
 from keras_compress.arguments import checked_path, number
@@ -237,8 +238,9 @@ def _layer_outputs(model: keras.Model, arrays: Sequence[np.ndarray]) -> list[tup
 
     def note(path: str, call: Any, *inputs: Any, **arguments: Any) -> Any:
         outputs = call(*inputs, **arguments)
-        array = np.asarray(outputs) if hasattr(outputs, "dtype") else None
-        if array is not None and array.dtype == np.float32 and array.ndim > 1 and array.size:
+        is_float = tf.is_tensor(outputs) and getattr(outputs.dtype, "is_floating", False)
+        array = tf.cast(outputs, tf.float32).numpy() if is_float else None
+        if array is not None and array.ndim > 1 and array.size:
             seen.append((path, array))
         return outputs
 

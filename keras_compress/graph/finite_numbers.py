@@ -41,12 +41,15 @@ def wrong_numbers(layer: str, name: str, array: np.ndarray, *, infinite: bool) -
 
     Args:
         layer, name: where it belongs.
-        array: of any type; of integers and texts nothing is wrong.
+        array: of any type; of integers and texts nothing is wrong, in float64 numbers that float32 cannot hold are.
         infinite: whether infinite numbers are allowed.
     """
     if array.dtype.kind not in "fcV":
         return None
-    wrong = np.isnan(array) if infinite else ~np.isfinite(array)
+    with np.errstate(over="ignore"):
+        single = array.astype(np.float32) if array.dtype == np.float64 else array  # in which files hold it
+    overflown = np.isinf(single) & np.isfinite(array)
+    wrong = np.isnan(array) | overflown if infinite else ~np.isfinite(single)
     return NotFinite(layer, name, int(wrong.sum()), array.size) if wrong.any() else None
 
 
