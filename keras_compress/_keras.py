@@ -7,7 +7,6 @@ that the package depends on are collected here, so that another Keras can be sup
 from __future__ import annotations
 
 import inspect
-import sys
 import warnings
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -36,6 +35,8 @@ from tf_keras.src.layers.core.tf_op_layer import (
 from tf_keras.src.mixed_precision.autocast_variable import AutoCastVariable, create_autocast_variable
 from tf_keras.src.saving import serialization_lib
 
+from keras_compress._threads import ignored_warnings
+
 __all__ = [
     "OPERATOR_LAYERS",
     "Functional",
@@ -47,6 +48,7 @@ __all__ = [
     "autograph_converted",
     "call_key",
     "calls_of",
+    "calls_of_layers",
     "compute_type_attribute",
     "deserialize",
     "executed_in_order",
@@ -64,7 +66,6 @@ __all__ = [
     "number_of_calls",
     "own_attribute_names",
     "parts_of_binding",
-    "raised_recursion_limit",
     "register",
     "released_graphs",
     "retrace",
@@ -89,8 +90,7 @@ def serialize(thing: Any) -> dict:
     Keras warns about initializers of TensorFlow, which some of its own applications use; the user can do nothing about
     it.
     """
-    with warnings.catch_warnings():
-        warnings.filterwarnings("ignore", message=r"The `keras\.initializers\.serialize\(\)` API", category=UserWarning)
+    with ignored_warnings(r"The `keras\.initializers\.serialize\(\)` API"):
         return keras.saving.serialize_keras_object(thing)
 
 
@@ -129,31 +129,49 @@ def unsafe_deserialization():
     return serialization_lib.SafeModeScope(safe_mode=False)
 
 
-@contextmanager
-def raised_recursion_limit(layers: int) -> Iterator[None]:
-    """Allow Python as many nested calls as Keras makes when it walks a graph of so many layers in a row."""
-    before = sys.getrecursionlimit()
-    sys.setrecursionlimit(max(before, 1000 + 4 * layers))
-    try:
-        yield
-    finally:
-        sys.setrecursionlimit(before)
+def calls_of_layers(layers: int) -> int:
+    """Return how many nested calls Keras makes when it walks a graph of so many layers in a row."""
+    return 1000 + 4 * layers
 
 
 @contextmanager
-def released_graphs() -> Iterator[None]:
+def released_graphs() -> Iterator[Callable[[], None]]:
     """Release the graphs that are traced inside, once they are referenced nowhere else.
 
     TensorFlow keeps the gradient of every call of a ``tf.custom_gradient`` in a traced graph forever, and with it the
-    graph. Functions traced inside must not be differentiated afterwards.
+    graph. Functions traced inside must not be differentiated afterwards. What other threads trace meanwhile is kept.
+
+    Yields:
+        a function to be called while a graph is traced: it marks that graph, and those inside it.
     """
     known = set(gradient_registry._registry)
+    marked: list[Any] = []
     try:
-        yield
+        yield tf.autograph.experimental.do_not_convert(lambda: marked.append(tf.compat.v1.get_default_graph()))
     finally:
         for name in set(gradient_registry._registry) - known:
-            if name.startswith("CustomGradient-"):
-                del gradient_registry._registry[name]
+            if name.startswith("CustomGradient-") and any(graph in marked for graph in _graphs_of_gradient(name)):
+                gradient_registry._registry.pop(name, None)
+
+
+def _graphs_of_gradient(name: str) -> Iterator[Any]:
+    """Yield the graph that a registered custom gradient belongs to, and the graphs around it."""
+    waiting = [gradient_registry._registry.get(name, {}).get("type")]
+    for _ in range(2):  # the registered function holds the one that holds the tensors
+        cells = [cell for function in waiting for cell in getattr(function, "__closure__", None) or ()]
+        waiting = [content for cell in cells if (content := _content_of(cell)) is not None]
+    tensors = [tensor for tensor in tf.nest.flatten(waiting) if isinstance(tensor, tf.Tensor)]
+    graph = next((tensor.graph for tensor in tensors if hasattr(tensor, "graph")), None)
+    while graph is not None:
+        yield graph
+        graph = getattr(graph, "outer_graph", None)
+
+
+def _content_of(cell: Any) -> Any:
+    try:
+        return cell.cell_contents
+    except ValueError:  # empty
+        return None
 
 
 @contextmanager

@@ -22,6 +22,7 @@ from keras_compress.algorithms import (
     SkippedWeight,
     registered_algorithms,
 )
+from keras_compress.arguments import flag, number, wrong
 from keras_compress.config import CompressionConfig
 from keras_compress.distribution import broadcast_from_chief
 from keras_compress.errors import ConfigError
@@ -33,7 +34,7 @@ from keras_compress.reports import CompressionStatistics, Coverage, ExportReport
 from keras_compress.scheduler import CompressionScheduler
 from keras_compress.state import CompressionState
 
-__all__ = ["CompressionController"]
+__all__ = ["CompressionController", "require_controller"]
 
 
 class CompressionController:
@@ -90,8 +91,9 @@ class CompressionController:
         Raises:
             ConfigError: the level is out of range, no algorithm has a level, or there are no data to adapt on.
         """
-        if not 0.0 <= level < 1.0:
-            raise ConfigError(f"A sparsity level lies in [0, 1). Received: level={level!r}.")
+        if number("level", level, 0, 1) == 1.0:
+            raise wrong("level", "a share of zeros, 0 or more and below 1", level)
+        run_batchnorm_adaptation = flag("run_batchnorm_adaptation", run_batchnorm_adaptation)
         if run_batchnorm_adaptation and self.config.init_data is None:
             raise ConfigError(
                 "Batch normalization cannot be adapted without data. Expected: a configuration with registered data. "
@@ -110,6 +112,7 @@ class CompressionController:
         Raises:
             ConfigError: no algorithm has a level.
         """
+        freeze = flag("freeze", freeze)
         for algorithm, ops in self._parts_with_level():
             algorithm.freeze(ops, freeze)
 
@@ -137,6 +140,7 @@ class CompressionController:
         Args:
             quickly_collected_only: leave out the bytes of the model, which take seconds for a large one. Default False.
         """
+        quickly_collected_only = flag("quickly_collected_only", quickly_collected_only)
         stage = self.compression_stage().name
         numbers = self.algorithm_statistics()
         return collect_statistics(self.model, self._coverage, numbers, stage, quickly=quickly_collected_only)
@@ -171,6 +175,7 @@ class CompressionController:
             keep_activations: leave quantizers of activations in the model, with fixed ranges. Default False: activations are
                 in floating point.
         """
+        flag("do_copy", do_copy)
         self._warn_if_never_stepped()
         return strip(self.model, keep_activations=keep_activations)
 
@@ -236,3 +241,11 @@ def _final_epoch(config: CompressionConfig) -> int | None:
     """Return the epoch from whose start on all algorithms are complete; None if training decides it for one of them."""
     epochs = [algorithm.final_epoch() for algorithm in config.compression]
     return None if None in epochs else max(epoch for epoch in epochs if epoch is not None)
+
+
+def require_controller(value: Any) -> None:
+    """Raise a ConfigError unless ``value`` is a controller."""
+    if not isinstance(value, CompressionController):
+        raise wrong(
+            "controller", "the controller from kc.create_compressed_model", value, "It is the first of the two results."
+        )

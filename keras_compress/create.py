@@ -6,9 +6,11 @@ from collections.abc import Sequence
 
 from keras_compress._keras import keras
 from keras_compress.algorithms import BoundOp, SkippedWeight
+from keras_compress.arguments import wrong
 from keras_compress.config import CompressionConfig
 from keras_compress.controller import CompressionController
 from keras_compress.data import input_specs
+from keras_compress.errors import StateError
 from keras_compress.graph import Edit, InsertLayer, ModelSnapshot, apply_edits, build, take
 from keras_compress.graph.compilation import copy_compilation
 from keras_compress.graph.model_check import require_compressible
@@ -55,6 +57,9 @@ def create_compressed_model(
     """
     config = CompressionConfig.of(config)
     require_compressible(model)
+    if compression_state is not None and not isinstance(compression_state, dict):
+        way_out = "Pass what controller.get_compression_state() returned, or the 'state' of a TFCompressionStateLoader."
+        raise wrong("compression_state", "a dict", compression_state, way_out, StateError)
     config.warn_about_foreign_keys()
     with model.distribute_strategy.scope():
         return _create(model, config, compression_state)

@@ -102,7 +102,10 @@ def close_matches(name: str, candidates: Iterable[str], count: int = 3) -> list[
 
 def short_repr(value: object) -> str:
     """Return a value as a message shows it: as ``repr`` does, but short and not too deep, whatever it is."""
-    return _REPRESENTATION.repr(value)
+    try:
+        return _REPRESENTATION.repr(value)
+    except Exception:  # of an integer with thousands of digits, or of a class of the user's
+        return f"an object of class {type(value).__name__}"
 
 
 _REPRESENTATION = reprlib.Repr()

@@ -29,6 +29,7 @@ from keras_compress.data import Dataset
 from keras_compress.errors import UnsupportedModelError
 from keras_compress.graph import ModelGraph, ModelSnapshot, build
 from keras_compress.graph.batch_norm_fusion import bias_locations, linear_kernels
+from keras_compress.graph.finite_numbers import refuse_not_finite, wrong_numbers
 from keras_compress.layers import CalibratedOp, FakeQuantize
 
 __all__ = ["Corrections", "adapt_to_changes", "initialize", "record_data"]
@@ -76,6 +77,7 @@ def initialize(
     _require_finite_weights(parts, snapshot)
     parts = sorted(parts, key=lambda part: part[0].weight_stage)  # as they are applied to a weight
     changed = [algorithm for algorithm, ops in parts if algorithm.initialize(ops, model, data)]
+    _require_finite_ranges(parts)
     if data is not None:
         _measure(parts, model, snapshot, data, corrections)
     adapt_to_changes(model, changed, data)
@@ -85,14 +87,25 @@ def _require_finite_weights(parts: Parts, snapshot: ModelSnapshot) -> None:
     compressed = {(bound.layer, bound.weight) for _, ops in parts for bound in ops}
     for path, arrays in snapshot.weights.items():
         for name, array in arrays.items():
-            if array.dtype.kind not in "fV":
+            found = wrong_numbers(path, name, array, infinite=(path, name) not in compressed)
+            if found is not None:
+                refuse_not_finite(found)
+
+
+def _require_finite_ranges(parts: Parts) -> None:
+    """Raise an error unless every quantizer of a weight has a range that float32 can compute with."""
+    for _, ops in parts:
+        for bound in ops:
+            if bound.weight is None or not isinstance(bound.op, FakeQuantize):
                 continue
-            wrong = ~np.isfinite(array) if (path, name) in compressed else np.isnan(array)
+            low, high = (np.asarray(end, np.float32) for end in bound.op.range())
+            with np.errstate(over="ignore"):
+                wrong = ~np.isfinite(high - low)
             if wrong.any():
                 raise UnsupportedModelError(
-                    f"The weight '{name}' of the layer '{path}' holds NaN or infinite values. Expected: finite numbers. "
-                    f"Received: {int(wrong.sum())} such values of {array.size}. Take the weights from before the training "
-                    "diverged."
+                    f"The weight '{bound.weight}' of the layer '{bound.layer}' is too large for a quantizer: its range from "
+                    f"{low.min():g} to {high.max():g} is wider than float32 can hold. Expected: weights of a trained model. Received: "
+                    f"{int(wrong.sum())} such ranges of {wrong.size}. Take the weights from before the training diverged."
                 )
 
 

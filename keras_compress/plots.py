@@ -10,9 +10,11 @@ import numpy as np
 
 from keras_compress._keras import keras
 from keras_compress.algorithms import ScheduledAlgorithm
+from keras_compress.arguments import checked_names, checked_path, mapping, number, whole_number, wrong
 from keras_compress.config import CompressionConfig
 from keras_compress.errors import CompressionError, ConfigError, close_matches
 from keras_compress.export.latency import LatencyReport
+from keras_compress.graph.model_check import require_graph
 from keras_compress.graph.variables import leaf_layers
 from keras_compress.layers import CompressedLayer, weight_owner
 
@@ -25,6 +27,8 @@ __all__ = [
 ]
 
 PANELS_IN_A_ROW = 4
+#: More than can be drawn.
+MOST_EPOCHS, MOST_BINS = 100_000, 100_000
 
 
 def plot_schedule(
@@ -55,6 +59,13 @@ def plot_schedule(
         raise ConfigError(
             f"Nothing to draw. Expected: an algorithm with a level, such as 'magnitude_sparsity'. Received: {names}."
         )
+    if epochs is not None:
+        epochs = whole_number("epochs", epochs, 1, MOST_EPOCHS)
+    _require_axes(axes)
+    if history is not None and not (
+        hasattr(history, "epoch") and isinstance(getattr(history, "history", None), Mapping)
+    ):
+        raise wrong("history", "what model.fit returned", history)
     pyplot = _pyplot("plot_schedule")
     if epochs is None:
         ends = [algorithm.final_epoch() for algorithm in scheduled]
@@ -88,6 +99,8 @@ def plot_sensitivity(names: Sequence[str], ratios: Sequence[float], title: str, 
     Raises:
         CompressionError: matplotlib is missing.
     """
+    if path is not None:
+        path = checked_path("path", path)
     pyplot = _pyplot("A bar chart")
     axes = pyplot.subplots(figsize=(8, 1.5 + 0.25 * len(names)))[1]
     positions = np.arange(len(names))
@@ -98,8 +111,13 @@ def plot_sensitivity(names: Sequence[str], ratios: Sequence[float], title: str, 
     axes.grid(axis="x", alpha=0.3)
     axes.figure.tight_layout()
     if path is not None:
-        Path(path).parent.mkdir(parents=True, exist_ok=True)
-        axes.figure.savefig(path)
+        try:
+            path.parent.mkdir(parents=True, exist_ok=True)
+            axes.figure.savefig(path)
+        except (OSError, ValueError) as error:  # a folder, or a suffix that is no picture
+            raise wrong(
+                "path", "the path of a picture, as 'layers.png'", str(path), f"It cannot be written: {error}"
+            ) from None
     return axes
 
 
@@ -117,6 +135,9 @@ def plot_latency(report: LatencyReport, axes: Any = None) -> Any:
     Raises:
         CompressionError: matplotlib is missing.
     """
+    _require_axes(axes)
+    if not isinstance(report, LatencyReport):
+        raise wrong("report", "what kc.benchmark returned", report)
     pyplot = _pyplot("plot_latency")
     rows = report.rows
     axes = pyplot.subplots(figsize=(7, 1.2 + 0.35 * len(rows)))[1] if axes is None else axes
@@ -147,9 +168,11 @@ def plot_accuracy_against_size(models: Mapping[str, tuple[float, float]], axes: 
     Raises:
         CompressionError: matplotlib is missing.
     """
+    _require_axes(axes)
+    points = [(name, *_point(name, pair)) for name, pair in mapping("models", models).items()]
     pyplot = _pyplot("plot_accuracy_against_size")
     axes = pyplot.subplots(figsize=(7, 4))[1] if axes is None else axes
-    for name, (size, accuracy) in models.items():
+    for name, size, accuracy in points:
         axes.plot([size / 1e3], [100 * accuracy], "o", label=name)
         axes.annotate(name, (size / 1e3, 100 * accuracy), (6, 4), textcoords="offset points")
     axes.set(xscale="log", xlabel="kB", ylabel="accuracy in %", title="Accuracy against size")
@@ -184,6 +207,13 @@ def plot_weight_histograms(
         ConfigError: a layer has no compressed weights, or there are none.
         CompressionError: matplotlib is missing.
     """
+    require_graph(compressed)
+    if before is not None:
+        require_graph(before)
+    layers = None if layers is None else checked_names("layers", layers)
+    if layers == []:
+        raise wrong("layers", "paths of layers", layers)
+    bins = whole_number("bins", bins, 1, MOST_BINS)
     pyplot = _pyplot("plot_weight_histograms")
     weights = _weights_before_and_after(compressed, before)
     chosen = _of_layers(weights, layers)
@@ -202,6 +232,18 @@ def plot_weight_histograms(
     grid.flat[0].legend(fontsize="x-small")
     figure.tight_layout()
     return figure
+
+
+def _require_axes(axes: Any) -> None:
+    if axes is not None and not (hasattr(axes, "plot") and hasattr(axes, "figure")):
+        raise wrong("axes", "axes of matplotlib", axes, "Pass what pyplot.subplots() returned second, or leave it out.")
+
+
+def _point(name: str, pair: Any) -> tuple[float, float]:
+    """Return the size and the accuracy of a model."""
+    if not isinstance(pair, (tuple, list)) or len(pair) != 2:
+        raise wrong("models", "pairs (bytes, accuracy) by name", {name: pair})
+    return number(f"models['{name}'][0]", pair[0], 0), number(f"models['{name}'][1]", pair[1])
 
 
 def _by_end_of_epoch(history: keras.callbacks.History, key: str) -> dict[int, float]:

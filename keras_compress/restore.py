@@ -8,6 +8,7 @@ from pathlib import Path
 import tensorflow as tf
 
 from keras_compress._keras import keras
+from keras_compress.arguments import checked_path, function
 from keras_compress.config import CompressionConfig
 from keras_compress.controller import CompressionController
 from keras_compress.create import create_compressed_model
@@ -48,7 +49,10 @@ def restore(
         controller, compressed = kc.restore(build_model, "checkpoints")
         compressed.fit(data, epochs=90, initial_epoch=controller.scheduler.current_epoch + 1, callbacks=callbacks)
     """
-    path = _newest(directory)
+    if not isinstance(model, keras.Model):
+        function("model", model)
+    path = _newest(checked_path("directory", directory, StateError))
+    config = None if config is None else CompressionConfig.of(config)
     loader = TFCompressionStateLoader()
     try:
         saved = tf.train.list_variables(path)

@@ -26,11 +26,18 @@ SettingsType = TypeVar("SettingsType", bound="Settings")
 
 
 class Settings(pydantic.BaseModel):
-    """A frozen section of the configuration that refuses unknown keys."""
+    """A frozen section of the configuration that refuses unknown keys. Wrong arguments raise a ConfigError that names them."""
 
     model_config = pydantic.ConfigDict(
         frozen=True, extra="forbid", populate_by_name=True, allow_inf_nan=False, use_attribute_docstrings=True
     )
+
+    def __init__(self, **values: Any):
+        with reported_mistakes(type(self), type(self).__name__):
+            super().__init__(**values)
+
+    #: Tells pydantic to validate dicts without this ``__init__``: only what a user calls reports mistakes.
+    __init__.__pydantic_base_init__ = True  # type: ignore[attr-defined]
 
     #: Why a key is accepted and does nothing here, by its pattern: its path, with ``*`` for the name of a scope.
     ignored_keys: ClassVar[Mapping[str, str]] = {}

@@ -14,6 +14,7 @@ from typing import Any, Protocol
 import tensorflow as tf
 
 from keras_compress.algorithms import SkippedWeight
+from keras_compress.arguments import wrong
 from keras_compress.errors import CompressionError, StateError, short_repr
 from keras_compress.graph import Edit, ModelGraph, WrapWeight, edit_from_dict, edit_to_dict
 from keras_compress.graph.identity import operation_class
@@ -174,6 +175,10 @@ class TFCompressionState(tf.train.experimental.PythonState):
     """
 
     def __init__(self, controller: _HasState):
+        if not hasattr(controller, "get_compression_state"):
+            raise wrong(
+                "controller", "the controller from kc.create_compressed_model", controller, "Pass its first result."
+            )
         self._controller = controller
 
     def serialize(self) -> str:

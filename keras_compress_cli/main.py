@@ -14,7 +14,7 @@ from importlib.metadata import PackageNotFoundError, version
 from typing import Any
 
 from keras_compress_cli.command import Command, Output, UsageError, commands
-from keras_compress_cli.terminal import messages_on_stderr
+from keras_compress_cli.terminal import messages_on_stderr, printable_streams
 
 __all__ = ["FAILED", "INTERRUPTED", "SUCCEEDED", "WRONG_USAGE", "main"]
 
@@ -39,6 +39,11 @@ def main(arguments: Sequence[str] | None = None) -> int:
     Args:
         arguments: by default those of the process.
     """
+    with printable_streams():
+        return _main(arguments)
+
+
+def _main(arguments: Sequence[str] | None) -> int:
     try:
         parsed = _parser().parse_args(arguments)
     except SystemExit as done:  # argparse has said what there is to say

@@ -13,10 +13,26 @@ import tempfile
 import warnings
 from collections.abc import Iterator
 
-__all__ = ["messages_on_stderr", "note", "quiet_import"]
+__all__ = ["messages_on_stderr", "note", "printable_streams", "quiet_import"]
 
 #: Loggers of other packages that write about their own affairs.
 CHATTY = ("tensorflow", "absl", "tf2onnx", "h5py")
+
+
+@contextlib.contextmanager
+def printable_streams() -> Iterator[None]:
+    """Context in which a character that the terminal does not have is written as an escape, instead of ending the program."""
+    streams = [stream for stream in (sys.stdout, sys.stderr) if hasattr(stream, "reconfigure")]
+    before = [stream.errors for stream in streams]
+    try:
+        for stream in streams:
+            if stream.errors == "strict":
+                stream.reconfigure(errors="backslashreplace")
+        yield
+    finally:
+        for stream, errors in zip(streams, before, strict=True):
+            if stream.errors != errors and not stream.closed:
+                stream.reconfigure(errors=errors)
 
 
 @contextlib.contextmanager

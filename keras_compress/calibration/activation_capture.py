@@ -48,12 +48,13 @@ class ActivationCapture:
             return call(inputs)
 
         def pass_through(samples, *inputs):
+            mark()
             self._rows = ValidRows(tf.shape(inputs[0])[0], samples, tf.constant(0))
             with executed_in_order() as self._needed:
                 return tf.nest.flatten(model(pack_inputs(model, inputs), training=False))
 
         hooks = {layer: partial(note, name) for name, layer in layers.items()}
-        with released_graphs(), hooked_calls(hooks):
+        with released_graphs() as mark, hooked_calls(hooks):
             number = tf.TensorSpec([], tf.int32)
             self._traced = tf.compat.v1.wrap_function(pass_through, [number, *tensor_specs(self._specs)])
 

@@ -8,12 +8,15 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
+from functools import partial
 
 import numpy as np
 from pydantic import Field
 from tqdm import tqdm
 
 from keras_compress._keras import flat_layers, keras
+from keras_compress._threads import WEIGHTS
+from keras_compress.calibration.layer_hooks import hooked_calls
 from keras_compress.calibration.model_states import fresh_states
 from keras_compress.calibration.traced_model import TracedModel
 from keras_compress.data import Batch, Dataset
@@ -100,21 +103,17 @@ def _joined(moments: Sequence[tuple[np.ndarray, np.ndarray]]) -> tuple[np.ndarra
 @contextmanager
 def _batch_statistics(layers: list) -> Iterator[None]:
     """Make batch normalization store the statistics of the current batch (momentum 0), whatever mode the model runs in."""
-    momenta = [layer.momentum for layer in layers]
-    try:
-        for layer in layers:
-            layer.momentum = 0.0
-            layer.call = _in_training_mode(layer.call)
+    with hooked_calls({layer: partial(_with_own_statistics, layer) for layer in layers}):
         yield
-    finally:
-        for layer, momentum in zip(layers, momenta, strict=True):
+
+
+def _with_own_statistics(layer, call, inputs, *args, **kwargs):
+    """Call batch normalization in training mode with a momentum of 0, which a graph keeps that is traced."""
+    kwargs["training"] = True
+    with WEIGHTS:
+        momentum = layer.momentum
+        try:
+            layer.momentum = 0.0
+            return call(inputs, *args, **kwargs)
+        finally:
             layer.momentum = momentum
-            del layer.__dict__["call"]
-
-
-def _in_training_mode(call):
-    def training_call(inputs, *args, **kwargs):
-        kwargs["training"] = True
-        return call(inputs, *args, **kwargs)
-
-    return training_call

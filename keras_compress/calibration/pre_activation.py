@@ -9,6 +9,7 @@ from typing import Any
 import tensorflow as tf
 
 from keras_compress._keras import compute_type_attribute, keras
+from keras_compress._threads import WEIGHTS
 from keras_compress.errors import UnsupportedModelError
 
 __all__ = ["mean_over_positions", "pre_activation"]
@@ -41,12 +42,13 @@ def pre_activation(layer: keras.layers.Layer, inputs: tf.Tensor, kernel: tf.Tens
 @contextmanager
 def _attributes(layer: keras.layers.Layer, values: Mapping[str, Any]) -> Iterator[None]:
     """Give a layer other attributes for a while, past ``setattr``, which would make Keras track them."""
-    originals = {name: vars(layer)[name] for name in values}
-    try:
-        vars(layer).update(values)
-        yield
-    finally:
-        vars(layer).update(originals)
+    with WEIGHTS:
+        originals = {name: vars(layer)[name] for name in values}
+        try:
+            vars(layer).update(values)
+            yield
+        finally:
+            vars(layer).update(originals)
 
 
 def mean_over_positions(layer: keras.layers.Layer, outputs: tf.Tensor, shape: tf.TensorShape) -> tf.Tensor:

@@ -244,7 +244,9 @@ class _Observer:
         """Return the range, or raise a DataError that names the layer if it is not one of finite numbers."""
         samples, broken = self._samples.numpy()
         low, high = self.range() if not broken else (np.array(np.nan), np.array(np.nan))
-        if not (np.isfinite(low).all() and np.isfinite(high).all()):
+        with np.errstate(over="ignore"):  # a range may be wider than float32 can hold
+            width = np.asarray(high, np.float32) - np.asarray(low, np.float32)
+        if not (np.isfinite(low).all() and np.isfinite(high).all() and np.isfinite(width).all()):
             received = f"such values in {broken} of {samples} samples" if broken else f"{np.min(low)} to {np.max(high)}"
             raise DataError(
                 f"The layer '{self._name}' computes NaN or infinite values on the calibration data, so that it has no range. "

@@ -43,10 +43,12 @@ class TracedModel:
         self._specs = input_specs(model)
         self._fixed_batch = fixed_batch(self._specs)
 
-        def run(inputs, *others):
-            return function(pack_inputs(model, inputs), *others)
+        with released_graphs() as mark:
 
-        with released_graphs():
+            def run(inputs, *others):
+                mark()
+                return function(pack_inputs(model, inputs), *others)
+
             self._run = tf.function(run).get_concrete_function(tensor_specs(self._specs), *further)
 
     def __call__(self, arrays: Sequence[np.ndarray], *further: tf.Tensor) -> Any:

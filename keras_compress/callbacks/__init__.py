@@ -6,16 +6,19 @@ import os
 
 from keras_compress._keras import keras
 from keras_compress.algorithms import OptimizerGuide
+from keras_compress.arguments import checked_path, flag
 from keras_compress.callbacks.checkpoint_manager_callback import CheckpointManagerCallback
+from keras_compress.callbacks.finite_loss_callback import FiniteLossCallback
 from keras_compress.callbacks.optimizer_callback import OptimizerCallback
 from keras_compress.callbacks.save_best_compressed import SaveBestCompressed
 from keras_compress.callbacks.scheduler_callback import SchedulerCallback
 from keras_compress.callbacks.statistics_callback import StatisticsCallback
-from keras_compress.controller import CompressionController
+from keras_compress.controller import CompressionController, require_controller
 from keras_compress.errors import ConfigError
 
 __all__ = [
     "CheckpointManagerCallback",
+    "FiniteLossCallback",
     "OptimizerCallback",
     "SaveBestCompressed",
     "SchedulerCallback",
@@ -30,8 +33,9 @@ def create_compression_callbacks(
     log_text: bool = False,
     log_dir: str | os.PathLike | None = None,
 ) -> list[keras.callbacks.Callback]:
-    """Return the callbacks that ``fit`` needs: one that steps the scheduler, one that logs statistics, and one that
-    guides the optimizer where an algorithm has something to say about learning rate or weight decay.
+    """Return the callbacks that ``fit`` needs: one that steps the scheduler, one that logs statistics, one that
+    guides the optimizer where an algorithm has something to say about learning rate or weight decay, and one that warns
+    once if the loss is no longer finite.
 
     Args:
         controller: from ``create_compressed_model``.
@@ -42,22 +46,21 @@ def create_compression_callbacks(
     Raises:
         ConfigError: an argument is of another type, or two folders are given.
     """
-    folder = None if isinstance(log_tensorboard, bool) else log_tensorboard
-    for name, given in (("log_tensorboard", folder), ("log_dir", log_dir)):
-        if given is not None and not isinstance(given, (str, os.PathLike)):
-            expected = "a path or None" if name == "log_dir" else "True or False"
-            raise ConfigError(f"'{name}' must be {expected}. Received: {given!r}. Give a folder as log_dir='…'.")
-    if not isinstance(log_text, bool):
-        raise ConfigError(f"'log_text' must be True or False. Received: {log_text!r}. Give a folder as log_dir='…'.")
+    require_controller(controller)
+    log_text = flag("log_text", log_text)
+    folder = None if log_tensorboard is None or isinstance(log_tensorboard, bool) else log_tensorboard
     if folder is not None and log_dir is not None:
         raise ConfigError(
             f"Two folders are given for TensorBoard. Expected: one, as log_dir={str(log_dir)!r}. Received: "
             f"log_tensorboard={str(folder)!r} and log_dir={str(log_dir)!r}. Give log_tensorboard as True or False."
         )
-    log_dir = folder or log_dir or controller.config.log_dir
+    if folder is not None:
+        log_dir = checked_path("log_tensorboard", folder)
+    log_dir = controller.config.log_dir if log_dir is None else checked_path("log_dir", log_dir)
     guided = any(isinstance(algorithm, OptimizerGuide) for algorithm in controller.config.compression)
     return [
         SchedulerCallback(controller.scheduler),
         *([OptimizerCallback(controller)] if guided else []),
         StatisticsCallback(controller, log_dir if log_tensorboard is not False else None, log_text=log_text),
+        FiniteLossCallback(),
     ]

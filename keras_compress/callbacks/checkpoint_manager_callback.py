@@ -10,6 +10,7 @@ from pathlib import Path
 import tensorflow as tf
 
 from keras_compress._keras import keras
+from keras_compress.arguments import checked_path, flag, whole_number, wrong
 from keras_compress.distribution import is_chief
 from keras_compress.errors import StateError
 
@@ -43,10 +44,14 @@ class CheckpointManagerCallback(keras.callbacks.Callback):
         asynchronous: bool = False,
     ):
         super().__init__()
+        if not isinstance(checkpoint, tf.train.Checkpoint):
+            raise wrong("checkpoint", "a tf.train.Checkpoint", checkpoint, "Pass tf.train.Checkpoint(model=model, …).")
+        directory = checked_path("directory", directory)
         if save_freq != "epoch" and (type(save_freq) is not int or save_freq < 1):
-            raise ValueError(
-                f"save_freq takes 'epoch' or a number of batches above 0. Received: save_freq={save_freq!r}."
-            )
+            raise wrong("save_freq", "'epoch', or a number of batches above 0", save_freq)
+        if max_to_keep is not None:
+            max_to_keep = whole_number("max_to_keep", max_to_keep, 1)
+        asynchronous = flag("asynchronous", asynchronous)
         self._every_batches = save_freq if isinstance(save_freq, int) else None
         self._batches = 0
         self._first_batch = 0

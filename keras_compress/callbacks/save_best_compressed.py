@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import warnings
+from pathlib import Path
 
 from keras_compress._keras import keras
 from keras_compress.algorithms import CompressionStage
-from keras_compress.controller import CompressionController
+from keras_compress.arguments import checked_path, text, wrong
+from keras_compress.controller import CompressionController, require_controller
 
 __all__ = ["SaveBestCompressed"]
 
@@ -28,8 +30,13 @@ class SaveBestCompressed(keras.callbacks.ModelCheckpoint):
         callbacks = [*create_compression_callbacks(controller), SaveBestCompressed(controller, "best.keras")]
     """
 
-    def __init__(self, controller: CompressionController, filepath: str, monitor: str = "val_loss", **options):
-        super().__init__(str(filepath), monitor, save_best_only=True, **options)
+    def __init__(self, controller: CompressionController, filepath: str | Path, monitor: str = "val_loss", **options):
+        require_controller(controller)
+        checked_path("filepath", filepath)
+        try:
+            super().__init__(str(filepath), text("monitor", monitor), save_best_only=True, **options)
+        except (TypeError, ValueError, AttributeError) as error:
+            raise wrong("options", "those of keras.callbacks.ModelCheckpoint", options, f"{error}") from None
         self._controller = controller
         self._seen = False
         self._found = False

@@ -47,7 +47,7 @@ class StatisticsCallback(keras.callbacks.Callback):
         if self._log_dir is not None and chief:
             self._writer = tf.summary.create_file_writer(str(Path(self._log_dir) / "compression"))
         if self._log_text:
-            print(self._controller.statistics(quickly_collected_only=True))
+            _say(self._controller.statistics(quickly_collected_only=True))
 
     def on_epoch_end(self, epoch, logs=None):
         numbers = {"compression_stage": float(self._controller.compression_stage())}
@@ -65,9 +65,9 @@ class StatisticsCallback(keras.callbacks.Callback):
                 self._write_details(table)
             self._writer.flush()
         if self._log_text:
-            print(f"epoch {epoch + 1}: " + ", ".join(f"{key} {value:g}" for key, value in numbers.items()))
+            _say(f"epoch {epoch + 1}: " + ", ".join(f"{key} {value:g}" for key, value in numbers.items()))
             if table.sparsity:
-                print(table.sparsity_table())
+                _say(table.sparsity_table())
 
     def _write_details(self, table: CompressionStatistics):
         for row in table.sparsity:
@@ -82,6 +82,14 @@ class StatisticsCallback(keras.callbacks.Callback):
         if self._writer is not None:
             self._writer.close()
             self._writer = None
+
+
+def _say(message: object) -> None:
+    """Print a text; a character that the console does not have is printed as an escape."""
+    try:
+        print(message)
+    except UnicodeEncodeError as error:
+        print(str(message).encode(error.encoding, "backslashreplace").decode(error.encoding))
 
 
 def _write_scalar(tag: str, value: float) -> None:

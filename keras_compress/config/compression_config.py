@@ -16,6 +16,7 @@ from pydantic import ConfigDict, Field, PrivateAttr, SerializeAsAny
 
 from keras_compress.algorithms import CompressionAlgorithm, PlanContext, algorithm_class, registered_algorithms
 from keras_compress.algorithms.base import ScopeList
+from keras_compress.arguments import whole_number
 from keras_compress.config.json_file import read_json
 from keras_compress.data import Dataset
 from keras_compress.errors import ConfigError, short_repr
@@ -99,7 +100,11 @@ class CompressionConfig(Settings):
             ConfigError: a key, type or value is wrong; the message names the path to it.
         """
         if not isinstance(values, dict):
-            raise ConfigError(f"A configuration is a dict. Received: {type(values).__name__}.")
+            raise ConfigError(
+                "A configuration is a dict. Expected: one like "
+                f'{{"compression": {{"algorithm": "quantization"}}}}. Received: {type(values).__name__}. Read a file with '
+                "kc.CompressionConfig.from_json(path)."
+            )
         if "compression" not in values:
             raise ConfigError(
                 "Missing key 'compression'. Expected: an algorithm or a list of them, such as "
@@ -196,6 +201,8 @@ def register_default_init_args(
         >>> register_default_init_args(config, np.zeros((8, 4), np.float32)).init_data is not None
         True
     """
+    if batch_size is not None:
+        whole_number("batch_size", batch_size, 1)
     return CompressionConfig.of(config).with_init_data(Dataset.of(data_loader))
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from keras_compress._keras import keras
 from keras_compress.algorithms.binarization import Binarization
+from keras_compress.arguments import flag
 from keras_compress.config.compression_config import CompressionConfig
 from keras_compress.errors import ConfigError
 from keras_compress.graph import ModelGraph, take
@@ -46,6 +47,7 @@ def keep_in_float(
             f"Received: {[algorithm.name for algorithm in config.compression]}."
         )
     require_compressible(model)
+    last_convolution = flag("last_convolution", last_convolution)
     graph = ModelGraph(take(model))
     layers = first_compute_layers(graph) | shortcut_layers(graph)
     layers |= {path for path, node in graph.layers() if node.is_a("Dense")}

@@ -151,14 +151,19 @@ class Dataset:
             return iter([source])
         if isinstance(source, keras.utils.Sequence):
             return (source[index] for index in range(len(source)))
-        if callable(source) and not isinstance(source, Iterable):
-            return iter(source())
-        if isinstance(source, Iterable):
-            return iter(source)
-        raise DataError(
-            "Calibration data must be a tf.data.Dataset, arrays, a Sequence, a generator function or an iterable. "
-            f"Received: {type(source).__name__}."
-        )
+        if isinstance(source, (type, tf.Module, str, bytes)):
+            raise _no_data(source)
+        made = source() if callable(source) and not isinstance(source, Iterable) else source
+        if not isinstance(made, Iterable):
+            raise _no_data(source)
+        return iter(made)
+
+
+def _no_data(source: Any) -> DataError:
+    return DataError(
+        "Calibration data must be a tf.data.Dataset, arrays, a Sequence, a generator function or an iterable. Expected: one of "
+        f"these for 'data'. Received: {type(source).__name__}. Pass an array with samples along its first axis."
+    )
 
 
 class _Replay:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -9,18 +10,25 @@ from typing import Any
 import numpy as np
 
 from keras_compress._keras import keras
+from keras_compress.arguments import checked_path, flag, mapping, number, whole_number, wrong
 from keras_compress.calibration.calibration_record import calibration_of
 from keras_compress.data import Dataset, input_specs
-from keras_compress.errors import ExportAuditError, ExportError
+from keras_compress.errors import DataError, ExportAuditError, ExportError
+from keras_compress.export.audit_samples import audit_samples
 from keras_compress.export.file_audit import audit_file
 from keras_compress.export.frozen_graph import tensor_names
 from keras_compress.export.input_signature import fixed_shapes
 from keras_compress.export.latency import LatencyReport, measure_latency
 from keras_compress.export.registry import format_of, format_options
 from keras_compress.export.result_comparison import Limits
+from keras_compress.graph.finite_numbers import numbers_not_finite, refuse_not_finite
+from keras_compress.graph.model_check import require_graph
 from keras_compress.reports import ExportReport
 
 __all__ = ["audit", "benchmark", "export_model"]
+
+#: More threads than any machine has.
+MOST_THREADS = 4096
 
 
 def export_model(
@@ -59,7 +67,7 @@ def export_model(
         The report; it can stand wherever ``os.PathLike`` is accepted, and has the ``path``.
 
     Raises:
-        ExportError: the format is unknown, an option is wrong, a package is missing, or writing failed.
+        ExportError: the format is unknown, an option is wrong, a weight is NaN, a package is missing, or writing failed.
         ExportAuditError: the file was written, and holds a weight, or computes, otherwise than it should.
 
     Example:
@@ -73,8 +81,11 @@ def export_model(
         >>> report.weights[0].zeros
         0.5
     """
-    path = Path(path)
+    require_graph(model)
+    path = checked_path("path", path, ExportError)
     form = format_of(path, save_format)
+    strict = flag("strict", strict, ExportError)
+    limits = _limits(min_sqnr, min_agreement)
     allowed = format_options(path, save_format)
     unknown = [key for key in options if key not in allowed]
     if unknown:
@@ -82,10 +93,14 @@ def export_model(
     if "calibration_data" in allowed and "calibration_data" not in options:
         record = calibration_of(model)
         options["calibration_data"] = None if record is None else record.data
-    form.write(model, path, **options)
     names = tensor_names(model, options.get("input_names"), options.get("output_names"))
     shapes = fixed_shapes(model, options.get("input_shapes"), options.get("input_names"))
-    report = audit_file(model, path, form, names, data, Limits(min_sqnr, min_agreement), shapes)
+    for found in numbers_not_finite(model):
+        refuse_not_finite(found, ExportError)
+    if data is not None:
+        data = audit_samples(model, data, shapes)
+    form.write(model, path, **options)
+    report = audit_file(model, path, form, names, data, limits, shapes)
     if strict and report.faults:
         count = f"{len(report.faults)} fault{'s' if len(report.faults) > 1 else ''}"
         unmeasured = "calibration_data" in allowed and options["calibration_data"] is None
@@ -124,9 +139,17 @@ def audit(
     Raises:
         ExportError: the file does not exist, or cannot be read.
     """
+    require_graph(model)
+    path = checked_path("path", path, ExportError, exists=True)
+    form, limits = format_of(path, save_format), _limits(min_sqnr, min_agreement)
     names, shapes = tensor_names(model, input_names, output_names), fixed_shapes(model, input_shapes, input_names)
-    form, limits = format_of(Path(path), save_format), Limits(min_sqnr, min_agreement)
-    return audit_file(model, Path(path), form, names, data, limits, shapes)
+    return audit_file(model, path, form, names, data, limits, shapes)
+
+
+def _limits(min_sqnr: Any, min_agreement: Any) -> Limits:
+    """Return the limits of an audit."""
+    sqnr = number("min_sqnr", min_sqnr, kind=ExportError)
+    return Limits(sqnr, number("min_agreement", min_agreement, 0, 1, ExportError))
 
 
 def benchmark(
@@ -154,30 +177,64 @@ def benchmark(
     Raises:
         ExportError: a file does not exist, is of no known format, or its runtime is missing.
     """
-    if isinstance(paths, Mapping):
-        named = dict(paths)
-    else:
-        names = [Path(path).name for path in paths]
-        named = {
-            name if names.count(name) == 1 else str(Path(path)): path for name, path in zip(names, paths, strict=True)
-        }
+    rounds, threads = whole_number("rounds", rounds, 1), whole_number("threads", threads, 0, MOST_THREADS)
     files = {
-        name: (Path(path), format_of(Path(path), getattr(path, "save_format", None))) for name, path in named.items()
+        name: (place := checked_path("paths", path, ExportError, exists=True), format_of(place, _format_name(path)))
+        for name, path in _named(paths).items()
     }
     if float_model is not None:
+        require_graph(float_model)
         arrays = Dataset.of(data).first_element(input_specs(float_model))
     else:
-        first = next(Dataset.of(data).get_inference_data(), None) if _comes_in_elements(data) else data
-        inputs = first[0] if _comes_in_elements(data) and isinstance(first, tuple) else first
-        listed = (
-            inputs.values()
-            if isinstance(inputs, Mapping)
-            else inputs
-            if isinstance(inputs, (list, tuple))
-            else [inputs]
-        )
-        arrays = [np.asarray(array) for array in listed]
+        arrays = _arrays(data)
     return measure_latency(files, arrays, float_model, rounds, threads)
+
+
+def _named(paths: Any) -> dict[str, Any]:
+    """Return what is benchmarked by its name."""
+    if isinstance(paths, Mapping):
+        return dict(mapping("paths", paths, ExportError))
+    listed = [paths] if isinstance(paths, (str, os.PathLike)) else paths
+    if not isinstance(listed, (list, tuple)) or not listed:
+        raise wrong("paths", "paths of exported files, in a list, or in a dict by name", paths, kind=ExportError)
+    names = [checked_path("paths", path, ExportError).name for path in listed]
+    return {name if names.count(name) == 1 else str(Path(path)): path for name, path in zip(names, listed, strict=True)}
+
+
+def _format_name(path: Any) -> str | None:
+    """Return the format that the report of an export has."""
+    return path.save_format if isinstance(path, ExportReport) else None
+
+
+def _arrays(data: Any) -> list[np.ndarray]:
+    """Return the arrays of one run, in the order of the inputs of a file."""
+    first = next(Dataset.of(data).get_inference_data(), None) if _comes_in_elements(data) else data
+    inputs = first[0] if _comes_in_elements(data) and isinstance(first, tuple) and first else first
+    listed = (
+        inputs.values() if isinstance(inputs, Mapping) else inputs if isinstance(inputs, (list, tuple)) else [inputs]
+    )
+    expected = "the samples of one run: an array, or a list or dict of arrays in the order of the inputs"
+    try:
+        arrays = [np.asarray(array) for array in listed]
+    except Exception as error:  # of a tensor of another framework, or of lists of several lengths
+        raise wrong("data", expected, data, f"It cannot be read: {error}", DataError) from None
+    if not arrays or not all(_is_of_values(array) and array.ndim and len(array) for array in arrays):
+        complex_data = any(array.dtype.kind == "c" for array in arrays)
+        reason = "They are complex, which no runtime takes. " if complex_data else ""
+        raise wrong("data", expected, data, f"{reason}Pass an array with samples along its first axis.", DataError)
+    for array in arrays:
+        if array.dtype.kind in "fV" and not np.isfinite(array).all():
+            raise wrong(
+                "data", f"{expected}, without NaN or infinite values", array, "Clean the data first.", DataError
+            )
+    return arrays
+
+
+def _is_of_values(array: np.ndarray) -> bool:
+    """Whether an array holds numbers or texts."""
+    return array.dtype.kind in "biufSUV" or (
+        array.dtype.kind == "O" and all(isinstance(item, (str, bytes)) for item in array.reshape(-1))
+    )
 
 
 def _comes_in_elements(data: Any) -> bool:

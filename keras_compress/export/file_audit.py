@@ -14,7 +14,7 @@ from keras_compress._keras import keras
 from keras_compress.errors import ExportError
 from keras_compress.export.audit_samples import AuditSamples, audit_samples
 from keras_compress.export.expected_weights import ExpectedWeight, expected_weights
-from keras_compress.export.foreign_errors import WAYS_OUT, explained, reason_of
+from keras_compress.export.foreign_errors import WAYS_OUT, WHOLE_FILE, explained, reason_of
 from keras_compress.export.format import Format, StoredWeight, TensorNames
 from keras_compress.export.isolated_runtime import isolated_load, isolated_load_by_default, isolated_stored_weights
 from keras_compress.export.layer_comparison import compare_layers
@@ -48,8 +48,8 @@ def audit_file(
         path: the file.
         form: its format.
         names: of its inputs and outputs.
-        data: samples, as for ``kc.Dataset``, on which its outputs are compared with the model's; see
-            :func:`~keras_compress.export.audit_samples.audit_samples` for the default.
+        data: samples, as for ``kc.Dataset``, on which its outputs are compared with the model's, or what
+            :func:`~keras_compress.export.audit_samples.audit_samples` has made of them; see there for the default.
         limits: from what departure on its results are wrong. Default: those of :class:`Limits`.
         shapes: of its inputs, without the batch, where it fixes sizes that the model leaves open. Default: the model's.
     """
@@ -64,7 +64,7 @@ def audit_file(
     report = ExportReport(
         path, form.name, form.size(path), float_size, tuple(rows), inputs=tuple(inputs), outputs=tuple(outputs)
     )
-    samples = audit_samples(model, data, shapes)
+    samples = data if isinstance(data, AuditSamples) else audit_samples(model, data, shapes)
     if samples is None:
         return replace(report, not_run="no samples can be drawn for an input of text; pass data=…")
     reference = model if form.keeps_quantizers else build(strip(snapshot))
@@ -138,7 +138,7 @@ def stored_weights(path: Path, form: Format, layers: Sequence[str] = ()) -> list
     Raises:
         ExportError: the file cannot be read back.
     """
-    with explained(f"'{path}' cannot be read back as {form.name}", layers=layers):
+    with explained(f"'{path}' cannot be read back as {form.name}", WHOLE_FILE, layers):
         return isolated_stored_weights(form, path)
 
 

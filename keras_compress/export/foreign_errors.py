@@ -8,7 +8,7 @@ from contextlib import contextmanager
 
 from keras_compress.errors import CompressionError, ExportError
 
-__all__ = ["WAYS_OUT", "explained", "reason_of"]
+__all__ = ["WAYS_OUT", "WHOLE_FILE", "explained", "reason_of"]
 
 #: Lines that say where in the sources of a runtime an error passed by.
 _PLACE = re.compile(r"\s*Exception from [\w./\\-]+:\d+:?\s*")
@@ -17,6 +17,8 @@ WAYS_OUT = (
     "Fix the batch with batch_size=1, keep the layer in floating point with 'ignored_scopes', or choose another format; "
     "if the file was changed or cut off, export the model again."
 )
+#: What is said where a file cannot be read.
+WHOLE_FILE = f"Expected: a whole file in this format, as export_model writes it. {WAYS_OUT}"
 
 
 def reason_of(error: BaseException, layers: Iterable[str] = ()) -> str:

@@ -6,6 +6,7 @@ file gets small when a runtime converts it.
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -18,6 +19,7 @@ from tensorflow.python.framework.convert_to_constants import (
 )
 
 from keras_compress._keras import keras
+from keras_compress.arguments import checked_names
 from keras_compress.data import pack_inputs
 from keras_compress.errors import ExportError
 from keras_compress.export.atomic_file import write_atomically
@@ -25,7 +27,7 @@ from keras_compress.export.fixed_reshapes import fix_reshapes
 from keras_compress.export.format import Format, Run, StoredWeight, TensorNames, in_batches_of
 from keras_compress.export.graph_def import keep_needed, stored_in_graph
 from keras_compress.export.graph_editing import node_name, shapes_in
-from keras_compress.export.graph_function import graph_function
+from keras_compress.export.graph_function import graph_function, graph_optimizer
 from keras_compress.export.image_patches import write_patches_as_moves
 from keras_compress.export.impure_operations import leave_out_assignments
 from keras_compress.export.inference_model import inference_model
@@ -34,7 +36,11 @@ from keras_compress.export.normalization_variance import write_reciprocal_square
 from keras_compress.export.refused_operations import refuse_tables_and_strings
 from keras_compress.export.registry import register_format
 from keras_compress.export.reproducible_graph import make_reproducible, serialized
+from keras_compress.export.runtimes.run import in_float_type
 from keras_compress.export.stacked_products import join_reshaped_products
+
+#: What TensorFlow takes for the name of a node.
+_NODE = re.compile(r"[A-Za-z0-9.][A-Za-z0-9_.\\/>-]*")
 
 __all__ = [
     "export_frozen_graph",
@@ -189,12 +195,10 @@ def _load(path: Path, names: TensorNames | None, threads: int, *, optimize: bool
     function = graph_function(graph_def, names.inputs, names.outputs)
 
     def run(arrays: Sequence[np.ndarray]) -> list[np.ndarray]:
-        before = tf.config.optimizer.get_experimental_options().get("disable_meta_optimizer", False)
-        tf.config.optimizer.set_experimental_options({"disable_meta_optimizer": not optimize})
-        try:
-            return [tensor.numpy() for tensor in function(*map(tf.constant, arrays))]
-        finally:
-            tf.config.optimizer.set_experimental_options({"disable_meta_optimizer": before})
+        with graph_optimizer(optimize):
+            given = zip(arrays, function.inputs, strict=True)
+            tensors = [tf.constant(in_float_type(array, tensor.dtype.as_numpy_dtype)) for array, tensor in given]
+            return [tensor.numpy() for tensor in function(*tensors)]
 
     sizes = {
         dims[0].size for node in graph_def.node if node.name in names.inputs and (dims := node.attr["shape"].shape.dim)
@@ -216,7 +220,13 @@ def _stored_weights(path: Path) -> list[StoredWeight]:
 
 
 def _names(wanted: Sequence[str] | None, default: Sequence[str], key: str) -> tuple[str, ...]:
-    names = tuple(default if wanted is None else [wanted] if isinstance(wanted, str) else wanted)
+    names = tuple(default if wanted is None else checked_names(key, wanted, ExportError))
+    refused = [] if wanted is None else [name for name in names if not _NODE.fullmatch(name)]
+    if refused:
+        raise ExportError(
+            f"'{key}' holds {refused[0]!r}, which is no name that TensorFlow takes. Expected: letters, digits, '_', '-', '.' and '/', a "
+            f"letter or digit first. Received: {list(names)}. Choose another name."
+        )
     if len(names) != len(default) or len(set(names)) != len(names):
         raise ExportError(
             f"'{key}' takes {len(default)} different names, one for each of {list(default)}. Received: {list(names)}."

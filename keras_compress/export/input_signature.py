@@ -8,8 +8,9 @@ from typing import Any
 import tensorflow as tf
 
 from keras_compress._keras import keras
+from keras_compress.arguments import mapping, whole_number, wrong
 from keras_compress.data import fixed_batch, input_specs
-from keras_compress.errors import ExportError
+from keras_compress.errors import ExportError, short_repr
 
 __all__ = ["InputShapes", "fixed_shapes", "input_signature"]
 
@@ -41,6 +42,8 @@ def input_signature(
         >>> input_signature(model, input_shapes=(32, 32, 3))[0].shape
         TensorShape([None, 32, 32, 3])
     """
+    if batch_size is not None:
+        batch_size = whole_number("batch_size", batch_size, 1, kind=ExportError)
     batch = _batch(model, batch_size)
     shapes = _by_input(model, input_shapes, names)
     signature = []
@@ -84,6 +87,12 @@ def _by_input(
         return {}
     known = list(model.input_names)
     names = [names] if isinstance(names, str) else names
+    if isinstance(input_shapes, Mapping):
+        mapping("input_shapes", input_shapes, ExportError)
+    elif not isinstance(input_shapes, (list, tuple, tf.TensorShape)):
+        raise wrong(
+            "input_shapes", "a shape, or a dict from the names of inputs to shapes", input_shapes, kind=ExportError
+        )
     if not isinstance(input_shapes, Mapping):
         if len(known) != 1:
             raise ExportError(
@@ -104,11 +113,11 @@ def _fixed(name: str, shape: list[int | None], wanted: Any) -> list[int | None]:
     """Return a shape with its open sizes as ``wanted``."""
     message = (
         f"'input_shapes' does not fit input '{name}' of shape {tuple(shape)}. Expected: a shape of {len(shape)} sizes, or of "
-        f"{len(shape) - 1} without the batch, which differs from it in open sizes only. Received: {wanted!r}."
+        f"{len(shape) - 1} without the batch, which differs from it in open sizes only. Received: {short_repr(wanted)}."
     )
     try:
-        sizes = [None if size is None else int(size) for size in wanted]
-    except (TypeError, ValueError):
+        sizes = [None if size is None else whole_number("input_shapes", size, 1, kind=ExportError) for size in wanted]
+    except (TypeError, ValueError, ExportError):
         raise ExportError(message) from None
     if len(sizes) == len(shape) - 1:
         sizes = [shape[0], *sizes]

@@ -59,16 +59,14 @@ def isolated_stored_weights(form: Format, path: Path, seconds: float = SECONDS) 
 
 
 def isolated_load(form: Format, path: Path, names: TensorNames | None, seconds: float = SECONDS) -> Run:
-    """Make a file ready to run. The function that is returned holds until another file of the format is loaded.
+    """Make a file ready to run. The runtime holds one file at a time: one that another has taken the place of is loaded again.
 
     Raises:
         ExportError: the runtime cannot run the file, takes too long, or dies of it.
     """
     if form.isolated is None:
         return form.load(path, names, 0)
-    number = next(_NUMBERS)
-    _runtime(form.isolated).request(path, seconds, "load", number, path.absolute(), names, 0)
-    return _loaded(form.isolated, path, number, seconds)
+    return _loaded(form.isolated, path, seconds, "load", names, 0)[1]
 
 
 def isolated_load_by_default(
@@ -84,16 +82,30 @@ def isolated_load_by_default(
     """
     if form.isolated is None:
         return None
-    number = next(_NUMBERS)
-    precision = _runtime(form.isolated).request(path, seconds, "load_by_default", number, path.absolute(), names)
-    return None if precision is None else (precision, _loaded(form.isolated, path, number, seconds))
+    precision, run = _loaded(form.isolated, path, seconds, "load_by_default", names)
+    return None if precision is None else (precision, run)
 
 
-def _loaded(module: str, path: Path, number: int, seconds: float) -> Run:
+def _loaded(module: str, path: Path, seconds: float, command: str, *arguments: Any) -> tuple[Any, Run]:
+    """Load a file; return what the runtime answers and what runs the file, which loads it again if another one took its place."""
+    runtime = _runtime(module)
+    number, place = next(_NUMBERS), path.absolute()
+
+    def load() -> Any:
+        if runtime.loaded == number:
+            return None
+        runtime.loaded = None
+        answer = runtime.request(path, seconds, command, number, place, *arguments)
+        runtime.loaded = number
+        return answer
+
     def run(arrays: Sequence[np.ndarray]) -> list[np.ndarray]:
-        return _runtime(module).request(path, seconds, "run", number, [np.asarray(array) for array in arrays])
+        with runtime.turn:
+            load()
+            return runtime.request(path, seconds, "run", number, [np.asarray(array) for array in arrays])
 
-    return run
+    with runtime.turn:
+        return load(), run
 
 
 def packages() -> list[tuple[str, str]]:
@@ -120,12 +132,19 @@ def isolated_tensors(
 
 
 class _IsolatedRuntime:
-    """The process of one runtime; it is started by the first request, and again after it has died."""
+    """The process of one runtime; it is started by the first request, and again after it has died.
+
+    Attributes:
+        turn: held from the loading of a file to the end of its run.
+        loaded: the number of the file that it holds.
+    """
 
     def __init__(self, module: str):
         self._module = module
         self._process: subprocess.Popen[bytes] | None = None
         self._errors: Any = None
+        self.turn = threading.RLock()
+        self.loaded: int | None = None
         self._lock = threading.Lock()
 
     def request(self, path: Path, seconds: float, command: str, *arguments: Any) -> Any:
@@ -180,6 +199,7 @@ class _IsolatedRuntime:
 
     def close(self) -> None:
         """End the process."""
+        self.loaded = None
         if self._process is not None:
             self._process.kill()
             self._process.wait()

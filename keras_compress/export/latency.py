@@ -14,8 +14,9 @@ import numpy as np
 from tqdm import tqdm
 
 from keras_compress._keras import keras
-from keras_compress.errors import ExportError
+from keras_compress.export.foreign_errors import WHOLE_FILE, explained
 from keras_compress.export.format import Format, Run
+from keras_compress.export.isolated_runtime import isolated_load
 from keras_compress.reports.formatting import JsonReport, format_table, json_values
 
 __all__ = ["LatencyReport", "LatencyRow", "measure_latency"]
@@ -92,9 +93,7 @@ def measure_latency(
     with ExitStack() as stack:
         runs: dict[str, tuple[Format, Path, Run]] = {}
         for name, (path, form) in files.items():
-            if not path.exists():
-                raise ExportError(f"'{path}' does not exist. Expected: an exported file. Export the model first.")
-            runs[name] = form, path, form.load(path, None, threads)
+            runs[name] = form, path, _loaded(form, path, threads)
         if float_model is not None:
             folder = Path(stack.enter_context(tempfile.TemporaryDirectory()))
             for form in {form.name: form for form, _, _ in runs.values()}.values():
@@ -105,11 +104,26 @@ def measure_latency(
         for number in tqdm(range(-warm_up, rounds), desc="latency", unit="round", leave=False, disable=None):
             for name, (_, _, run) in runs.items():
                 start = time.perf_counter()
-                run(inputs)
+                _run(run, runs[name][1], inputs)
                 if number >= 0:
                     seconds[name].append(time.perf_counter() - start)
         rows = [_row(name, form, path, seconds) for name, (form, path, _) in runs.items()]
     return LatencyReport(tuple(rows), rounds, len(inputs[0]))
+
+
+def _loaded(form: Format, path: Path, threads: int) -> Run:
+    """Make a file ready to run in this process; one that ends its runtime ends another one first."""
+    with explained(f"'{path}' cannot be read as {form.name}", WHOLE_FILE):
+        if form.isolated is not None:
+            isolated_load(form, path, None)
+        return form.load(path, None, threads)
+
+
+def _run(run: Run, path: Path, inputs: Sequence[np.ndarray]) -> None:
+    shapes = [array.shape for array in inputs]
+    way_out = "Pass data of the shapes and types that the file takes, in the order of its inputs."
+    with explained(f"'{path}' cannot be run on arrays of the shapes {shapes}", way_out):
+        run(inputs)
 
 
 def _row(name: str, form: Format, path: Path, seconds: Mapping[str, list[float]]) -> LatencyRow:

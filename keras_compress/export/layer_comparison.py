@@ -10,8 +10,10 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import tensorflow as tf
 
 from keras_compress._keras import keras
+from keras_compress.arguments import checked_path, number
 from keras_compress.batch_rows import filled_up
 from keras_compress.calibration.layer_hooks import hooked_calls
 from keras_compress.calibration.model_states import fresh_states
@@ -26,6 +28,7 @@ from keras_compress.export.isolated_runtime import isolated_tensors
 from keras_compress.export.registry import format_of
 from keras_compress.export.result_comparison import Limits, signal_to_error
 from keras_compress.graph import ModelGraph, TensorRef, take
+from keras_compress.graph.model_check import require_graph
 from keras_compress.graph.variables import leaf_layers
 from keras_compress.layers import FakeQuantize
 from keras_compress.reports.formatting import JsonReport, decibels_text, format_table, json_values
@@ -169,7 +172,10 @@ def compare(
         kc.export_model(compressed, "model.tflite", strict=False)
         print(kc.compare(compressed, "model.tflite", images).reason)
     """
-    path = Path(path)
+    require_graph(model)
+    path = checked_path("path", path, ExportError, exists=True)
+    if min_sqnr is not None:
+        min_sqnr = number("min_sqnr", min_sqnr, kind=ExportError)
     samples = audit_samples(model, data, fixed_shapes(model, input_shapes, input_names))
     if samples is None:
         raise ExportError(f"The model '{model.name}' takes text, for which no samples can be drawn. Pass data=.")
@@ -252,8 +258,9 @@ def _layer_outputs(model: keras.Model, arrays: Sequence[np.ndarray]) -> list[tup
 
     def note(path: str, call: Any, *inputs: Any, **arguments: Any) -> Any:
         outputs = call(*inputs, **arguments)
-        array = np.asarray(outputs) if hasattr(outputs, "dtype") else None
-        if array is not None and array.dtype == np.float32 and array.ndim > 1 and array.size:
+        is_float = tf.is_tensor(outputs) and getattr(outputs.dtype, "is_floating", False)
+        array = tf.cast(outputs, tf.float32).numpy() if is_float else None
+        if array is not None and array.ndim > 1 and array.size:
             seen.append((path, array))
         return outputs
 

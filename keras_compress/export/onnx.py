@@ -9,6 +9,8 @@ from pathlib import Path
 from typing import Any, Literal
 
 from keras_compress._keras import keras
+from keras_compress._threads import CONVERTERS
+from keras_compress.arguments import choice, whole_number
 from keras_compress.errors import ExportError
 from keras_compress.export.atomic_file import write_atomically
 from keras_compress.export.foreign_errors import explained
@@ -90,10 +92,8 @@ def export_onnx(
     except ImportError:
         raise ExportError("Writing ONNX files needs two packages: pip install tf2onnx onnx") from None
     newest = max(tf2onnx.constants.OPSET_TO_IR_VERSION)
-    if not OPSET <= opset <= NEWEST_OPSET:
-        raise ExportError(f"ONNX files are written with opset {OPSET} to {NEWEST_OPSET}. Received: opset={opset!r}.")
-    if activation_type not in ("uint8", "int8"):
-        raise ExportError(f"Activations are uint8 or int8. Received: {activation_type=}. Choose one of them.")
+    opset = whole_number("opset", opset, OPSET, NEWEST_OPSET, ExportError)
+    choice("activation_type", activation_type, ("uint8", "int8"), ExportError)
     names = tensor_names(model, input_names, output_names)
     layers = [name for name, _ in leaf_layers(model)]
     complete = (
@@ -163,15 +163,16 @@ def _state_shape(value: Any, shape: Sequence[int | None]) -> None:
 def _converting(path: str | Path, layers: Sequence[str]) -> Iterator[None]:
     """Keep the converter's notes on its own workings off the screen, and name the file in its errors."""
     logger = logging.getLogger("tf2onnx")
-    level = logger.level
-    logger.setLevel(logging.CRITICAL)
     problem = f"The model cannot be converted to ONNX for '{path}'"
     way_out = "Write the operations that ONNX lacks with others, or choose another format."
-    try:
-        with explained(problem, way_out, layers):
-            yield
-    finally:
-        logger.setLevel(level)
+    with CONVERTERS:
+        level = logger.level
+        logger.setLevel(logging.CRITICAL)
+        try:
+            with explained(problem, way_out, layers):
+                yield
+        finally:
+            logger.setLevel(level)
 
 
 register_format(

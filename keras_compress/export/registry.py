@@ -8,6 +8,7 @@ import inspect
 import pkgutil
 from pathlib import Path
 
+from keras_compress.arguments import wrong
 from keras_compress.errors import ExportError
 from keras_compress.export.format import Format
 
@@ -32,6 +33,10 @@ def register_format(form: Format) -> Format:
 
         register_format(Format("safetensors", ".safetensors", write, stored_weights, load, integers=False))
     """
+    if not isinstance(form, Format):
+        raise wrong(
+            "form", "a keras_compress.export.format.Format", form, "Pass Format(name, suffix, write, …).", ExportError
+        )
     for other in _FORMATS.values():
         if other != form and (other.name == form.name or other.suffix == form.suffix):
             raise ExportError(
@@ -62,9 +67,11 @@ def format_of(path: Path, save_format: str | None = None) -> Format:
     Raises:
         ExportError: there is none.
     """
+    if save_format is not None and not isinstance(save_format, str):
+        raise wrong("save_format", "the name of a format", save_format, kind=ExportError)
     formats = registered_formats()
     by_suffix = {form.suffix: form.name for form in formats.values()}
-    name = save_format or by_suffix.get(path.suffix.lower())
+    name = save_format if save_format is not None else by_suffix.get(path.suffix.lower())
     if name not in formats:
         raise ExportError(
             f"Unknown export format. Expected: a path ending in one of {sorted(filter(None, by_suffix))}, a folder, or "

@@ -22,6 +22,7 @@ from keras_compress.export.graph_def import stored_in_graph
 from keras_compress.export.inference_model import inference_model
 from keras_compress.export.input_signature import InputShapes, input_signature
 from keras_compress.export.registry import register_format
+from keras_compress.export.runtimes.run import in_float_type
 from keras_compress.graph.variables import leaf_layers
 
 __all__ = ["export_saved_model"]
@@ -119,9 +120,15 @@ def _load(path: Path, names: TensorNames | None, threads: int) -> Run:
     signature = module.signatures["serving_default"]
     keywords = list(signature.structured_input_signature[1])
     inputs = names.inputs if names else keywords
+    specs = signature.structured_input_signature[1]
 
     def run(arrays: Sequence[np.ndarray]) -> list[np.ndarray]:
-        outputs = signature(**dict(zip(inputs, map(tf.constant, arrays), strict=True)))
+        outputs = signature(
+            **{
+                name: tf.constant(in_float_type(np.asarray(array), specs[name].dtype.as_numpy_dtype))
+                for name, array in zip(inputs, arrays, strict=True)
+            }
+        )
         _ = module  # whose variables live only as long as it does
         return [outputs[name].numpy() for name in (names.outputs if names else outputs)]
 

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 from keras_compress._keras import keras
+from keras_compress.arguments import flag
 from keras_compress.graph import build, take
+from keras_compress.graph.model_check import require_graph
 from keras_compress.graph.passes.strip import strip as stripped
 
 __all__ = ["strip"]
@@ -27,4 +29,6 @@ def strip(model: keras.Model, *, keep_activations: bool = False) -> keras.Model:
         >>> [type(layer).__name__ for layer in strip(compressed).layers]
         ['Dense']
     """
+    require_graph(model)
+    keep_activations = flag("keep_activations", keep_activations)
     return build(stripped(take(model), keep_activations=keep_activations))

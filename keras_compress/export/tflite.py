@@ -2,17 +2,17 @@
 
 from __future__ import annotations
 
-import os
 import re
 import warnings
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, Literal
 
 import tensorflow as tf
 
 from keras_compress._keras import keras
+from keras_compress._threads import CONVERTERS, ignored_warnings, silent_standard_error
+from keras_compress.arguments import choice
 from keras_compress.errors import ExportError
 from keras_compress.export.atomic_file import write_atomically
 from keras_compress.export.foreign_errors import reason_of
@@ -81,8 +81,7 @@ def export_tflite(
     Raises:
         ExportError: the converter refuses the model, or as for the frozen graph.
     """
-    if io_type not in ("float32", "int8", "uint8"):
-        raise ExportError(f"Inputs are float32, int8 or uint8. Received: io_type={io_type!r}. Choose one of them.")
+    choice("io_type", io_type, ("float32", "int8", "uint8"), ExportError)
     require_litert()
     names = tensor_names(model, input_names, output_names)
     signature = input_signature(model, batch_size, input_shapes, names.inputs)
@@ -129,7 +128,7 @@ def _converted(graph_def: Any, names: Any, io_type: str, path: str | Path, layer
             converter.inference_input_type = converter.inference_output_type = getattr(tf, io_type)
         way_out = "Write the operations that it lacks with others, or choose another format."
         try:
-            with _quiet():
+            with CONVERTERS, silent_standard_error(), ignored_warnings():
                 written = bytes(converter.convert())
         except Exception as error:
             if optimizations != quantize:
@@ -139,21 +138,6 @@ def _converted(graph_def: Any, names: Any, io_type: str, path: str | Path, layer
             refused = f"TensorFlow Lite's converter refuses the model for '{path}'"
             raise ExportError(f"{refused}: {reason_of(error, layers)} {way_out}") from error
         yield written
-
-
-@contextmanager
-def _quiet() -> Iterator[None]:
-    """Keep the converter's notes on its own workings off the screen; they go past Python, to the file descriptor."""
-    kept, silent = os.dup(2), os.open(os.devnull, os.O_WRONLY)
-    try:
-        os.dup2(silent, 2)
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore")
-            yield
-    finally:
-        os.dup2(kept, 2)
-        os.close(kept)
-        os.close(silent)
 
 
 register_format(

@@ -67,7 +67,10 @@ def match_weights(
 
 def holds_the_values(stored: StoredWeight, weight: ExpectedWeight) -> bool:
     """Return whether a constant holds the values of a weight, in any order of axes."""
-    return _same_values(_signature(_comparable(weight, stored.values)), _expected_signature(weight))
+    expected = weight.values
+    if stored.values.dtype.kind in "fV" and stored.values.dtype.itemsize < 4:  # of a layer that computes in 16 bits
+        expected = expected.astype(stored.values.dtype).astype(np.float32)
+    return _same_values(_signature(_comparable(weight, stored.values)), _signature(_comparable(weight, expected)))
 
 
 def _expected_signature(weight: ExpectedWeight) -> np.ndarray:

@@ -275,6 +275,10 @@ def _attributes(module: Any) -> dict[str, Any]:
 
 def _state(module: Any) -> dict[str, Any]:
     state = module.__getstate__() if isinstance(module, keras.layers.Layer) else dict(vars(module))
+    hooked: Any = state.get("call")
+    if hasattr(hooked, "own_call"):  # another thread looks at what the layer computes; that is not part of it
+        state = {name: value for name, value in state.items() if name != "call"}
+        state.update({} if hooked.own_call is None else {"call": hooked.own_call})
     return {name: value for name, value in state.items() if not name.startswith(NOT_COPIED)}
 
 

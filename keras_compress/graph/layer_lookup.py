@@ -12,6 +12,7 @@ from dataclasses import replace
 from typing import Any
 
 from keras_compress._keras import keras
+from keras_compress.arguments import choice, flag, mapping, text, whole_number, wrong
 from keras_compress.errors import ConfigError
 from keras_compress.graph.activations import LINEAR, UNKNOWN, activation_of, rectifier
 from keras_compress.graph.identity import is_builtin
@@ -22,6 +23,9 @@ __all__ = ["is_registered", "operator_spec", "register_layer_spec", "spec_of"]
 
 _OTHER = LayerSpec(LayerRole.OTHER)
 _OPERATOR_NAMES = {function: name for name, functions in OPERATORS.items() for function in functions}
+
+#: The rank of a tensor is at most this.
+MOST_AXES = 32
 
 #: Rows of :func:`register_layer_spec`, by class name. They come first, and alone for classes that are not Keras' own.
 _REGISTERED: dict[str, LayerSpec] = {}
@@ -136,14 +140,31 @@ def register_layer_spec(
         >>> spec_of("MyConvolution").weights[0].path
         'kernel'
     """
-    name = layer_class if isinstance(layer_class, str) else layer_class.__name__
-    roles = [member.value for member in LayerRole]
-    if role not in roles:
-        raise ConfigError(f"A layer has one of the roles {roles}. Received: role={role!r}.")
-    rows = tuple(
-        WeightSpec(path, (axes,) if isinstance(axes, int) else tuple(axes), input_axis)
-        for path, axes in weights.items()
-    )
+    if not isinstance(layer_class, str) and not (
+        isinstance(layer_class, type) and issubclass(layer_class, keras.layers.Layer)
+    ):
+        raise wrong("layer_class", "a subclass of tf_keras.layers.Layer, or its name", layer_class)
+    name = text("layer_class", layer_class if isinstance(layer_class, str) else layer_class.__name__)
+    choice("role", role, [member.value for member in LayerRole])
+    facts = {
+        "linear": linear,
+        "foldable": foldable,
+        "convolution": convolution,
+        "inert_at_inference": inert_at_inference,
+        "keeps_channels": keeps_channels,
+        "scales_with_input": scales_with_input,
+        "sum": sum,
+        "keeps_rank": keeps_rank,
+        "rearranges": rearranges,
+    }
+    for fact, value in facts.items():
+        flag(fact, value)
+    for argument, axis in {"input_axis": input_axis, "rank": rank}.items():
+        if axis is not None:
+            whole_number(argument, axis, -MOST_AXES if argument == "input_axis" else 0, MOST_AXES)
+    if activation_argument is not None:
+        text("activation_argument", activation_argument)
+    rows = tuple(WeightSpec(path, _axes(path, axes), input_axis) for path, axes in mapping("weights", weights).items())
     of_one_weight = {"linear": linear, "foldable": foldable, "input_axis": input_axis is not None}
     stated = [fact for fact, value in of_one_weight.items() if value]
     if stated and len(rows) != 1:
@@ -171,6 +192,13 @@ def register_layer_spec(
         keeps_rank=keeps_rank,
         rearranges=rearranges,
     )
+
+
+def _axes(path: str, axes: Any) -> tuple[int, ...]:
+    """Return the axes of a weight that index its output channels."""
+    name = f"weights[{path!r}]"
+    listed = axes if isinstance(axes, (tuple, list, set, frozenset, range)) else [axes]
+    return tuple(whole_number(name, axis, -MOST_AXES, MOST_AXES) for axis in listed)
 
 
 def _with_arguments(spec: LayerSpec, config: dict) -> LayerSpec:

@@ -9,11 +9,22 @@ from keras_compress.errors import UnsupportedModelError
 from keras_compress.graph.variables import leaf_layers
 from keras_compress.layers import CompressedLayer, WeightOp
 
-__all__ = ["first_compressed_layer", "require_compressible"]
+__all__ = ["first_compressed_layer", "require_compressible", "require_graph"]
 
 
 def require_compressible(model: Any) -> None:
     """Raise an UnsupportedModelError with a remedy unless ``model`` is a built, uncompressed graph of layers."""
+    require_graph(model)
+    path = first_compressed_layer(model)
+    if path is not None:
+        raise UnsupportedModelError(
+            f"The model '{model.name}' is already compressed: see layer '{path}'. Expected: an uncompressed model. List "
+            "all algorithms in one configuration, or take a plain model with controller.strip()."
+        )
+
+
+def require_graph(model: Any) -> None:
+    """Raise an UnsupportedModelError with a remedy unless ``model`` is a built graph of layers, compressed or not."""
     kind = f"{type(model).__module__}.{type(model).__qualname__}"
     if not isinstance(model, keras.Model):
         if any(base.__module__.split(".")[0] == "keras" for base in type(model).__mro__):
@@ -21,7 +32,10 @@ def require_compressible(model: Any) -> None:
                 "This is a Keras 3 model. Expected: a tf_keras model. Received: "
                 f"{kind}. Build it with 'import tf_keras as keras', or load its file with tf_keras.models.load_model."
             )
-        raise UnsupportedModelError(f"Expected: a tf_keras model. Received: {kind}.")
+        raise UnsupportedModelError(
+            f"Wrong value for 'model'. Expected: a tf_keras model. Received: {kind}. Build one with 'import tf_keras as keras', or "
+            "load its file with tf_keras.models.load_model."
+        )
     if not is_graph_model(model):
         raise UnsupportedModelError(
             f"The model '{model.name}' of class {type(model).__name__} has no graph of layers: its call() is Python code. "
@@ -34,12 +48,6 @@ def require_compressible(model: Any) -> None:
         raise UnsupportedModelError(
             f"The model '{model.name}' is not built, so its weights do not exist yet. Expected: a built model. Call "
             "model.build(input_shape), or start it with keras.Input(shape)."
-        )
-    path = first_compressed_layer(model)
-    if path is not None:
-        raise UnsupportedModelError(
-            f"The model '{model.name}' is already compressed: see layer '{path}'. Expected: an uncompressed model. List "
-            "all algorithms in one configuration, or take a plain model with controller.strip()."
         )
 
 

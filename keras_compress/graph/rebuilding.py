@@ -12,7 +12,8 @@ from typing import Any
 
 import numpy as np
 
-from keras_compress._keras import PreprocessingLayer, deserialize, keras, raised_recursion_limit, unsafe_deserialization
+from keras_compress._keras import PreprocessingLayer, calls_of_layers, deserialize, keras, unsafe_deserialization
+from keras_compress._threads import raised_recursion_limit
 from keras_compress.errors import UnsupportedModelError
 from keras_compress.graph.variables import leaf_layers, named_variables, sublayers
 
@@ -32,7 +33,7 @@ def rebuild(
     Raises:
         UnsupportedModelError: a layer does not make the variables again that it has arrays for.
     """
-    with unsafe_deserialization(), raised_recursion_limit(sum(1 for _ in entries(config))):
+    with unsafe_deserialization(), raised_recursion_limit(calls_of_layers(sum(1 for _ in entries(config)))):
         config = copy.deepcopy(config)  # some layers take their configuration apart while they are made
         model = deserialize(config, dict(custom_objects))
     for path, layer in leaf_layers(model):

@@ -14,6 +14,7 @@ from typing import Any
 import numpy as np
 
 from keras_compress._keras import keras
+from keras_compress._threads import WEIGHTS
 from keras_compress.graph.rebuilding import entries, is_model_entry, rebuild
 from keras_compress.graph.serialization import describe
 from keras_compress.graph.tensor_types import not_activations
@@ -55,7 +56,8 @@ def take(model: keras.Model) -> ModelSnapshot:
     Raises:
         UnsupportedModelError: it cannot be built again.
     """
-    return ModelSnapshot(*describe(model), not_activations(model))
+    with WEIGHTS:
+        return ModelSnapshot(*describe(model), not_activations(model))
 
 
 def build(snapshot: ModelSnapshot) -> keras.Model:

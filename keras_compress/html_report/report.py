@@ -8,7 +8,8 @@ from pathlib import Path
 from typing import Any
 
 from keras_compress._keras import keras
-from keras_compress.errors import ConfigError
+from keras_compress.arguments import checked_path, mapping, text, wrong
+from keras_compress.errors import ConfigError, ExportError
 from keras_compress.export import audit
 from keras_compress.export.atomic_file import write_atomically
 from keras_compress.export.latency import LatencyReport
@@ -76,7 +77,10 @@ def report(
         ...     "<h2>Weights</h2>" in report(controller, Path(folder) / "report.html").read_text()
         True
     """
-    path = Path(path)
+    path = checked_path("path", path, ExportError)
+    if title is not None:
+        title = text("title", title)
+    accuracy = None if accuracy is None else mapping("accuracy", accuracy)
     subject = reported_model(model)
     _require("sensitivity", sensitivity, ("rows", "sqnr", "samples"), "kc.analyze(model, data)")
     _require("latency", latency, ("rows", "rounds", "batch_size"), "kc.benchmark(files, data)")
@@ -105,14 +109,16 @@ def report(
 
 def _audited(model: keras.Model, exports: Any, data: Any) -> list[ExportReport]:
     """Return the reports among exports as they are, and audit the files."""
-    given = [exports] if isinstance(exports, (str, PathLike)) else list(exports)
+    given = [exports] if isinstance(exports, (str, PathLike)) else exports
+    if not isinstance(given, (list, tuple)):
+        raise wrong("exports", "what export_model returned, the path of an exported file, or a list of them", exports)
     for item in given:
         if not isinstance(item, (str, PathLike)):
             raise ConfigError(
                 "Wrong value for 'exports'. Expected: what controller.export_model returned, the path of an exported file, or a "
                 f"list of them. Received: {type(item).__name__}. Pass exports=controller.export_model(path)."
             )
-    return [item if isinstance(item, ExportReport) else audit(model, Path(item), data=data) for item in given]
+    return [item if isinstance(item, ExportReport) else audit(model, item, data=data) for item in given]
 
 
 def _sizes(size: ModelSize, exports: Sequence[ExportReport], latency: LatencyReport | None) -> dict[str, int]:

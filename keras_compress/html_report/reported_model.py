@@ -6,9 +6,10 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from keras_compress._keras import is_graph_model, keras
+from keras_compress._keras import keras
 from keras_compress.algorithms import ScheduledAlgorithm
 from keras_compress.errors import UnsupportedModelError
+from keras_compress.graph.model_check import require_graph
 from keras_compress.reports import CompressionStatistics
 
 __all__ = ["ReportedModel", "reported_model"]
@@ -43,7 +44,8 @@ def reported_model(model: Any) -> ReportedModel:
     Raises:
         UnsupportedModelError: it is neither.
     """
-    if isinstance(model, keras.Model) and is_graph_model(model) and model.built:
+    if isinstance(model, keras.Model):
+        require_graph(model)
         return ReportedModel(model)
     if not isinstance(getattr(model, "model", None), keras.Model) or not hasattr(model, "statistics"):
         raise UnsupportedModelError(

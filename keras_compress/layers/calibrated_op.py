@@ -5,6 +5,7 @@ How a range is found from what was seen is not decided here.
 
 from __future__ import annotations
 
+import threading
 from abc import abstractmethod
 from collections.abc import Callable, Iterable, Mapping
 from contextlib import contextmanager
@@ -18,11 +19,23 @@ from keras_compress.layers.weight_op import WeightOp
 __all__ = ["CalibratedOp", "bypassed_unless", "observed"]
 
 
+class _OfThisThread(threading.local):
+    """The observers and the switches of operations, by their identity, in one thread."""
+
+    def __init__(self) -> None:
+        self.observers: dict[int, Callable[[tf.Tensor], None]] = {}
+        self.switches: dict[int, tf.Tensor] = {}
+
+
+_OF_THIS_THREAD = _OfThisThread()
+
+
 class CalibratedOp(WeightOp):
     """Base of the operations whose numbers start from a measured range.
 
     Forward: :meth:`apply`. While an observer is attached (:func:`observed`), the input is shown to it and returned
-    unchanged; it is also returned unchanged while Keras infers shapes.
+    unchanged; it is also returned unchanged while Keras infers shapes. Observers and switches are those of a thread: in
+    another one the operation works as ever.
 
     Attributes:
         range_variable_shape: shape of the measured ends: ``()``, or the rank of the tensor with ones except on the
@@ -40,10 +53,13 @@ class CalibratedOp(WeightOp):
 
     range_variable_shape: tuple[int, ...] = ()
 
-    def __init__(self, **kwargs):
-        super().__init__(**kwargs)
-        self._observer: Callable[[tf.Tensor], None] | None = None
-        self._switch: tf.Tensor | None = None
+    @property
+    def _observer(self) -> Callable[[tf.Tensor], None] | None:
+        return _OF_THIS_THREAD.observers.get(id(self))
+
+    @property
+    def _switch(self) -> tf.Tensor | None:
+        return _OF_THIS_THREAD.switches.get(id(self))
 
     def call(self, inputs, training=None):
         if inferring_shapes():
@@ -73,14 +89,13 @@ def observed(observers: Mapping[CalibratedOp, Callable[[tf.Tensor], None]], oper
         observers: what is called with the input of an operation, a tensor of any shape.
         operations: every operation to switch off.
     """
-    operations = list(operations)
+    attached = {id(operation): observers.get(operation) or _ignore for operation in operations}
+    before = _OF_THIS_THREAD.observers
     try:
-        for operation in operations:
-            operation._observer = observers.get(operation) or _ignore
+        _OF_THIS_THREAD.observers = {**before, **attached}
         yield
     finally:
-        for operation in operations:
-            operation._observer = None
+        _OF_THIS_THREAD.observers = before
 
 
 @contextmanager
@@ -97,13 +112,12 @@ def bypassed_unless(switches: Mapping[CalibratedOp, tf.Tensor]):
         ...     quantizer(tf.constant([100.0])).numpy().tolist()
         [100.0]
     """
+    before = _OF_THIS_THREAD.switches
     try:
-        for operation, switch in switches.items():
-            operation._switch = switch
+        _OF_THIS_THREAD.switches = {**before, **{id(operation): switch for operation, switch in switches.items()}}
         yield
     finally:
-        for operation in switches:
-            operation._switch = None
+        _OF_THIS_THREAD.switches = before
 
 
 @tf.autograph.experimental.do_not_convert

@@ -12,12 +12,18 @@ from typing import Any
 import tensorflow as tf
 
 from keras_compress._keras import accepts, deserialize, inferring_shapes, keras, register, serialize
+from keras_compress._threads import WEIGHTS
 from keras_compress.layers.weight_op import IntegerWeight, WeightOp
 
 __all__ = ["REGISTERED_NAME", "CompressedLayer", "weight_owner"]
 
 #: The name under which Keras finds the class in a file.
 REGISTERED_NAME = "keras_compress>CompressedLayer"
+
+
+#: The variables whose places hold compressed tensors at present, by owner and attribute, and how many calls use each.
+#: Read and written under ``WEIGHTS`` only.
+_REPLACED: dict[tuple[int, str], tuple[Any, int]] = {}
 
 
 def weight_owner(layer: Any, path: str) -> tuple[Any, str]:
@@ -127,37 +133,48 @@ class CompressedLayer(keras.layers.Wrapper):
         for argument in ("training", "mask"):
             if not accepts(self.layer, argument):
                 kwargs.pop(argument, None)
-        if inferring_shapes() or not self._build_operations():
-            outputs = self.layer(*args, **kwargs)
-            if self._build_operations() and inferring_shapes():
-                return outputs
-        with self._compressed_weights():
-            return self.layer(*args, **kwargs)
+        with WEIGHTS:
+            if inferring_shapes() or not self._build_operations():
+                outputs = self.layer(*args, **kwargs)
+                if self._build_operations() and inferring_shapes():
+                    return outputs
+            with self._compressed_weights():
+                return self.layer(*args, **kwargs)
 
     @contextmanager
     def _compressed_weights(self) -> Iterator[None]:
         """Put the compressed tensors in the place of the variables, and the variables back afterwards.
 
-        The swap goes past ``setattr``, which would make Keras stop tracking the variable.
+        The swap goes past ``setattr``, which would make Keras stop tracking the variable. Other threads wait for the end
+        of it; replicas that TensorFlow runs by turns may be inside together, and the last of them puts the variables back.
         """
-        originals: dict[tuple[int, str], tuple[Any, str, Any]] = {}
+        tensors: dict[tuple[int, str], Any] = {}
+        owners: dict[tuple[int, str], Any] = {}
+        for path, op in self.operations:
+            owner, attribute = weight_owner(self.layer, path)
+            place = id(owner), attribute
+            if place not in tensors:
+                variable, _ = _REPLACED.get(place, (owner.__dict__[attribute], 0))
+                owners[place], tensors[place] = owner, tf.convert_to_tensor(variable)
+            tensors[place] = op(tensors[place])
+        tensors = {place: tf.cast(tensor, owners[place].compute_dtype) for place, tensor in tensors.items()}
         try:
-            for path, op in self.operations:
-                owner, attribute = weight_owner(self.layer, path)
-                if (id(owner), attribute) not in originals:
-                    originals[id(owner), attribute] = owner, attribute, owner.__dict__[attribute]
-                owner.__dict__[attribute] = op(tf.convert_to_tensor(owner.__dict__[attribute]))
-            for owner, attribute, _ in originals.values():
-                owner.__dict__[attribute] = tf.cast(owner.__dict__[attribute], owner.compute_dtype)
+            for place, owner in owners.items():
+                variable, calls = _REPLACED.get(place, (owner.__dict__[place[1]], 0))
+                _REPLACED[place] = variable, calls + 1
+                owner.__dict__[place[1]] = tensors[place]
             yield
         finally:
-            for owner, attribute, variable in originals.values():
-                owner.__dict__[attribute] = variable
+            for place, owner in owners.items():
+                variable, calls = _REPLACED.pop(place, (None, 0))
+                if calls > 1:
+                    _REPLACED[place] = variable, calls - 1
+                elif calls:
+                    owner.__dict__[place[1]] = variable
 
     def compressed_weight(self, path: str) -> tf.Tensor:
         """Return the weight at ``path`` as the forward pass sees it, in float32."""
-        owner, attribute = weight_owner(self.layer, path)
-        weight = tf.cast(tf.convert_to_tensor(getattr(owner, attribute)), tf.float32)
+        weight = self._float_weight(path)
         for target, op in self.operations:
             if target == path:
                 weight = op(weight)
@@ -165,12 +182,17 @@ class CompressedLayer(keras.layers.Wrapper):
 
     def integer_weight(self, path: str) -> IntegerWeight | None:
         """Return the weight at ``path`` as integers, None where its last operation leaves it in floating point."""
-        owner, attribute = weight_owner(self.layer, path)
-        weight = tf.cast(tf.convert_to_tensor(getattr(owner, attribute)), tf.float32)
+        weight = self._float_weight(path)
         *before, last = [op for target, op in self.operations if target == path]
         for op in before:
             weight = op(weight)
         return last.to_integer(weight.numpy())
+
+    def _float_weight(self, path: str) -> tf.Tensor:
+        """Return the weight at ``path`` before its operations, in float32."""
+        with WEIGHTS:
+            owner, attribute = weight_owner(self.layer, path)
+            return tf.cast(tf.convert_to_tensor(getattr(owner, attribute)), tf.float32)
 
     def compute_output_shape(self, input_shape):
         return self.layer.compute_output_shape(input_shape)

@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Callable
-from numbers import Real
 from pathlib import Path
 from typing import Any, Literal
 
 from keras_compress._keras import keras
+from keras_compress.arguments import checked_path, choice, flag, number, whole_number, wrong
 from keras_compress.data import Dataset
 from keras_compress.errors import AccuracyTargetNotMet, ConfigError, short_repr
 from keras_compress.post_training.accuracy_search import AccuracySearch, Budget, DropType, Target
@@ -22,7 +21,7 @@ from keras_compress.post_training.parameters import (
     TargetDevice,
 )
 from keras_compress.post_training.quantize import QuantizeOptions, calibrated_by_options
-from keras_compress.post_training.user_parameters import plain_values, whole_number
+from keras_compress.post_training.user_parameters import plain_values
 from keras_compress.post_training.validation import Validator
 
 __all__ = ["quantize_with_accuracy_control"]
@@ -128,21 +127,18 @@ def quantize_with_accuracy_control(
                 )
         data = [calibration_dataset, validation_dataset]
         return quantize_openvino_model("quantize_with_accuracy_control", model, data, {**given_options, **further})
-    if on_failure not in ("raise", "return_best"):
-        raise ConfigError(
-            f"Wrong value for 'on_failure'. Expected: 'raise' or 'return_best'. Received: {short_repr(on_failure)}."
-        )
+    choice("on_failure", on_failure, ("raise", "return_best"))
+    higher_is_better = flag("higher_is_better", higher_is_better)
     iterations = _iterations(advanced_accuracy_restorer_parameters)
-    if isinstance(max_drop, bool) or not isinstance(max_drop, Real) or not math.isfinite(max_drop):
-        raise ConfigError(f"Wrong value for 'max_drop'. Expected: a finite number. Received: {short_repr(max_drop)}.")
+    max_drop = number("max_drop", max_drop)
     if max_evaluations is not None:
         max_evaluations = whole_number(
             "max_evaluations", max_evaluations, 2
         )  # the original model, and all layers quantized
-    if max_seconds is not None and (not isinstance(max_seconds, Real) or not max_seconds > 0):
-        raise ConfigError(
-            f"Wrong value for 'max_seconds'. Expected: seconds above 0. Received: {short_repr(max_seconds)}."
-        )
+    if max_seconds is not None and not number("max_seconds", max_seconds) > 0:
+        raise wrong("max_seconds", "seconds above 0", max_seconds)
+    if record is not None:
+        record = checked_path("record", record)
     calibration = Dataset.of(calibration_dataset)
     validator = Validator(validation_fn, validation_dataset, validate_with, calibration)
     target = Target(max_drop, _drop_type(drop_type), higher_is_better)
@@ -162,12 +158,7 @@ def quantize_with_accuracy_control(
 
 
 def _drop_type(value: Any) -> DropType:
-    try:
-        return DropType(getattr(value, "value", value))
-    except ValueError:
-        raise ConfigError(
-            f"Wrong value for 'drop_type'. Expected: 'absolute' or 'relative'. Received: {short_repr(value)}."
-        ) from None
+    return DropType(choice("drop_type", getattr(value, "value", value), [member.value for member in DropType]))
 
 
 def _iterations(parameters: Any) -> int | None:

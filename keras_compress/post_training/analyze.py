@@ -6,13 +6,13 @@ import dataclasses
 from typing import Any
 
 from keras_compress._keras import is_graph_model, keras
+from keras_compress.arguments import flag, whole_number
 from keras_compress.data import Dataset
 from keras_compress.errors import ConfigError
 from keras_compress.graph.model_check import first_compressed_layer
 from keras_compress.post_training.quantize import QuantizeOptions, calibrated_by_options
 from keras_compress.post_training.sensitivity import analyze_layers
 from keras_compress.post_training.sensitivity_report import SensitivityReport
-from keras_compress.post_training.user_parameters import whole_number
 
 __all__ = ["analyze"]
 
@@ -50,6 +50,7 @@ def analyze(
     """
     dataset = Dataset.of(data)
     samples = whole_number("samples", samples, 1)
+    only_one, leave_one_out = flag("only_one", only_one), flag("leave_one_out", leave_one_out)
     allowed = [field.name for field in dataclasses.fields(QuantizeOptions)]
     unknown = sorted(set(options) - set(allowed))
     if unknown:

@@ -33,7 +33,7 @@ class EvaluationRecord:
         self._metrics: dict[str, float] = {}
         if path.exists():
             try:
-                values = json.loads(path.read_text())
+                values = json.loads(path.read_text(encoding="utf-8"))
                 self._metrics = {str(key): float(metric) for key, metric in values["metrics"].items()}
                 model = values["model"]
                 if not all(map(math.isfinite, self._metrics.values())):

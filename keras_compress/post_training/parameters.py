@@ -12,6 +12,7 @@ from pydantic import Field
 
 from keras_compress.algorithms.quantization import Quantization
 from keras_compress.algorithms.quantizer_settings import GroupSettings, QuantizerInit, ScopedRangeInitializer
+from keras_compress.arguments import choice
 from keras_compress.calibration import AdaptiveRounding, BatchNormAdaptation
 from keras_compress.config import CompressionConfig
 from keras_compress.errors import ConfigError, short_repr
@@ -185,12 +186,7 @@ def _refuse(advanced: AdvancedQuantizationParameters) -> None:
 
 def _member(kind: type[enum.Enum], value: Any, name: str) -> Any:
     """Return the member of an enum, given as such, by its value, or as the same member of another package's enum."""
-    plain = getattr(value, "value", value)
-    try:
-        return kind(plain)
-    except ValueError:
-        allowed = ", ".join(repr(member.value) for member in kind)
-        raise ConfigError(f"Wrong value for '{name}'. Expected: {allowed}. Received: {short_repr(value)}.") from None
+    return kind(choice(name, getattr(value, "value", value), [member.value for member in kind]))
 
 
 def _group(parameters: QuantizationParameters, name: str) -> GroupSettings:

@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from typing import Any, Literal
 
 from keras_compress._keras import keras
+from keras_compress.arguments import flag, whole_number
 from keras_compress.data import Dataset
 from keras_compress.errors import ConfigError, short_repr
 from keras_compress.graph import ModelGraph, take
@@ -21,7 +22,6 @@ from keras_compress.post_training.parameters import (
     TargetDevice,
     quantization_config,
 )
-from keras_compress.post_training.user_parameters import whole_number
 from keras_compress.settings import validated
 
 __all__ = ["QuantizeOptions", "calibrated_by_options", "quantize"]
@@ -110,6 +110,7 @@ def calibrated_by_options(model: keras.Model, data: Any, options: QuantizeOption
             f"'mode' cannot be honoured: 8-bit floating point is not available. Expected: mode=None. Received: mode={short_repr(options.mode)}. Leave it out for INT8."
         )
     subset_size = whole_number("subset_size", options.subset_size, 1)
+    fast = flag("fast_bias_correction", options.fast_bias_correction)
     require_compressible(model)
     given = {} if options.advanced_parameters is None else options.advanced_parameters
     advanced = validated(AdvancedQuantizationParameters, given, "advanced_parameters")
@@ -124,7 +125,7 @@ def calibrated_by_options(model: keras.Model, data: Any, options: QuantizeOption
         advanced=advanced,
     )
     bias: Literal["fast", "sequential"] | None
-    bias = None if advanced.disable_bias_correction else "fast" if options.fast_bias_correction else "sequential"
+    bias = None if advanced.disable_bias_correction else "fast" if fast else "sequential"
     corrections = Corrections(bias, advanced.adaptive_rounding, subset_size)
     equalize = not advanced.disable_channel_alignment
     with model.distribute_strategy.scope():

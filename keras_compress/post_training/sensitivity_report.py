@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 import csv
+import io
 from dataclasses import asdict, dataclass, fields
 from pathlib import Path
 from typing import Any
 
+from keras_compress.arguments import checked_path
+from keras_compress.errors import ExportError
 from keras_compress.plots import plot_sensitivity
-from keras_compress.reports.formatting import JsonReport, decibels_text, format_table, json_values
+from keras_compress.reports.formatting import JsonReport, decibels_text, format_table, json_values, save_text
 
 __all__ = ["LayerSensitivity", "SensitivityReport"]
 
@@ -57,15 +60,14 @@ class SensitivityReport(JsonReport):
 
     def save(self, path: str | Path) -> Path:
         """Write the report, as CSV if the path ends in ``.csv``, else as JSON."""
-        path = Path(path)
+        path = checked_path("path", path, ExportError)
         if path.suffix.lower() != ".csv":
             return super().save(path)
-        path.parent.mkdir(parents=True, exist_ok=True)
-        with path.open("w", newline="") as file:
-            writer = csv.DictWriter(file, [field.name for field in fields(LayerSensitivity)])
-            writer.writeheader()
-            writer.writerows(asdict(row) for row in self.rows)
-        return path
+        table = io.StringIO(newline="")
+        writer = csv.DictWriter(table, [field.name for field in fields(LayerSensitivity)])
+        writer.writeheader()
+        writer.writerows(asdict(row) for row in self.rows)
+        return save_text(path, table.getvalue())
 
     def plot(self, path: str | Path | None = None) -> Any:
         """Draw a bar per layer, the worst on top, and save the picture if a path is given; needs matplotlib."""

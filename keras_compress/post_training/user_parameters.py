@@ -5,15 +5,13 @@ from __future__ import annotations
 import dataclasses
 import enum
 from collections.abc import Mapping
-from numbers import Integral
 from typing import Any
 
 from pydantic import model_validator
 
-from keras_compress.errors import ConfigError, short_repr
-from keras_compress.settings import Settings, reported_mistakes
+from keras_compress.settings import Settings
 
-__all__ = ["UserParameters", "plain_values", "whole_number"]
+__all__ = ["UserParameters", "plain_values"]
 
 
 class UserParameters(Settings):
@@ -26,13 +24,6 @@ class UserParameters(Settings):
         Traceback (most recent call last):
         keras_compress.errors.ConfigError: Wrong value at 'Width.width'. Expected: a valid integer. Received: None.
     """
-
-    def __init__(self, **values: Any):
-        with reported_mistakes(type(self), type(self).__name__):
-            super().__init__(**values)
-
-    #: Tells pydantic to validate dicts without this ``__init__``: only what a user calls reports mistakes.
-    __init__.__pydantic_base_init__ = True  # type: ignore[attr-defined]
 
     @model_validator(mode="before")
     @classmethod
@@ -66,12 +57,3 @@ def _default(kind: type, name: str) -> Any:
     if field.default_factory is not dataclasses.MISSING:
         return field.default_factory()
     return object() if field.default is dataclasses.MISSING else field.default
-
-
-def whole_number(name: str, value: Any, least: int) -> int:
-    """Return a whole number, or raise a ConfigError that names the parameter."""
-    if isinstance(value, bool) or not isinstance(value, Integral) or value < least:
-        raise ConfigError(
-            f"Wrong value for '{name}'. Expected: a whole number, {least} or more. Received: {short_repr(value)}."
-        )
-    return int(value)

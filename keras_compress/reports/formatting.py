@@ -9,7 +9,10 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-__all__ = ["JsonReport", "decibels", "decibels_text", "format_table", "json_values"]
+from keras_compress.arguments import checked_path
+from keras_compress.errors import ExportError, short_repr
+
+__all__ = ["JsonReport", "decibels", "decibels_text", "format_table", "json_values", "save_text"]
 
 
 def format_table(header: Sequence[str], rows: Sequence[Sequence[Any]]) -> str:
@@ -58,6 +61,23 @@ def decibels_text(ratio: float | None) -> str:
     return "no error" if math.isinf(ratio) else f"{ratio:.1f} dB"
 
 
+def save_text(path: str | Path, content: str) -> Path:
+    """Write a text file, making missing folders.
+
+    Raises:
+        ExportError: it is no path, or cannot be written.
+    """
+    path = checked_path("path", path, ExportError)
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_text(content, encoding="utf-8", newline="")
+    except OSError as error:
+        raise ExportError(
+            f"'{path}' cannot be written: {error}. Expected: the path of a file. Received: {short_repr(str(path))}. Choose another one."
+        ) from None
+    return path
+
+
 class JsonReport(ABC):
     """Base of the reports that are saved as JSON."""
 
@@ -67,10 +87,7 @@ class JsonReport(ABC):
 
     def save(self, path: str | Path) -> Path:
         """Write the report as a JSON file, making missing folders."""
-        path = Path(path)
-        path.parent.mkdir(parents=True, exist_ok=True)
-        path.write_text(json.dumps(self.to_dict(), indent=2))
-        return path
+        return save_text(path, json.dumps(self.to_dict(), indent=2))
 
 
 def json_values(value: Any) -> Any:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from keras_compress._keras import keras
+from keras_compress.graph.model_check import require_graph
 from keras_compress.graph.variables import leaf_layers
 from keras_compress.layers import CompressedLayer, IntegerWeight
 
@@ -28,6 +29,7 @@ def quantization_parameters(model: keras.Model) -> dict[str, IntegerWeight]:
         >>> quantization_parameters(compressed)["dense/kernel"].scale.shape
         (1, 2)
     """
+    require_graph(model)
     found = {}
     for path, layer in leaf_layers(model):
         if isinstance(layer, CompressedLayer):

@@ -44,3 +44,29 @@ def test_it_is_shown_if_the_import_fails():
     assert done.returncode == 1
     assert done.stderr.startswith("the reason\n")
     assert done.stderr.endswith("ImportError: no\n")
+
+
+def test_a_character_that_the_console_does_not_have_is_written_as_an_escape(tmp_path):
+    program = (
+        "import sys\nfrom keras_compress_cli.terminal import printable_streams\n"
+        "with printable_streams():\n    print('gr\\u00f6\\u00dfe \\u2192 \\u2026')\n"
+        "assert sys.stdout.errors == 'strict', sys.stdout.errors"
+    )
+    environ = {**environment(), "PYTHONIOENCODING": "ascii"}
+    done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, env=environ, timeout=60)
+    assert (done.returncode, done.stdout) == (0, "gr\\xf6\\xdfe \\u2192 \\u2026\n"), done.stderr
+
+
+def test_help_and_results_are_printed_on_a_console_of_ascii():
+    environ = {**environment(), "PYTHONIOENCODING": "ascii"}
+    for arguments in (
+        ["--help"],
+        ["benchmark", "--help"],
+        ["inspect", "--help"],
+        ["config", "schema"],
+        ["benchmark", "größe.onnx"],
+    ):
+        command = [sys.executable, "-m", "keras_compress_cli", *arguments]
+        done = subprocess.run(command, capture_output=True, text=True, env=environ, timeout=120, encoding="ascii")
+        assert "UnicodeEncodeError" not in done.stderr
+        assert done.returncode == (2 if arguments[-1].endswith(".onnx") else 0), done.stderr

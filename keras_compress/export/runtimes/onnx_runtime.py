@@ -10,10 +10,14 @@ import numpy as np
 
 from keras_compress.batch_rows import filled_up
 from keras_compress.export.onnx_audit import stored_in_onnx
-from keras_compress.export.runtimes.run import Run, TensorNames, in_batches_of, require_package
+from keras_compress.export.runtimes.run import Run, TensorNames, in_batches_of, in_float_type, require_package
 from keras_compress.export.stored_weight import StoredWeight
 
 __all__ = ["load", "open_file", "stored_weights", "tensors"]
+
+
+#: Types of floating point by what ONNX Runtime calls them.
+_FLOATS = {"tensor(float)": np.float32, "tensor(float16)": np.float16, "tensor(double)": np.float64}
 
 
 def stored_weights(path: Path) -> list[StoredWeight]:
@@ -62,8 +66,10 @@ def _session(model: str | bytes, **settings: Any) -> Any:
 
 
 def _feed(session: Any, names: TensorNames | None, arrays: Sequence[np.ndarray]) -> dict[str, np.ndarray]:
-    inputs = names.inputs if names else [value.name for value in session.get_inputs()]
-    return dict(zip(inputs, arrays, strict=True))
+    types: dict[str, str] = {value.name: value.type for value in session.get_inputs()}
+    inputs = names.inputs if names else list(types)
+    pairs = zip(inputs, arrays, strict=True)
+    return {name: in_float_type(array, _FLOATS.get(types.get(name, ""), array.dtype)) for name, array in pairs}
 
 
 def _batch(session: Any) -> int | None:

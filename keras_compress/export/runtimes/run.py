@@ -12,7 +12,7 @@ import numpy as np
 from keras_compress.batch_rows import filled_up, rows_of_samples
 from keras_compress.errors import ExportError
 
-__all__ = ["MissingRuntime", "Run", "RunError", "TensorNames", "in_batches_of", "require_package"]
+__all__ = ["MissingRuntime", "Run", "RunError", "TensorNames", "in_batches_of", "in_float_type", "require_package"]
 
 
 class MissingRuntime(ExportError):  # noqa: N818  what is the case
@@ -45,6 +45,17 @@ def require_package(module: str, package: str, purpose: str) -> Any:
         return importlib.import_module(module)
     except ImportError:
         raise MissingRuntime(f"{purpose} needs a package: pip install {package}") from None
+
+
+def in_float_type(array: np.ndarray, dtype: Any) -> np.ndarray:
+    """Return numbers of floating point in the type that a file takes; a model in float16 or float64 is written in float32.
+
+    Example:
+        >>> in_float_type(np.ones(2, np.float64), np.float32).dtype, in_float_type(np.ones(2, np.int64), np.float32).dtype
+        (dtype('float32'), dtype('int64'))
+    """
+    floats = array.dtype.kind in "fV" and np.dtype(dtype).kind in "fV"
+    return array.astype(dtype) if floats and array.dtype != dtype else array
 
 
 def in_batches_of(size: int, run: Run) -> Run:

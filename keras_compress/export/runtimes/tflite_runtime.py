@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 
 from keras_compress.batch_rows import filled_up
-from keras_compress.export.runtimes.run import Run, TensorNames, in_batches_of
+from keras_compress.export.runtimes.run import Run, TensorNames, in_batches_of, in_float_type
 from keras_compress.export.tflite_audit import dequantized_tensor, in_order, open_interpreter, require_litert
 from keras_compress.export.tflite_audit import stored_in_tflite as stored_weights
 
@@ -69,6 +69,7 @@ def _batch(interpreter: Any) -> int | None:
 
 
 def _quantized(tensor: dict, array: np.ndarray) -> np.ndarray:
+    array = in_float_type(array, tensor["dtype"])
     if tensor["dtype"] == array.dtype:
         return array
     scale, zero_point = tensor["quantization"]
