@@ -28,6 +28,8 @@ def create_compression_callbacks(
     log_tensorboard: bool | str | Path = True,
     log_text: bool = False,
     log_dir: str | Path | None = None,
+    *,
+    resume: bool = False,
 ) -> list[keras.callbacks.Callback]:
     """Return the callbacks that ``fit`` needs: one that steps the scheduler, one that logs statistics, and one that
     guides the optimizer where an algorithm has something to say about learning rate or weight decay.
@@ -37,13 +39,15 @@ def create_compression_callbacks(
         log_tensorboard: write scalars into ``log_dir/compression``. Default True. A path is taken for ``log_dir``.
         log_text: print the statistics table before training and the numbers after every epoch. Default False.
         log_dir: folder for TensorBoard; by default ``log_dir`` of the configuration, and no TensorBoard without either.
+        resume: after ``kc.restore``, let ``fit``, called with the arguments it had before, go on at the very batch where the
+            checkpoint was saved; without a restored checkpoint it starts at the beginning. Default False.
     """
     if not isinstance(log_tensorboard, bool):
         log_dir, log_tensorboard = log_tensorboard, True
     log_dir = log_dir or controller.config.log_dir
     guided = any(isinstance(algorithm, OptimizerGuide) for algorithm in controller.config.compression)
     return [
-        SchedulerCallback(controller.scheduler),
+        SchedulerCallback(controller.scheduler, resume=resume),
         *([OptimizerCallback(controller)] if guided else []),
         StatisticsCallback(controller, log_dir if log_tensorboard else None, log_text=log_text),
     ]
