@@ -41,6 +41,7 @@ class CompressionScheduler:
         self.current_step = -1
         self.place: Any = None
         self.restored_fit: FitPosition | None = None
+        self._restored = False
         self.repeating = False
 
     @property
@@ -50,7 +51,21 @@ class CompressionScheduler:
 
     def restore_fit(self, position: FitPosition | None) -> None:
         """Take over the place of the ``fit`` that a checkpoint comes from."""
-        self.place, self.restored_fit = None, position
+        self.place, self.restored_fit, self._restored = None, position, True
+
+    def take_restored_fit(self) -> FitPosition | None:
+        """Return the place of a ``fit`` to go on from, once; None where no checkpoint was restored.
+
+        Of a checkpoint without one the place follows from epochs and steps, as for a ``fit`` that began with epoch 0.
+        """
+        if not self._restored:
+            return None
+        position, self.restored_fit, self._restored = self.restored_fit, None, False
+        if position is None and self.current_epoch >= 0:
+            inside = self.position.step_in_epoch + 1 if self.inside_epoch else 0
+            epoch = self.current_epoch if inside else self.current_epoch + 1
+            position = FitPosition(0, epoch, inside, self.steps_per_epoch, entered=bool(inside), seed=None)
+        return position
 
     @property
     def position(self) -> Position:

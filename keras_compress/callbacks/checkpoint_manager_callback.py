@@ -145,4 +145,4 @@ def _number(file: Path) -> int:
 
 
 def _highest_number(directory: Path) -> int:
-    return max((_number(file) for file in directory.glob("ckpt-*.index")), default=0)
+    return max((_number(file) for file in directory.glob("ckpt-*")), default=0)

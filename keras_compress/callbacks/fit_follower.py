@@ -44,7 +44,7 @@ class FitFollower:
     def begin(self, model: keras.Model, steps: int | None) -> None:
         """A ``fit`` begins."""
         scheduler = self._scheduler
-        restored = scheduler.restored_fit if scheduler.place is None else None
+        restored = scheduler.take_restored_fit()
         self._model = model
         self._start = restored if self._resume else None
         self._left = restored if not self._resume and restored is not None and restored.batch else None
@@ -54,7 +54,7 @@ class FitFollower:
         self._ended, self._logs = False, {}
         again = self._start is not None and self._end_is_to_come(self._start, steps)
         self._lead = LeadIn(model, self._start, steps, again=again)
-        scheduler.place, scheduler.restored_fit, scheduler.repeating = self, None, again
+        scheduler.place, scheduler.repeating = self, again
         if self._start is not None:
             start_fit_at(model, self._where)
             self._compare_seeds(self._start)
@@ -76,7 +76,7 @@ class FitFollower:
         return start.epoch, start.batch - self._scheduler.repeating
 
     def _compare_seeds(self, start: FitPosition) -> None:
-        if start.seed != self._seed:
+        if start.seed is not None and start.seed != self._seed:
             warnings.warn(
                 f"The order of shuffled data is not that of the training that is resumed: TensorFlow's global seed was "
                 f"{start.seed}, and is {self._seed} now. Call keras.utils.set_random_seed with the same number before the "
