@@ -24,7 +24,7 @@ from keras_compress.algorithms import (
     registered_algorithms,
 )
 from keras_compress.config import CompressionConfig
-from keras_compress.distribution import broadcast_from_chief
+from keras_compress.distribution import broadcast_from_chief, number_of_workers
 from keras_compress.errors import ConfigError
 from keras_compress.export import export_model, strip
 from keras_compress.graph import Edit
@@ -223,7 +223,7 @@ class CompressionController:
             skipped=self._skipped,
             scheduler=self.scheduler.get_state(),
             fit=self.scheduler.fit_position,
-            random=random_states(self.model),
+            random=random_states(self.model) if number_of_workers(self.model.distribute_strategy) == 1 else (),
             callbacks={**self._remembered, **{key: memory() for key, memory in self._memories.items()}},
             by_hand=self._level_by_hand,
         ).to_dict()

@@ -13,6 +13,7 @@ import numpy as np
 from keras_compress._keras import innermost_optimizer, keras
 from keras_compress._keras_training import global_seed, metric_variables, start_fit_at, trained_batches
 from keras_compress.callbacks.lead_in import LeadIn
+from keras_compress.distribution import number_of_workers
 from keras_compress.fit_position import FitPosition
 from keras_compress.scheduler import CompressionScheduler
 
@@ -137,8 +138,14 @@ class FitFollower:
             return FitPosition(epoch=self._epoch + 1, logs=logs, **known)
         trained = (self._base or 0) + trained_batches(self._model) - self._counted
         batch = max(trained, self._told)
-        metrics = [variable.numpy().tolist() for variable in metric_variables(self._model)] if batch else ()
+        metrics = self._metrics() if batch else ()
         return FitPosition(epoch=self._epoch, batch=batch, entered=self._entered, metrics=metrics, **known)
+
+    def _metrics(self) -> list[Any]:
+        """Return the values of the metrics' variables; none with several workers, which would have to ask each other."""
+        if number_of_workers(self._model.distribute_strategy) > 1:
+            return []
+        return [variable.numpy().tolist() for variable in metric_variables(self._model)]
 
     def _warn_of_what_is_left_out(self, epoch: int) -> None:
         left = self._left

@@ -117,9 +117,10 @@ class LeadIn:
         variables = metric_variables(self._model)
         values = [np.asarray(value) for value in start.metrics]
         if [tuple(variable.shape) for variable in variables] != [value.shape for value in values]:
+            reason = "those of a model that was compiled otherwise" if values else "none"
             warnings.warn(
-                "The metrics of this epoch begin anew: the checkpoint holds those of a model that was compiled otherwise. "
-                "Compile as before where callbacks look at them.",
+                f"The metrics of this epoch begin anew with its batch {start.batch}: the checkpoint holds {reason}. Expected: "
+                f"values for {[variable.name for variable in variables]}. Compile as before where callbacks look at metrics.",
                 stacklevel=2,
             )
             return

@@ -12,6 +12,7 @@ from keras_compress._keras import keras
 from keras_compress._keras_training import data_functions, is_restarted, is_spread, shuffling_seeds, training_operations
 from keras_compress.callbacks.fit_follower import FitFollower
 from keras_compress.controller import CompressionController
+from keras_compress.distribution import number_of_workers
 from keras_compress.state import TFCompressionState
 
 __all__ = ["controller_of", "not_restored", "warn_of_what_is_not_restored"]
@@ -61,7 +62,15 @@ def not_restored(controller: CompressionController, model: keras.Model) -> list[
             "the place in fit is not known; pass kc.create_compression_callbacks(controller) to fit, in front of the callback "
             "that saves"
         ]
-    return [*_of_the_step(model, follower.data), *_of_the_data(follower)]
+    return [*_of_the_step(model, follower.data), *_of_the_data(follower), *_of_workers(model)]
+
+
+def _of_workers(model: keras.Model) -> Iterator[str]:
+    if number_of_workers(model.distribute_strategy) > 1:
+        yield (
+            "each of several workers has random numbers and metrics of its own, and the checkpoint is the chief's; save by epoch, "
+            "and train on one worker where dropout has to come back"
+        )
 
 
 def _of_the_step(model: keras.Model, data: Any) -> Iterator[str]:

@@ -35,12 +35,12 @@ class SaveBestCompressed(keras.callbacks.ModelCheckpoint):
         self._controller = controller
         self._seen = False
         self._missing: list[str] | None = None
-        self._epochs = 0
+        self._trained = False
         self._next_epoch = 0
 
     def on_train_begin(self, logs=None):
         super().on_train_begin(logs)
-        self._epochs = 0
+        self._trained = False
         restored = self._controller.remember(f"SaveBestCompressed({self.monitor!r}, {self.filepath!r})", self._memory)
         if restored is not None:
             self._recall(restored)
@@ -85,7 +85,7 @@ class SaveBestCompressed(keras.callbacks.ModelCheckpoint):
             super().on_train_batch_end(batch, logs)
 
     def on_epoch_end(self, epoch, logs=None):
-        self._epochs += 1
+        self._trained = True
         self._next_epoch = epoch + 1
         if self._complete():
             if self.save_freq == "epoch":
@@ -93,7 +93,7 @@ class SaveBestCompressed(keras.callbacks.ModelCheckpoint):
             super().on_epoch_end(epoch, logs)
 
     def on_train_end(self, logs=None):
-        if not self._epochs:
+        if not self._trained:
             return
         if not self._seen:
             warnings.warn(

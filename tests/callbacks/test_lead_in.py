@@ -40,7 +40,7 @@ DATA = {
     "arrays": lambda: ((X, Y), {"batch_size": BATCH}),
     "arrays in parts of an epoch": lambda: ((X, Y), {"batch_size": BATCH, "steps_per_epoch": 3}),
     "arrays with a part for validation": lambda: ((X, Y), {"batch_size": 6, "validation_split": 0.2}),
-    "weighted classes": lambda: ((X, np.ones(SAMPLES)), {"batch_size": BATCH, "class_weight": {1: 2.0}}),
+    "weighted classes": lambda: ((X, CLASSES), {"batch_size": BATCH, "class_weight": {0: 2.0, 1: 1.0}}),
     "a shuffled dataset": lambda: ((rows().shuffle(SAMPLES).batch(BATCH),), {}),
     "a dataset without end": lambda: ((rows().shuffle(SAMPLES).repeat().batch(BATCH),), {"steps_per_epoch": STEPS}),
     "augmented data": lambda: ((augmented(),), {}),
@@ -48,6 +48,7 @@ DATA = {
     "a sequence": lambda: ((Batches(),), {"shuffle": False}),
     "a generator": lambda: ((generated(),), {"steps_per_epoch": STEPS}),
 }
+CLASSES = np.arange(SAMPLES).reshape(-1, 1) % 2
 FIRST = ("arrays", "a shuffled dataset")
 
 
@@ -61,7 +62,7 @@ def fit_on(data):
 
 @pytest.mark.parametrize("data", [pytest.param(k, marks=() if k in FIRST else pytest.mark.extended) for k in DATA])
 def test_every_kind_of_data_goes_on_where_it_stopped(data, tmp_path):
-    assert_resumes(tmp_path, fit_on(data), places=(1, 2, 3, 6))
+    assert_resumes(tmp_path, fit_on(data), places=(2, 3, 6))
 
 
 @pytest.mark.extended
