@@ -200,7 +200,7 @@ def training_operations(model: Any, iterator: Any) -> list[Any]:
     None come back where the step runs eagerly.
     """
     function = getattr(model, "train_tf_function", None)
-    if function is None or model.run_eagerly:
+    if function is None or model.run_eagerly or model._cluster_coordinator is not None:
         return []
     graph = function.get_concrete_function(iterator).graph.as_graph_def()
     return [*graph.node, *(node for inner in graph.library.function for node in inner.node_def)]

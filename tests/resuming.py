@@ -10,7 +10,12 @@ SAMPLES, BATCH, EPOCHS = 30, 8, 3
 STEPS = 4
 SPARSE = {
     "algorithm": "magnitude_sparsity",
-    "params": {"sparsity_target": 0.5, "sparsity_target_epoch": 2, "update_per_optimizer_step": True},
+    "params": {
+        "sparsity_target": 0.5,
+        "sparsity_target_epoch": 2,
+        "update_per_optimizer_step": True,
+        "steps_per_epoch": 4,
+    },
 }
 RANDOM = np.random.RandomState(0)
 X, Y = RANDOM.rand(SAMPLES, 6).astype(np.float32), RANDOM.rand(SAMPLES, 2).astype(np.float32)

@@ -49,6 +49,8 @@ DATA = {
     "a generator": lambda: ((generated(),), {"steps_per_epoch": STEPS}),
 }
 CLASSES = np.arange(SAMPLES).reshape(-1, 1) % 2
+GATES = {"algorithm": "rb_sparsity", "params": {"sparsity_target_epoch": 1, "sparsity_freeze_epoch": 2}}
+STAGES = {"algorithm": "binarization", "params": {"activations_quant_start_epoch": 0, "weights_quant_start_epoch": 1}}
 FIRST = ("arrays", "a shuffled dataset")
 
 
@@ -81,10 +83,10 @@ def test_it_may_be_saved_at_any_moment_and_by_a_callback_at_any_place(moment, pl
 
 
 @pytest.mark.extended
-@pytest.mark.parametrize("part", ["rb_sparsity", "binarization"])
+@pytest.mark.parametrize("part", [GATES, STAGES], ids=["gates", "stages"])
 @pytest.mark.parametrize("data", ["arrays", "a dataset of unknown size"])
 def test_gates_and_stages_go_on(part, data, tmp_path):
-    assert_resumes(tmp_path, fit_on(data), places=(2, 3, 5), parts=[{"algorithm": part}])
+    assert_resumes(tmp_path, fit_on(data), places=(2, 3, 5), parts=[part])
 
 
 @pytest.mark.extended

@@ -12,7 +12,7 @@ import tensorflow as tf
 import keras_compress as kc
 from keras_compress import callbacks as ours
 from keras_compress._keras import keras
-from tests.resuming import BATCH, EPOCHS, STEPS, X, Y, build, checkpoint_of, compressed
+from tests.resuming import BATCH, EPOCHS, STEPS, X, Y, build, checkpoint_of, compressed, numbers
 
 SCORES = [5.0, 1.0, 3.0]
 BINARIZATION = {
@@ -42,6 +42,7 @@ CALLBACKS = {
         checkpoint_of(controller), folder / "own", save_freq=3
     ),
     "OptimizerCallback": lambda controller, folder: ours.OptimizerCallback(controller),
+    "RememberedCallbacks": lambda controller, folder: ours.RememberedCallbacks(controller, []),
     "SaveBestCompressed": lambda controller, folder: kc.SaveBestCompressed(controller, folder / "best.h5", "score"),
     "SchedulerCallback": lambda controller, folder: ours.SchedulerCallback(controller.scheduler, resume=True),
     "StatisticsCallback": lambda controller, folder: ours.StatisticsCallback(controller),
@@ -145,6 +146,50 @@ def test_a_callback_remembers(name, moment, first, tmp_path):
     assert later_rates == rates[len(rates) - len(later_rates) :]
     for key, values in received.items():
         assert values == history[key][len(history[key]) - len(values) :], key
+
+
+#: Callbacks of Keras with a memory.
+OTHERS = {
+    "EarlyStopping": lambda folder: keras.callbacks.EarlyStopping("score", patience=3),
+    "ReduceLROnPlateau": lambda folder: keras.callbacks.ReduceLROnPlateau("score", patience=1),
+    "ModelCheckpoint": lambda folder: keras.callbacks.ModelCheckpoint(folder / "best.h5", "score", save_best_only=True),
+}
+
+
+@pytest.mark.parametrize("moment", MOMENTS)
+@pytest.mark.parametrize("name", OTHERS)
+def test_callbacks_of_keras_that_are_named_remember(name, moment, tmp_path):
+    parts = [{"algorithm": "quantization"}]
+
+    def fit(controller, model, folder):
+        other, save = OTHERS[name](tmp_path), SaveAt(controller, folder, moment)
+        callbacks = kc.create_compression_callbacks(controller, resume=True, remember=[other])
+        model.fit(X, Y, batch_size=BATCH, epochs=EPOCHS, callbacks=[*callbacks, Scores(), other, save], verbose=0)
+        return other, save
+
+    controller, model = compressed(parts=parts)
+    other, save = fit(controller, model, tmp_path)
+    expected = remembered(other, tmp_path)
+    keras.backend.clear_session()
+    again, restored = kc.restore(build, save.path)
+    other, _ = fit(again, restored, tmp_path / "later")
+    assert remembered(other, tmp_path) == expected
+    for value, whole in zip(numbers(restored), numbers(model), strict=True):
+        np.testing.assert_array_equal(value, whole)
+
+
+def test_weights_that_early_stopping_keeps_are_named(tmp_path):
+    def fit(controller, model):
+        stop = keras.callbacks.EarlyStopping("score", patience=9, restore_best_weights=True)
+        save = SaveAt(controller, tmp_path, "at the end")
+        callbacks = kc.create_compression_callbacks(controller, resume=True, remember=[stop])
+        model.fit(X, Y, batch_size=BATCH, epochs=EPOCHS, callbacks=[*callbacks, Scores(), stop, save], verbose=0)
+        return save
+
+    path = fit(*compressed(parts=[{"algorithm": "quantization"}])).path
+    keras.backend.clear_session()
+    with pytest.warns(UserWarning, match="EarlyStopping has lost the best weights.*SaveBestCompressed"):
+        fit(*kc.restore(build, path))
 
 
 def test_what_callbacks_remember_is_json(tmp_path):
