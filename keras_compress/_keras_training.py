@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from typing import Any
 
 import numpy as np
@@ -10,7 +11,7 @@ import tensorflow as tf
 from tensorflow.python.eager import context
 from tf_keras.src.backend import RandomGenerator
 
-from keras_compress._keras import flat_layers
+from keras_compress._keras import flat_layers, innermost_optimizer, keras
 
 __all__ = [
     "data_functions",
@@ -21,6 +22,8 @@ __all__ = [
     "load_random_states",
     "metric_logs",
     "metric_variables",
+    "not_in_checkpoints",
+    "optimizer_name",
     "random_states",
     "shuffling_seeds",
     "start_fit_at",
@@ -55,6 +58,26 @@ def start_fit_at(model: Any, where: Callable[[int], tuple[int, int]]) -> None:
         where: called with ``initial_epoch``; returns the epoch and the batch in it to start at.
     """
     model._training_state = _Start(model, where)
+
+
+def optimizer_name(model: Any) -> str | None:
+    """Return the name of a model's optimizer that updates the weights; None without one."""
+    optimizer = getattr(model, "optimizer", None)
+    if optimizer is None:
+        return None
+    optimizer = innermost_optimizer(optimizer)
+    return "legacy." * isinstance(optimizer, keras.optimizers.legacy.Optimizer) + type(optimizer).__name__
+
+
+@contextmanager
+def not_in_checkpoints(model: Any, attribute: str) -> Iterator[None]:
+    """Leave an attribute of a model out of what checkpoints read and write."""
+    value = getattr(model, attribute)
+    try:
+        model._delete_tracking(attribute)
+        yield
+    finally:
+        model._track_trackable(value, attribute, overwrite=True)
 
 
 def metric_variables(model: Any) -> list[tf.Variable]:

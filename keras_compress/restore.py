@@ -6,12 +6,11 @@ import re
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
 
 import tensorflow as tf
 
 from keras_compress._keras import innermost_optimizer, keras
-from keras_compress._keras_training import global_seed
+from keras_compress._keras_training import global_seed, not_in_checkpoints, optimizer_name
 from keras_compress.checkpoint_files import latest_checkpoint, whole_checkpoints
 from keras_compress.config import CompressionConfig
 from keras_compress.controller import CompressionController
@@ -91,16 +90,12 @@ def _of_the_optimizer(saved: dict[str, list[int]]) -> dict[str, list[int]]:
 
 @contextmanager
 def _without_optimizer(model: keras.Model, unless: dict) -> Iterator[None]:
-    """Take the optimizer out of a model while it is restored from a checkpoint that has none."""
-    optimizer = model.optimizer
-    if optimizer is None or unless:
+    """Leave the optimizer as it is while a model is restored from a checkpoint that has none."""
+    if model.optimizer is None or unless:
         yield
         return
-    try:
-        model.optimizer = None
+    with not_in_checkpoints(model, "optimizer"):
         yield
-    finally:
-        model.optimizer = optimizer
 
 
 def _prepare_optimizer(
@@ -115,8 +110,8 @@ def _prepare_optimizer(
         return
     inner = innermost_optimizer(optimizer)
     before = None if position is None else position.optimizer
-    if before is not None and before != type(inner).__name__:
-        raise _other_optimizer(path, inner, f"it was saved with {before}")
+    if before is not None and before != optimizer_name(model):
+        raise _other_optimizer(path, model, f"it was saved with {before}")
     numbers = {name: re.search(r"/_variables/(\d+)/", name) for name in _of_the_optimizer(saved)}
     found = {int(number.group(1)): saved[name] for name, number in numbers.items() if number}
     if not found or not hasattr(optimizer, "build"):
@@ -125,14 +120,14 @@ def _prepare_optimizer(
     present = {index: list(variable.shape) for index, variable in enumerate(inner.variables)}
     present = {index: shape for index, shape in present.items() if inner.variables[index] is not inner.iterations}
     if found != present:
-        raise _other_optimizer(path, inner, f"it has {len(found)} numbers for the weights, and this one {len(present)}")
+        raise _other_optimizer(path, model, f"it has {len(found)} numbers for the weights, and this one {len(present)}")
 
 
-def _other_optimizer(path: str, optimizer: Any, difference: str) -> StateError:
+def _other_optimizer(path: str, model: keras.Model, difference: str) -> StateError:
     return StateError(
         f"The checkpoint '{path}' belongs to another optimizer, or to other weights that train: {difference}. Expected: the "
-        f"optimizer of the checkpoint. Received: {type(optimizer).__name__}. Compile the model with that one, or compile after "
-        "kc.restore to begin with a new one."
+        f"optimizer of the checkpoint. Received: {optimizer_name(model)}. Compile the model with that one before "
+        "kc.restore; to begin with another one, compile again after it."
     )
 
 

@@ -10,8 +10,8 @@ from typing import Any
 
 import numpy as np
 
-from keras_compress._keras import innermost_optimizer, keras
-from keras_compress._keras_training import global_seed, metric_variables, start_fit_at, trained_batches
+from keras_compress._keras import keras
+from keras_compress._keras_training import global_seed, metric_variables, optimizer_name, start_fit_at, trained_batches
 from keras_compress.callbacks.lead_in import LeadIn
 from keras_compress.distribution import number_of_workers
 from keras_compress.fit_position import FitPosition
@@ -130,9 +130,12 @@ class FitFollower:
         """Return where the ``fit`` stands; None before its first epoch."""
         if self._first_epoch is None:
             return self._start
-        optimizer = getattr(self._model, "optimizer", None)
-        optimizer = None if optimizer is None else type(innermost_optimizer(optimizer)).__name__
-        known = {"first_epoch": self._first_epoch, "steps": self._steps, "seed": self._seed, "optimizer": optimizer}
+        known = {
+            "first_epoch": self._first_epoch,
+            "steps": self._steps,
+            "seed": self._seed,
+            "optimizer": optimizer_name(self._model),
+        }
         if self._ended:
             logs = {key: float(value) for key, value in self._logs.items() if np.ndim(value) == 0}
             return FitPosition(epoch=self._epoch + 1, logs=logs, **known)
