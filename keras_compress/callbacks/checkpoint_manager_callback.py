@@ -14,6 +14,7 @@ from keras_compress.callbacks.restorable import controller_of, warn_of_what_is_n
 from keras_compress.controller import CompressionController
 from keras_compress.distribution import is_chief
 from keras_compress.errors import StateError
+from keras_compress.fit_position import FitPosition
 
 __all__ = ["CheckpointManagerCallback"]
 
@@ -53,6 +54,7 @@ class CheckpointManagerCallback(keras.callbacks.Callback):
             )
         self._every_batches = save_freq if isinstance(save_freq, int) else None
         self._batches = 0
+        self._batches_of_epoch = 0
         self._controller: CompressionController | None = None
         self._unnamed = True
         self._first_batch = 0
@@ -73,8 +75,20 @@ class CheckpointManagerCallback(keras.callbacks.Callback):
         self._controller = controller_of(self._checkpoint)
         if self._controller is not None:
             key = f"CheckpointManagerCallback({self._every_batches})"
-            restored = self._controller.remember(key, lambda: {"batches": self._batches})
-            self._batches = self._batches if restored is None else int(restored["batches"])
+            restored = self._controller.remember(
+                key, lambda: {"batches": self._batches, "of_epoch": self._batches_of_epoch}
+            )
+            if restored is not None:
+                self._recall(restored, self._controller.scheduler.fit_position)
+
+    def _recall(self, memory: dict, position: FitPosition | None) -> None:
+        """Go on counting batches, with those that came before the checkpoint and that this callback was not told of."""
+        inside = position is not None and position.batch > 0
+        untold = max(0, position.batch - int(memory["of_epoch"])) if inside else 0
+        self._batches = int(memory["batches"]) + untold
+
+    def on_epoch_begin(self, epoch, logs=None):
+        self._batches_of_epoch = 0
 
     def on_train_batch_begin(self, batch, logs=None):
         self._first_batch = batch
@@ -84,6 +98,7 @@ class CheckpointManagerCallback(keras.callbacks.Callback):
             return  # this batch has been counted already
         before = self._batches
         self._batches += batch - self._first_batch + 1  # more than one with steps_per_execution
+        self._batches_of_epoch = batch + 1
         if self._every_batches is not None and self._batches // self._every_batches > before // self._every_batches:
             self._save()
 
