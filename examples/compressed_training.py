@@ -41,7 +41,7 @@ def train(model, compile_model, batches, flags):
     else:
         controller, model = _compressed(model, batches, flags)
         done = controller.scheduler.current_epoch + 1
-        callbacks = kc.create_compression_callbacks(controller, log_dir=flags.log_dir)
+        callbacks = kc.create_compression_callbacks(controller, log_dir=flags.log_dir, resume=True)
         if flags.checkpoints:
             checkpoint = tf.train.Checkpoint(model=model, compression_state=kc.TFCompressionState(controller))
             callbacks.append(kc.CheckpointManagerCallback(checkpoint, flags.checkpoints, max_to_keep=3))
@@ -50,17 +50,18 @@ def train(model, compile_model, batches, flags):
         flags.log_dir.mkdir(parents=True, exist_ok=True)
         callbacks.append(keras.callbacks.CSVLogger(flags.log_dir / "epochs.csv", append=True))
     if done < flags.epochs:
-        model.fit(batches, initial_epoch=done, epochs=flags.epochs, callbacks=callbacks, verbose=_progress())
+        model.fit(batches, epochs=flags.epochs, callbacks=callbacks, verbose=_progress())
     return controller, model
 
 
 def _compressed(model, batches, flags):
     """Return the controller and the compressed model, as the newest checkpoint has them if there is one."""
     config = kc.register_default_init_args(kc.CompressionConfig.from_json(flags.config), batches)
-    if flags.checkpoints is None or tf.train.latest_checkpoint(flags.checkpoints) is None:
+    newest = None if flags.checkpoints is None else kc.latest_checkpoint(flags.checkpoints)
+    if newest is None:
         return kc.create_compressed_model(model, config)
-    controller, compressed = kc.restore(model, flags.checkpoints, config)
-    print(f"Resumed from '{flags.checkpoints}': {controller.scheduler.current_epoch + 1} epochs are done.", flush=True)
+    controller, compressed = kc.restore(model, newest, config)
+    print(f"Resumed from '{newest}': {controller.scheduler.current_epoch + 1} epochs are done.", flush=True)
     return controller, compressed
 
 

@@ -7,6 +7,7 @@ Other packages register algorithms (:func:`register_algorithm`), file formats (:
 from keras_compress.algorithms import CompressionStage, register_algorithm
 from keras_compress.calibration import AdaptiveRounding
 from keras_compress.callbacks import CheckpointManagerCallback, SaveBestCompressed, create_compression_callbacks
+from keras_compress.checkpoint_files import latest_checkpoint
 from keras_compress.config import CompressionConfig, json_schema, keep_in_float, register_default_init_args
 from keras_compress.controller import CompressionController
 from keras_compress.create import coverage, create_compressed_model
@@ -83,6 +84,7 @@ __all__ = [
     "export_model",
     "json_schema",
     "keep_in_float",
+    "latest_checkpoint",
     "plot_accuracy_against_size",
     "plot_latency",
     "plot_schedule",

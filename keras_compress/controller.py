@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import copy
 import warnings
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -12,6 +12,7 @@ from typing import Any
 import tensorflow as tf
 
 from keras_compress._keras import keras
+from keras_compress._keras_training import load_random_states, random_states
 from keras_compress.algorithms import (
     BoundOp,
     CompressionAlgorithm,
@@ -24,7 +25,7 @@ from keras_compress.algorithms import (
 )
 from keras_compress.arguments import flag, number, wrong
 from keras_compress.config import CompressionConfig
-from keras_compress.distribution import broadcast_from_chief
+from keras_compress.distribution import broadcast_from_chief, number_of_workers
 from keras_compress.errors import ConfigError
 from keras_compress.export import export_model, strip
 from keras_compress.graph import Edit
@@ -63,6 +64,8 @@ class CompressionController:
         self._ops = [list(part) for part in ops]
         self._coverage = coverage
         self._level_by_hand = False
+        self._memories: dict[str, Callable[[], dict]] = {}
+        self._remembered: dict[str, dict] = {}
         self.scheduler = CompressionScheduler(self._update, _final_epoch(config))
         for algorithm, bound in self.parts:
             if isinstance(algorithm, RegularizedAlgorithm):
@@ -224,7 +227,24 @@ class CompressionController:
             edits=copy.deepcopy(self._edits),
             skipped=self._skipped,
             scheduler=self.scheduler.get_state(),
+            fit=self.scheduler.fit_position,
+            random=random_states(self.model) if number_of_workers(self.model.distribute_strategy) == 1 else (),
+            callbacks={**self._remembered, **{key: memory() for key, memory in self._memories.items()}},
+            by_hand=self._level_by_hand,
         ).to_dict()
+
+    def remember(self, key: str, memory: Callable[[], dict]) -> dict | None:
+        """Keep what a callback remembers in every checkpoint, and return what the restored one holds of it.
+
+        Args:
+            key: tells callbacks apart; the same one in every process.
+            memory: returns JSON-able values; called whenever a checkpoint is saved.
+
+        Returns:
+            The values in the checkpoint that was restored, the first time they are asked for; None without any.
+        """
+        self._memories[key] = memory
+        return self._remembered.pop(key, None)
 
     def load_state(self, state: dict) -> None:
         """Continue at the position of a state made by :meth:`get_compression_state`.
@@ -234,7 +254,20 @@ class CompressionController:
         """
         loaded = CompressionState.from_dict(state)
         loaded.check_edits(self._edits)
-        self.scheduler.load_state(loaded.scheduler)
+        self.take_position(loaded)
+
+    def take_position(self, state: CompressionState) -> None:
+        """Go to the position of a state whose decisions are those of this controller."""
+        self.scheduler.load_state(state.scheduler)
+        self.scheduler.restore_fit(state.fit)
+        self._level_by_hand = state.by_hand
+        self._remembered = dict(state.callbacks)
+        if state.random and not load_random_states(self.model, state.random):
+            warnings.warn(
+                "The random numbers of layers as dropout do not go on where they stopped: the checkpoint holds those of "
+                "another number of devices. Train on as many devices as before where that matters.",
+                stacklevel=2,
+            )
 
 
 def _final_epoch(config: CompressionConfig) -> int | None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from keras_compress._keras import keras
+from keras_compress._keras_training import store_random_numbers
 from keras_compress.algorithms import BoundOp, SkippedWeight
 from keras_compress.arguments import wrong
 from keras_compress.config import CompressionConfig
@@ -78,7 +79,7 @@ def _create(
     state.check_config(config.to_dict())
     state.check_model(snapshot)
     controller = _assembled(model, config, snapshot, state.edits, state.skipped)
-    controller.scheduler.load_state(state.scheduler)
+    controller.take_position(state)
     return controller, controller.model
 
 
@@ -105,6 +106,7 @@ def _assembled(
     compressed = build(apply_edits(snapshot, [edit for part in edits for edit in part]))
     compressed.output_names = list(model.output_names)  # an output quantizer has its own name
     copy_compilation(model, compressed)
+    store_random_numbers(compressed)
     ops = [bind(compressed, part) for part in edits]
     controller = CompressionController(compressed, config, edits, skipped, ops, covered)
     if config.init_data is not None:

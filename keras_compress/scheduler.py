@@ -6,6 +6,7 @@ from collections.abc import Callable
 from typing import Any
 
 from keras_compress.algorithms import Position
+from keras_compress.fit_position import FitPosition
 
 __all__ = ["CompressionScheduler"]
 
@@ -18,6 +19,12 @@ class CompressionScheduler:
         final_epoch: the epoch from whose start on every algorithm is complete, -1 for before training; None if training
             decides it.
         steps_per_epoch: for levels that follow the steps; ``fit`` sets it. Default None: unknown.
+
+    Attributes:
+        place: follows the running ``fit``, or the last one; has ``position()``. None before the first.
+        restored_fit: where the ``fit`` stood whose checkpoint was restored, until another one begins.
+        repeating: while the last batch before a checkpoint is gone through once more, without training, because the end of
+            its epoch is still to come.
     """
 
     def __init__(
@@ -32,6 +39,33 @@ class CompressionScheduler:
         self.steps_per_epoch = steps_per_epoch
         self.current_epoch = -1
         self.current_step = -1
+        self.place: Any = None
+        self.restored_fit: FitPosition | None = None
+        self._restored = False
+        self.repeating = False
+
+    @property
+    def fit_position(self) -> FitPosition | None:
+        """Where the running ``fit`` stands, the last one, or that of the checkpoint; None before the first."""
+        return self.restored_fit if self.place is None else self.place.position()
+
+    def restore_fit(self, position: FitPosition | None) -> None:
+        """Take over the place of the ``fit`` that a checkpoint comes from."""
+        self.place, self.restored_fit, self._restored = None, position, True
+
+    def take_restored_fit(self) -> FitPosition | None:
+        """Return the place of a ``fit`` to go on from, once; None where no checkpoint was restored.
+
+        Of a checkpoint without one the place follows from epochs and steps, as for a ``fit`` that began with epoch 0.
+        """
+        if not self._restored:
+            return None
+        position, self.restored_fit, self._restored = self.restored_fit, None, False
+        if position is None and self.current_epoch >= 0:
+            inside = self.position.step_in_epoch + 1 if self.inside_epoch else 0
+            epoch = self.current_epoch if inside else self.current_epoch + 1
+            position = FitPosition(0, epoch, inside, self.steps_per_epoch, entered=bool(inside), seed=None)
+        return position
 
     @property
     def position(self) -> Position:

@@ -16,6 +16,7 @@ import tensorflow as tf
 from keras_compress.algorithms import SkippedWeight
 from keras_compress.arguments import wrong
 from keras_compress.errors import CompressionError, StateError, short_repr
+from keras_compress.fit_position import FitPosition
 from keras_compress.graph import Edit, ModelGraph, WrapWeight, edit_from_dict, edit_to_dict
 from keras_compress.graph.identity import operation_class
 from keras_compress.graph.snapshot import ModelSnapshot
@@ -34,12 +35,20 @@ class CompressionState:
         edits: the edits of each algorithm, in the order of the configuration.
         skipped: weights left alone, with the reason.
         scheduler: the position, as ``CompressionScheduler.get_state``.
+        fit: the place in the running ``fit``; None outside of any, and in states of early versions.
+        random: the states of layers that draw random numbers.
+        callbacks: what callbacks remember, by their keys.
+        by_hand: whether a level was set by hand.
     """
 
     config: dict
     edits: Sequence[Sequence[Edit]]
     skipped: Sequence[SkippedWeight] = ()
     scheduler: dict[str, int] = field(default_factory=dict)
+    fit: FitPosition | None = None
+    random: Sequence[Any] = ()
+    callbacks: dict[str, dict] = field(default_factory=dict)
+    by_hand: bool = False
 
     def to_dict(self) -> dict:
         """Return the state as JSON-able values."""
@@ -50,6 +59,13 @@ class CompressionState:
             "skipped": [asdict(weight) for weight in self.skipped],
             "scheduler": self.scheduler,
         }
+        optional = {
+            "fit": None if self.fit is None else self.fit.to_dict(),
+            "random": self.random,
+            "callbacks": self.callbacks,
+            "by_hand": self.by_hand,
+        }
+        values.update({name: value for name, value in optional.items() if value})
         return json.loads(json.dumps(values))
 
     @classmethod
@@ -71,6 +87,7 @@ class CompressionState:
                 [[edit_from_dict(edit) for edit in part] for part in values["edits"]],
                 [SkippedWeight(**weight) for weight in values["skipped"]],
                 _position(values["scheduler"]),
+                **_optional(values),
             )
             for part in state.edits:
                 for edit in part:
@@ -148,6 +165,18 @@ def _position(values: dict) -> dict[str, Any]:
     return dict(values)
 
 
+def _optional(values: dict) -> dict[str, Any]:
+    """Return what not every state holds; raise an error unless it is of its kind."""
+    kinds = {"random": list, "callbacks": dict, "by_hand": bool}
+    found = {name: values[name] for name in kinds if name in values}
+    for name, value in found.items():
+        if not isinstance(value, kinds[name]):
+            raise TypeError(f"{name} is {short_repr(value)}, not a {kinds[name].__name__}")
+    if not all(isinstance(memory, dict) for memory in found.get("callbacks", {}).values()):
+        raise TypeError("a callback's memory is not a dict")
+    return {**found, "fit": FitPosition.from_dict(values["fit"]) if "fit" in values else None}
+
+
 def _check_operation(edit: Edit) -> None:
     """Raise a TypeError unless an edit holds an operation of a known class with settings that the class takes.
 
@@ -181,11 +210,46 @@ class TFCompressionState(tf.train.experimental.PythonState):
             )
         self._controller = controller
 
+    @property
+    def controller(self) -> _HasState:
+        """The controller whose state this is."""
+        return self._controller
+
     def serialize(self) -> str:
         return json.dumps(self._controller.get_compression_state())
 
     def deserialize(self, string_value: str) -> None:
         self._controller.load_state(_parsed(string_value))
+
+    def _copy_trackable_to_cpu(self, object_map) -> None:
+        """Freeze the state together with the numbers that an asynchronous save copies.
+
+        TensorFlow calls it when the first one begins, and traces it for those that follow; another thread writes the copy.
+        """
+        copy = object_map.setdefault(self, _FrozenState())
+        if tf.executing_eagerly():
+            copy.text = self.serialize()
+        else:
+            tf.numpy_function(self._freeze_into(copy), [], [], stateful=True)
+
+    def _freeze_into(self, copy: _FrozenState):
+        def freeze():
+            copy.text = self.serialize()
+
+        return freeze
+
+
+class _FrozenState(tf.train.experimental.PythonState):
+    """The state as it was when a save began."""
+
+    def __init__(self) -> None:
+        self.text = ""
+
+    def serialize(self) -> str:
+        return self.text
+
+    def deserialize(self, string_value: str) -> None:
+        raise NotImplementedError("A frozen state is written, and never read.")
 
 
 class TFCompressionStateLoader(tf.train.experimental.PythonState):

@@ -16,6 +16,7 @@ from keras_compress import (
     TFCompressionState,
     create_compressed_model,
     create_compression_callbacks,
+    latest_checkpoint,
     register_default_init_args,
     restore,
 )
@@ -84,10 +85,11 @@ def compressed(
 ) -> tuple[CompressionController, keras.Model]:
     """Return the compressed model and its controller, from the newest checkpoint if there is one."""
     config = register_default_init_args(config, training.training_data)
-    if checkpoints is None or tf.train.latest_checkpoint(str(checkpoints)) is None:
+    newest = None if checkpoints is None else latest_checkpoint(checkpoints)
+    if newest is None:
         return create_compressed_model(training.model, config)
-    controller, model = restore(training.model, checkpoints, config)
-    note(f"going on from '{checkpoints}' after epoch {controller.scheduler.current_epoch + 1}")
+    controller, model = restore(training.model, newest, config)
+    note(f"going on from '{newest}' after epoch {controller.scheduler.current_epoch + 1}")
     return controller, model
 
 
@@ -106,7 +108,7 @@ def fit(
     if done >= epochs:
         note(f"all {epochs} epochs are done already")
         return
-    callbacks = create_compression_callbacks(controller, log_dir=log_dir)
+    callbacks = create_compression_callbacks(controller, log_dir=log_dir, resume=True)
     if log_dir is not None:
         log_dir.mkdir(parents=True, exist_ok=True)
         callbacks.append(keras.callbacks.CSVLogger(str(log_dir / "history.csv"), append=done > 0))
@@ -120,7 +122,6 @@ def fit(
         batch_size=batch_size,
         validation_data=training.validation_data,
         epochs=epochs,
-        initial_epoch=done,
         callbacks=callbacks,
     )
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Sequence
 
 from keras_compress._keras import keras
 from keras_compress.algorithms import OptimizerGuide
@@ -10,6 +11,7 @@ from keras_compress.arguments import checked_path, flag
 from keras_compress.callbacks.checkpoint_manager_callback import CheckpointManagerCallback
 from keras_compress.callbacks.finite_loss_callback import FiniteLossCallback
 from keras_compress.callbacks.optimizer_callback import OptimizerCallback
+from keras_compress.callbacks.remembered_callbacks import RememberedCallbacks
 from keras_compress.callbacks.save_best_compressed import SaveBestCompressed
 from keras_compress.callbacks.scheduler_callback import SchedulerCallback
 from keras_compress.callbacks.statistics_callback import StatisticsCallback
@@ -20,6 +22,7 @@ __all__ = [
     "CheckpointManagerCallback",
     "FiniteLossCallback",
     "OptimizerCallback",
+    "RememberedCallbacks",
     "SaveBestCompressed",
     "SchedulerCallback",
     "StatisticsCallback",
@@ -32,6 +35,9 @@ def create_compression_callbacks(
     log_tensorboard: bool | str | os.PathLike | None = True,
     log_text: bool = False,
     log_dir: str | os.PathLike | None = None,
+    *,
+    resume: bool = False,
+    remember: Sequence[keras.callbacks.Callback] = (),
 ) -> list[keras.callbacks.Callback]:
     """Return the callbacks that ``fit`` needs: one that steps the scheduler, one that logs statistics, one that
     guides the optimizer where an algorithm has something to say about learning rate or weight decay, and one that warns
@@ -42,6 +48,10 @@ def create_compression_callbacks(
         log_tensorboard: write scalars into ``log_dir/compression``. Default True. A path in its place is ``log_dir``.
         log_text: print the statistics table before training and the numbers after every epoch. Default False.
         log_dir: folder for TensorBoard; by default ``log_dir`` of the configuration, and no TensorBoard without either.
+        resume: after ``kc.restore``, let ``fit``, called with the arguments it had before, go on at the very batch where the
+            checkpoint was saved; without a restored checkpoint it starts at the beginning. Default False.
+        remember: callbacks of Keras or of one's own, passed to ``fit`` as well, whose numbers (as the patience of
+            ``EarlyStopping``) checkpoints keep. Default: none.
 
     Raises:
         ConfigError: an argument is of another type, or two folders are given.
@@ -59,8 +69,9 @@ def create_compression_callbacks(
     log_dir = controller.config.log_dir if log_dir is None else checked_path("log_dir", log_dir)
     guided = any(isinstance(algorithm, OptimizerGuide) for algorithm in controller.config.compression)
     return [
-        SchedulerCallback(controller.scheduler),
+        SchedulerCallback(controller.scheduler, resume=resume),
         *([OptimizerCallback(controller)] if guided else []),
         StatisticsCallback(controller, log_dir if log_tensorboard is not False else None, log_text=log_text),
         FiniteLossCallback(),
+        *([RememberedCallbacks(controller, remember)] if remember else []),
     ]

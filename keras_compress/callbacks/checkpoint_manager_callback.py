@@ -11,8 +11,11 @@ import tensorflow as tf
 
 from keras_compress._keras import keras
 from keras_compress.arguments import checked_path, flag, whole_number, wrong
+from keras_compress.callbacks.restorable import controller_of, warn_of_what_is_not_restored
+from keras_compress.controller import CompressionController
 from keras_compress.distribution import is_chief
 from keras_compress.errors import StateError
+from keras_compress.fit_position import FitPosition
 
 __all__ = ["CheckpointManagerCallback"]
 
@@ -22,6 +25,8 @@ class CheckpointManagerCallback(keras.callbacks.Callback):
 
     A checkpoint that is there already is never overwritten: numbers go on after the highest one in the directory. If a
     save fails, the ones before it stay as they are. With several workers only the chief writes into ``directory``.
+    A checkpoint with a ``TFCompressionState`` holds the place in ``fit`` that belongs to its numbers, wherever it is saved;
+    the first one is announced with a warning if something of the training will not come back from it.
 
     Args:
         checkpoint: usually ``tf.train.Checkpoint(model=model, compression_state=TFCompressionState(controller))``.
@@ -54,6 +59,9 @@ class CheckpointManagerCallback(keras.callbacks.Callback):
         asynchronous = flag("asynchronous", asynchronous)
         self._every_batches = save_freq if isinstance(save_freq, int) else None
         self._batches = 0
+        self._batches_of_epoch = 0
+        self._controller: CompressionController | None = None
+        self._unnamed = True
         self._first_batch = 0
         self._checkpoint = checkpoint
         self._directory = Path(directory)
@@ -68,12 +76,34 @@ class CheckpointManagerCallback(keras.callbacks.Callback):
         """Path of the newest checkpoint, for ``checkpoint.restore``; None before the first."""
         return tf.train.latest_checkpoint(str(self._directory))
 
+    def on_train_begin(self, logs=None):
+        self._controller = controller_of(self._checkpoint)
+        if self._controller is not None:
+            key = f"CheckpointManagerCallback({self._every_batches})"
+            restored = self._controller.remember(
+                key, lambda: {"batches": self._batches, "of_epoch": self._batches_of_epoch}
+            )
+            if restored is not None:
+                self._recall(restored, self._controller.scheduler.fit_position)
+
+    def _recall(self, memory: dict, position: FitPosition | None) -> None:
+        """Go on counting batches, with those that came before the checkpoint and that this callback was not told of."""
+        inside = position is not None and position.batch > 0
+        untold = max(0, position.batch - int(memory["of_epoch"])) if inside else 0
+        self._batches = int(memory["batches"]) + untold
+
+    def on_epoch_begin(self, epoch, logs=None):
+        self._batches_of_epoch = 0
+
     def on_train_batch_begin(self, batch, logs=None):
         self._first_batch = batch
 
     def on_train_batch_end(self, batch, logs=None):
+        if self._controller is not None and self._controller.scheduler.repeating:
+            return  # this batch has been counted already
         before = self._batches
         self._batches += batch - self._first_batch + 1  # more than one with steps_per_execution
+        self._batches_of_epoch = batch + 1
         if self._every_batches is not None and self._batches // self._every_batches > before // self._every_batches:
             self._save()
 
@@ -86,6 +116,9 @@ class CheckpointManagerCallback(keras.callbacks.Callback):
             self._guarded(self._manager.sync)
 
     def _save(self) -> None:
+        if self._unnamed:
+            self._unnamed = False
+            warn_of_what_is_not_restored(self._controller, self.model)
         self._guarded(lambda: self._own_manager().save(options=self._options))
 
     def _guarded(self, write) -> None:
@@ -132,4 +165,4 @@ def _number(file: Path) -> int:
 
 
 def _highest_number(directory: Path) -> int:
-    return max((_number(file) for file in directory.glob("ckpt-*.index")), default=0)
+    return max((_number(file) for file in directory.glob("ckpt-*")), default=0)

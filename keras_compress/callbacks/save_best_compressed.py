@@ -17,7 +17,8 @@ class SaveBestCompressed(keras.callbacks.ModelCheckpoint):
     """Keras' ``ModelCheckpoint`` with ``save_best_only``, blind to epochs whose compression is not yet complete.
 
     A model is most accurate before it is compressed; the ordinary callback keeps that one. Warns at the end of ``fit``
-    if no epoch was fully compressed, since then nothing was saved.
+    if no epoch was fully compressed, since then nothing was saved. Checkpoints hold the best value: a training that is resumed
+    does not replace the best model by a worse one, as long as its file is there.
 
     Args:
         controller: from ``create_compressed_model``.
@@ -41,6 +42,38 @@ class SaveBestCompressed(keras.callbacks.ModelCheckpoint):
         self._seen = False
         self._found = False
         self._known: list[str] = []
+        self._trained = False
+        self._next_epoch = 0
+
+    def on_train_begin(self, logs=None):
+        super().on_train_begin(logs)
+        self._trained = False
+        restored = self._controller.remember(f"SaveBestCompressed({self.monitor!r}, {self.filepath!r})", self._memory)
+        if restored is not None:
+            self._recall(restored)
+
+    def _memory(self) -> dict:
+        return {
+            "best": float(self.best),
+            "seen": self._seen,
+            "next_epoch": self._next_epoch,
+            "epochs_since_last_save": self.epochs_since_last_save,
+            "batches_since_last_save": self._batches_seen_since_last_saving,
+            "last_batch": self._last_batch_seen,
+        }
+
+    def _recall(self, memory: dict) -> None:
+        """Go on with what a checkpoint holds, and with the end of an epoch that came after the checkpoint was saved."""
+        self._seen = bool(memory["seen"])
+        self._next_epoch = int(memory["next_epoch"])
+        self.epochs_since_last_save = int(memory["epochs_since_last_save"])
+        self._batches_seen_since_last_saving = int(memory["batches_since_last_save"])
+        self._last_batch_seen = int(memory["last_batch"])
+        if "{" in self.filepath or Path(self.filepath).exists():
+            self.best = float(memory["best"])
+        position = self._controller.scheduler.fit_position
+        if position is not None and position.logs and self._next_epoch < position.epoch:
+            self.on_epoch_end(position.epoch - 1, dict(position.logs))
 
     def _complete(self) -> bool:
         complete = self._controller.compression_stage() is CompressionStage.FULLY_COMPRESSED
@@ -53,17 +86,23 @@ class SaveBestCompressed(keras.callbacks.ModelCheckpoint):
         self._known = sorted({*self._known, *(logs or {})})
 
     def on_train_batch_end(self, batch, logs=None):
+        if self._controller.scheduler.repeating:
+            return  # this batch has been seen already
         if self.save_freq != "epoch" and self._complete():
             self._look_for_monitor(logs)
             super().on_train_batch_end(batch, logs)
 
     def on_epoch_end(self, epoch, logs=None):
+        self._trained = True
+        self._next_epoch = epoch + 1
         if self._complete():
             if self.save_freq == "epoch":
                 self._look_for_monitor(logs)
             super().on_epoch_end(epoch, logs)
 
     def on_train_end(self, logs=None):
+        if not self._trained:
+            return
         if not self._seen:
             warnings.warn(
                 "No epoch was fully compressed, so no best model was saved. Train beyond the target epoch of the schedule.",

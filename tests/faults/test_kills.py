@@ -1,6 +1,6 @@
 """Training killed at random moments ends with the same bits as training that was left alone.
 
-``KILLS`` in the environment says how often each configuration is killed; ``make faults`` takes more than ``make test-all``.
+``KILLS`` in the environment says how often each of six trainings is killed; ``make faults`` takes more than ``make test-all``.
 """
 
 import multiprocessing
@@ -13,7 +13,8 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
-from tests.faults.killed_training import CONFIGURATIONS, train
+import keras_compress as kc
+from tests.faults.killed_training import CASES, train
 
 pytestmark = pytest.mark.extended
 
@@ -27,11 +28,11 @@ def processes():
     return context
 
 
-def run(processes, name, folder, result, kill_after=None):
+def run(processes, case, folder, result, kill_after=None):
     """Run a training; with ``kill_after`` kill it so many seconds after its first step. Return the seconds it trained."""
     started = folder / "started"
     started.unlink(missing_ok=True)
-    process = processes.Process(target=train, args=(name, str(folder / "checkpoints"), str(result), str(started)))
+    process = processes.Process(target=train, args=(case, str(folder / "checkpoints"), str(result), str(started)))
     process.start()
     while process.is_alive() and not started.exists():
         time.sleep(0.005)
@@ -45,19 +46,20 @@ def run(processes, name, folder, result, kill_after=None):
     return time.perf_counter() - begin
 
 
-@pytest.mark.parametrize("name", CONFIGURATIONS)
-def test_a_killed_training_ends_with_the_bits_of_an_uninterrupted_one(processes, name, tmp_path):
+@pytest.mark.parametrize("case", CASES)
+def test_a_killed_training_ends_with_the_bits_of_an_uninterrupted_one(processes, case, tmp_path):
     for kind in ("whole", "killed"):
         (tmp_path / kind).mkdir()
     expected, received = tmp_path / "whole.npz", tmp_path / "killed.npz"
-    seconds = run(processes, name, tmp_path / "whole", expected)
-    moments = random.Random(name)
+    seconds = run(processes, case, tmp_path / "whole", expected)
+    moments = random.Random(case)
     for _ in range(KILLS):
-        run(processes, name, tmp_path / "killed", received, kill_after=moments.uniform(0, 0.8 * seconds))
-        newest = tf.train.latest_checkpoint(str(tmp_path / "killed" / "checkpoints"))
+        moment = moments.uniform(0, 1.6 * seconds / (KILLS + 1))
+        run(processes, case, tmp_path / "killed", received, kill_after=moment)
+        newest = kc.latest_checkpoint(tmp_path / "killed" / "checkpoints")
         assert newest is None or tf.train.list_variables(newest)
         received.unlink(missing_ok=True)
-    run(processes, name, tmp_path / "killed", received)
+    run(processes, case, tmp_path / "killed", received)
     with np.load(expected) as whole, np.load(received) as killed:
         assert whole.files == killed.files
         different = [key for key in whole.files if not np.array_equal(whole[key], killed[key])]
