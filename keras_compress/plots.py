@@ -13,6 +13,7 @@ from keras_compress.algorithms import ScheduledAlgorithm
 from keras_compress.config import CompressionConfig
 from keras_compress.errors import CompressionError, ConfigError, close_matches
 from keras_compress.export.latency import LatencyReport
+from keras_compress.files import replacing
 from keras_compress.graph.variables import leaf_layers
 from keras_compress.layers import CompressedLayer, weight_owner
 
@@ -98,8 +99,8 @@ def plot_sensitivity(names: Sequence[str], ratios: Sequence[float], title: str, 
     axes.grid(axis="x", alpha=0.3)
     axes.figure.tight_layout()
     if path is not None:
-        Path(path).parent.mkdir(parents=True, exist_ok=True)
-        axes.figure.savefig(path)
+        with replacing(path) as staged:
+            axes.figure.savefig(staged)
     return axes
 
 

@@ -3,25 +3,36 @@
 from __future__ import annotations
 
 import warnings
+from pathlib import Path
+
+import tensorflow as tf
 
 from keras_compress._keras import keras
 from keras_compress.algorithms import CompressionStage
 from keras_compress.controller import CompressionController
+from keras_compress.export.saved_model import foreign_files
+from keras_compress.files import replacing
 
 __all__ = ["SaveBestCompressed"]
+
+#: Endings by which Keras writes one file.
+FILES = (".keras", ".h5", ".hdf5")
 
 
 class SaveBestCompressed(keras.callbacks.ModelCheckpoint):
     """Keras' ``ModelCheckpoint`` with ``save_best_only``, blind to epochs whose compression is not yet complete.
 
     A model is most accurate before it is compressed; the ordinary callback keeps that one. Warns at the end of ``fit``
-    if no epoch was fully compressed, since then nothing was saved.
+    if no epoch was fully compressed, since then nothing was saved. A file is replaced only by a complete new one.
 
     Args:
         controller: from ``create_compressed_model``.
         filepath: as in ``ModelCheckpoint``.
         monitor: a name in the logs. Default ``"val_loss"``.
         **options: as in ``ModelCheckpoint``, but for ``save_best_only``.
+
+    Raises:
+        ExportError: the file cannot be written, or something else stands in its place; raised out of ``fit``.
 
     Example::
 
@@ -32,6 +43,7 @@ class SaveBestCompressed(keras.callbacks.ModelCheckpoint):
         super().__init__(str(filepath), monitor, save_best_only=True, **options)
         self._controller = controller
         self._seen = False
+        self._written: set[str] = set()
         self._missing: list[str] | None = None
 
     def _complete(self) -> bool:
@@ -53,6 +65,28 @@ class SaveBestCompressed(keras.callbacks.ModelCheckpoint):
             if self.save_freq == "epoch":
                 self._look_for_monitor(logs)
             super().on_epoch_end(epoch, logs)
+
+    def _save_handler(self, filepath):
+        """Save as ``ModelCheckpoint`` does, which calls this when a file is due; but as a whole or not at all."""
+        if "://" in filepath:  # elsewhere, where only TensorFlow can write
+            super()._save_handler(filepath)
+            return
+        path = Path(filepath)
+        one_file = path.suffix in FILES
+        if self.save_weights_only and not one_file:
+            with replacing(f"{filepath}.index", overwrite=True) as staged:
+                super()._save_handler(str(staged).removesuffix(".index"))
+                self._leave_list_of_others(path, staged.with_name("checkpoint"))
+        else:
+            with replacing(path, folder=not one_file, foreign=foreign_files) as staged:
+                super()._save_handler(str(staged))
+
+    def _leave_list_of_others(self, path: Path, written: Path) -> None:
+        """Delete the list that TensorFlow writes beside weights, if the folder has one of checkpoints this callback did not write."""
+        listed = tf.train.get_checkpoint_state(str(path.parent))
+        self._written.add(path.name)
+        if listed is not None and Path(listed.model_checkpoint_path).name not in self._written:
+            written.unlink(missing_ok=True)
 
     def on_train_end(self, logs=None):
         if not self._seen:

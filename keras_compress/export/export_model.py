@@ -18,6 +18,7 @@ from keras_compress.export.input_signature import fixed_shapes
 from keras_compress.export.latency import LatencyReport, measure_latency
 from keras_compress.export.registry import format_of, format_options
 from keras_compress.export.result_comparison import Limits
+from keras_compress.files import require_replaceable
 from keras_compress.reports import ExportReport
 
 __all__ = ["audit", "benchmark", "export_model"]
@@ -82,6 +83,9 @@ def export_model(
     if "calibration_data" in allowed and "calibration_data" not in options:
         record = calibration_of(model)
         options["calibration_data"] = None if record is None else record.data
+    if form.suffix:  # a format of folders looks at what is in there
+        for target in form.targets(path):
+            require_replaceable(target)
     form.write(model, path, **options)
     names = tensor_names(model, options.get("input_names"), options.get("output_names"))
     shapes = fixed_shapes(model, options.get("input_shapes"), options.get("input_names"))

@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import csv
+import io
 from dataclasses import asdict, dataclass, fields
 from pathlib import Path
 from typing import Any
 
+from keras_compress.files import write_file
 from keras_compress.plots import plot_sensitivity
 from keras_compress.reports.formatting import JsonReport, decibels_text, format_table, json_values
 
@@ -60,12 +62,11 @@ class SensitivityReport(JsonReport):
         path = Path(path)
         if path.suffix.lower() != ".csv":
             return super().save(path)
-        path.parent.mkdir(parents=True, exist_ok=True)
-        with path.open("w", newline="") as file:
-            writer = csv.DictWriter(file, [field.name for field in fields(LayerSensitivity)])
-            writer.writeheader()
-            writer.writerows(asdict(row) for row in self.rows)
-        return path
+        text = io.StringIO(newline="")
+        writer = csv.DictWriter(text, [field.name for field in fields(LayerSensitivity)])
+        writer.writeheader()
+        writer.writerows(asdict(row) for row in self.rows)
+        return write_file(path, text.getvalue())
 
     def plot(self, path: str | Path | None = None) -> Any:
         """Draw a bar per layer, the worst on top, and save the picture if a path is given; needs matplotlib."""

@@ -9,6 +9,8 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
+from keras_compress.files import write_file
+
 __all__ = ["JsonReport", "decibels", "decibels_text", "format_table", "json_values"]
 
 
@@ -66,11 +68,12 @@ class JsonReport(ABC):
         """Return the report as JSON-able values; numbers that are infinite or missing are None."""
 
     def save(self, path: str | Path) -> Path:
-        """Write the report as a JSON file, making missing folders."""
-        path = Path(path)
-        path.parent.mkdir(parents=True, exist_ok=True)
-        path.write_text(json.dumps(self.to_dict(), indent=2))
-        return path
+        """Write the report as a JSON file, making missing folders.
+
+        Raises:
+            ExportError: the file cannot be written; one that was there before is unchanged.
+        """
+        return write_file(path, json.dumps(self.to_dict(), indent=2))
 
 
 def json_values(value: Any) -> Any:
