@@ -10,13 +10,14 @@ import tensorflow as tf
 from keras_compress._keras import keras
 from keras_compress.algorithms import CompressionStage
 from keras_compress.controller import CompressionController
+from keras_compress.errors import ExportError
 from keras_compress.export.saved_model import foreign_files
-from keras_compress.files import replacing
+from keras_compress.files import MemoryFile, replacing, write_file
 
 __all__ = ["SaveBestCompressed"]
 
-#: Endings by which Keras writes one file.
-FILES = (".keras", ".h5", ".hdf5")
+#: Endings by which Keras writes HDF5 files.
+HDF5 = (".h5", ".hdf5")
 
 
 class SaveBestCompressed(keras.callbacks.ModelCheckpoint):
@@ -71,14 +72,25 @@ class SaveBestCompressed(keras.callbacks.ModelCheckpoint):
         if "://" in filepath:  # elsewhere, where only TensorFlow can write
             super()._save_handler(filepath)
             return
-        path = Path(filepath)
-        one_file = path.suffix in FILES
-        if self.save_weights_only and not one_file:
-            with replacing(f"{filepath}.index", overwrite=True) as staged:
+        try:
+            self._save(Path(filepath))
+        except tf.errors.OpError as error:
+            reason = str(error).strip().splitlines()[0][:300]
+            raise ExportError(
+                f"'{filepath}' cannot be written: {reason}. What was there before is unchanged."
+            ) from error
+
+    def _save(self, path: Path) -> None:
+        if path.suffix in HDF5:
+            memory = MemoryFile(str(path))
+            super()._save_handler(memory)
+            write_file(path, memory.content)
+        elif self.save_weights_only:
+            with replacing(f"{path}.index", overwrite=True) as staged:
                 super()._save_handler(str(staged).removesuffix(".index"))
                 self._leave_list_of_others(path, staged.with_name("checkpoint"))
         else:
-            with replacing(path, folder=not one_file, foreign=foreign_files) as staged:
+            with replacing(path, folder=path.suffix != ".keras", foreign=foreign_files) as staged:
                 super()._save_handler(str(staged))
 
     def _leave_list_of_others(self, path: Path, written: Path) -> None:

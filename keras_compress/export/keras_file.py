@@ -14,7 +14,7 @@ from keras_compress.data import fixed_batch, input_specs, pack_inputs
 from keras_compress.errors import ExportError
 from keras_compress.export.format import Format, Run, StoredWeight, TensorNames, in_batches_of
 from keras_compress.export.registry import register_format
-from keras_compress.files import replacing
+from keras_compress.files import MemoryFile, replacing
 from keras_compress.graph import build, take
 from keras_compress.graph.passes.strip import strip
 
@@ -49,7 +49,12 @@ def _save(model: keras.Model, path: Path, suffix: str) -> Path:
     stripped = build(strip(take(model)))
     with replacing(path) as staged:
         written = staged.with_suffix(suffix)  # Keras knows the format by a suffix in small letters
-        stripped.save(written)
+        if suffix == ".h5":
+            memory = MemoryFile(str(written))
+            stripped.save(memory)
+            written.write_bytes(memory.content)
+        else:
+            stripped.save(written)
         written.rename(staged)
     return path
 

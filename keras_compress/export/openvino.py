@@ -83,12 +83,12 @@ def export_openvino(
     make_reproducible(graph_def, names.inputs, names.outputs)
     with tempfile.TemporaryDirectory() as folder:
         graph = Path(folder) / "model.pb"
-        graph.write_bytes(serialized(graph_def))
         with explained(
             f"OpenVINO cannot convert the model for '{path}'",
             "Write the operations that OpenVINO lacks with others, fix the batch with batch_size=1, or choose another format.",
             [name for name, _ in leaf_layers(model)],
         ):
+            graph.write_bytes(serialized(graph_def))
             converted = with_interface(_read(openvino.Core(), graph, graph_def, model), graph_def, names)
         if converted.is_dynamic() is False:
             rewrite_binary_convolutions(converted)

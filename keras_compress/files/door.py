@@ -76,7 +76,7 @@ def replacing(
     staging: Path | None = None
     complete = False
     try:
-        _require_replaceable(target, [Path(other).name for other in beside], folder, foreign, overwrite)
+        _require_replaceable(target, [target.name, *(Path(other).name for other in beside)], folder, foreign, overwrite)
         target.parent.mkdir(parents=True, exist_ok=True)
         if folder:
             recover(target, STAGING)
@@ -110,13 +110,12 @@ def _require_replaceable(
 ) -> None:
     """Refuse what may not be replaced; files beside the target belong to it only if it is there itself."""
     require_replaceable(target, folder=folder, foreign=foreign)
-    first = target if target.name in names or not names else target.parent / names[0]
-    for name in names:
-        other = target.parent / name
-        if other == target:
-            continue
-        require_replaceable(other)
-        if other != first and other.exists() and not (overwrite or target.exists() or first.exists()):
+    first, *others = [target.parent / name for name in names]
+    for other in [first, *others]:
+        if other != target:
+            require_replaceable(other)
+    for other in others:
+        if other.exists() and not (overwrite or first.exists()):
             raise ExportError(
                 f"'{other}' exists, and there is no '{target}' that it belongs to. Expected: a name with nothing beside it, or "
                 "an earlier export. Choose another name, remove the file, or pass overwrite=True ('--overwrite' in the command "
