@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import shutil
 import tempfile
+import weakref
 from pathlib import Path
 
 import tensorflow as tf
@@ -56,7 +58,7 @@ class CheckpointManagerCallback(keras.callbacks.Callback):
         self._max_to_keep = max_to_keep
         self._asynchronous = asynchronous
         self._options = tf.train.CheckpointOptions(experimental_enable_async_checkpoint=asynchronous)
-        self._scratch: tempfile.TemporaryDirectory | None = None
+        self._scratch: Path | None = None
         self._folder: CheckpointFolder | None = None
         self._manager: tf.train.CheckpointManager | None = None
 
@@ -115,8 +117,7 @@ class CheckpointManagerCallback(keras.callbacks.Callback):
         if self._folder is None:
             path = self._directory
             if not is_chief(self.model.distribute_strategy):
-                self._scratch = self._scratch or tempfile.TemporaryDirectory()
-                path = Path(self._scratch.name)  # every worker has to take part in saving, and one copy is enough
+                path = self._scratch or self._own_scratch()  # every worker takes part in saving, and one copy is enough
             self._folder = CheckpointFolder(path)
         if self._manager is None:
             keep = 1 if self._scratch else self._max_to_keep
@@ -124,6 +125,12 @@ class CheckpointManagerCallback(keras.callbacks.Callback):
             self._folder.require_own([*manager.checkpoints, manager.latest_checkpoint])
             self._manager = manager
         return self._folder, self._manager
+
+    def _own_scratch(self) -> Path:
+        """Return a folder that lives as long as the callback."""
+        self._scratch = Path(tempfile.mkdtemp())
+        weakref.finalize(self, shutil.rmtree, self._scratch, ignore_errors=True)
+        return self._scratch
 
     def _remove_remains(self) -> None:
         """Delete the files of saves that failed."""
