@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import warnings
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 import tensorflow as tf
@@ -59,34 +61,38 @@ class SaveBestCompressed(keras.callbacks.ModelCheckpoint):
     def on_train_batch_end(self, batch, logs=None):
         if self.save_freq != "epoch" and self._complete():
             self._look_for_monitor(logs)
-            super().on_train_batch_end(batch, logs)
+            with self._explained():
+                super().on_train_batch_end(batch, logs)
 
     def on_epoch_end(self, epoch, logs=None):
         if self._complete():
             if self.save_freq == "epoch":
                 self._look_for_monitor(logs)
-            super().on_epoch_end(epoch, logs)
+            with self._explained():
+                super().on_epoch_end(epoch, logs)
+
+    @contextmanager
+    def _explained(self) -> Iterator[None]:
+        """Turn what TensorFlow or the system raises into an ExportError."""
+        try:
+            yield
+        except (tf.errors.OpError, OSError) as error:
+            reason = " ".join(str(error).split())[:300]
+            raise ExportError(
+                f"'{self.filepath}' cannot be written: {reason}. What was there before is unchanged."
+            ) from error
 
     def _save_handler(self, filepath):
         """Save as ``ModelCheckpoint`` does, which calls this when a file is due; but as a whole or not at all."""
+        path = Path(filepath)
         if "://" in filepath:  # elsewhere, where only TensorFlow can write
             super()._save_handler(filepath)
-            return
-        try:
-            self._save(Path(filepath))
-        except tf.errors.OpError as error:
-            reason = str(error).strip().splitlines()[0][:300]
-            raise ExportError(
-                f"'{filepath}' cannot be written: {reason}. What was there before is unchanged."
-            ) from error
-
-    def _save(self, path: Path) -> None:
-        if path.suffix in HDF5:
-            memory = MemoryFile(str(path))
+        elif path.suffix in HDF5 or (self.save_weights_only and path.suffix == ".keras"):
+            memory = MemoryFile(filepath)
             super()._save_handler(memory)
             write_file(path, memory.content)
         elif self.save_weights_only:
-            with replacing(f"{path}.index", overwrite=True) as staged:
+            with replacing(f"{filepath}.index", overwrite=True) as staged:
                 super()._save_handler(str(staged).removesuffix(".index"))
                 self._leave_list_of_others(path, staged.with_name("checkpoint"))
         else:

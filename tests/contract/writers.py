@@ -13,7 +13,6 @@ from pathlib import Path
 import tensorflow as tf
 
 import keras_compress as kc
-from keras_compress._keras import keras
 from keras_compress.export import registered_formats
 from keras_compress.export.latency import LatencyReport, LatencyRow
 from keras_compress.post_training.evaluation_record import EvaluationRecord
@@ -76,8 +75,8 @@ def save_best(path, version, **options):
     callback.set_model(controller(version).model)
     callback._current_epoch = 0
     callback.best = float("inf")
-    callback._seen = True
-    keras.callbacks.ModelCheckpoint.on_epoch_end(callback, 0, {"val_loss": 1.0})
+    callback._complete = lambda: True  # whatever the schedule says
+    callback.on_epoch_end(0, {"val_loss": 1.0})
 
 
 def history(path, version):
@@ -133,6 +132,7 @@ WRITERS = {
     "best hdf5": Writer("best.h5", save_best),
     "best folder": Writer("best", save_best, folder=True),
     "best weights": Writer("best.weights.h5", functools.partial(save_best, save_weights_only=True)),
+    "best weights in HDF5": Writer("best.keras", functools.partial(save_best, save_weights_only=True)),
     "best TensorFlow weights": Writer(
         "best",
         functools.partial(save_best, save_weights_only=True),
