@@ -8,6 +8,8 @@ import tensorflow as tf
 import keras_compress as kc
 from tests import zoo
 
+pytestmark = pytest.mark.filterwarnings("ignore:Compression is complete:UserWarning")
+
 
 @pytest.fixture
 def checkpoints(tmp_path):

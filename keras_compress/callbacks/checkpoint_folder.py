@@ -25,20 +25,17 @@ class CheckpointFolder:
 
     Args:
         path: made if missing.
-        shared: whether other processes may write into it as well. Default False.
 
     Raises:
         StateError: it cannot be made, or another process writes into it.
     """
 
-    def __init__(self, path: str | Path, *, shared: bool = False):
+    def __init__(self, path: str | Path):
         self.path = Path(path)
-        self._lock: FolderLock | None = None
         self._begun: dict[int, set[str]] = {}
         try:
             require_folder(self.path)
-            if not shared:
-                self._lock = FolderLock(self.path)
+            self._lock = FolderLock(self.path)
         except (ExportError, FolderLocked, OSError) as error:
             raise StateError(f"No checkpoint can be written into '{self.path}': {error}") from None
 
@@ -97,8 +94,7 @@ class CheckpointFolder:
 
     def release(self) -> None:
         """Let other processes write into the folder."""
-        if self._lock is not None:
-            self._lock.release()
+        self._lock.release()
 
     def _names(self) -> list[str]:
         return os.listdir(self.path) if self.path.is_dir() else []

@@ -61,7 +61,7 @@ def replacing(
 
     Args:
         path: where the file or the folder is to be. Missing folders are made.
-        beside: paths of files in the same folder that the block writes as well, as far as they are known.
+        beside: paths of files in the same folder that the block writes as well, to be looked at before it.
         folder: whether the block writes a folder. Default: a file.
         foreign: of a folder, see :func:`~keras_compress.files.targets.require_replaceable`.
         overwrite: whether a file beside ``path`` is replaced even if there is no ``path`` that it belongs to. Default False.
