@@ -70,7 +70,7 @@ class StateError(CompressionError, ValueError):
 
 
 class ExportError(CompressionError, RuntimeError):
-    """An export could not be written; a file that was there before is untouched."""
+    """A file could not be written; one that was there before is untouched."""
 
 
 class ExportAuditError(ExportError):

@@ -14,6 +14,7 @@ from keras_compress.arguments import checked_names, checked_path, mapping, numbe
 from keras_compress.config import CompressionConfig
 from keras_compress.errors import CompressionError, ConfigError, close_matches
 from keras_compress.export.latency import LatencyReport
+from keras_compress.files import replacing
 from keras_compress.graph.model_check import require_graph
 from keras_compress.graph.variables import leaf_layers
 from keras_compress.layers import CompressedLayer, weight_owner
@@ -112,9 +113,9 @@ def plot_sensitivity(names: Sequence[str], ratios: Sequence[float], title: str, 
     axes.figure.tight_layout()
     if path is not None:
         try:
-            path.parent.mkdir(parents=True, exist_ok=True)
-            axes.figure.savefig(path)
-        except (OSError, ValueError) as error:  # a folder, or a suffix that is no picture
+            with replacing(path) as staged:
+                axes.figure.savefig(staged)
+        except ValueError as error:  # a suffix that is no picture
             raise wrong(
                 "path", "the path of a picture, as 'layers.png'", str(path), f"It cannot be written: {error}"
             ) from None

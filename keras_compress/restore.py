@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Iterator
+import warnings
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
+from typing import Any
 
 import tensorflow as tf
 
@@ -16,7 +18,7 @@ from keras_compress.checkpoint_files import latest_checkpoint, whole_checkpoints
 from keras_compress.config import CompressionConfig
 from keras_compress.controller import CompressionController
 from keras_compress.create import create_compressed_model
-from keras_compress.errors import StateError
+from keras_compress.errors import StateError, short_repr
 from keras_compress.fit_position import FitPosition
 from keras_compress.state import TFCompressionState, TFCompressionStateLoader
 
@@ -42,7 +44,8 @@ def restore(
     Args:
         model: the uncompressed model, or a function that makes it.
         directory: folder of checkpoints, or the path of one of them.
-        config: by default the configuration in the checkpoint; pass one to register data with it.
+        config: by default the configuration in the checkpoint, without its ``log_dir``, since a file does not say where to write;
+            pass one to register data with it.
 
     Returns:
         ``(controller, compressed_model)``.
@@ -72,7 +75,7 @@ def restore(
     if not isinstance(model, keras.Model) and callable(model):
         model = model()
     if config is None:
-        config = CompressionConfig.from_dict(state.get("config", {}))
+        config = CompressionConfig.from_dict(_without_log_dir(state.get("config", {}), path))
     controller, compressed = create_compressed_model(model, config, state)
     _prepare_optimizer(compressed, saved, controller.scheduler.fit_position, path)
     checkpoint = tf.train.Checkpoint(model=compressed, compression_state=TFCompressionState(controller))
@@ -149,6 +152,18 @@ def _newest(directory: str | Path) -> str:
             "of a checkpoint without its ending. Check the path, or train first."
         )
     return newest
+
+
+def _without_log_dir(config: Any, path: str) -> Any:
+    """Return a saved configuration without the folder that it names, with a warning if it names one."""
+    if not isinstance(config, Mapping) or config.get("log_dir") is None:
+        return config
+    warnings.warn(
+        f"The checkpoint '{path}' names a folder for logs, {short_repr(config['log_dir'])}, and a checkpoint does not say where to "
+        "write. To write logs, pass log_dir=… to create_compression_callbacks, or the configuration to restore.",
+        stacklevel=3,
+    )
+    return {key: value for key, value in config.items() if key != "log_dir"}
 
 
 def _damaged(path: str, error: Exception) -> StateError:

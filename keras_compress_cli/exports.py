@@ -10,23 +10,27 @@ from tqdm import tqdm
 
 from keras_compress import ExportReport, export_model
 from keras_compress._keras import keras
-from keras_compress.errors import CompressionError, ExportError, close_matches
-from keras_compress.export import format_options
+from keras_compress.errors import ExportError, close_matches
+from keras_compress.export import format_of, format_options
+from keras_compress.files import replacing
+from keras_compress_cli.arguments import require_new
 from keras_compress_cli.command import UsageError
 
 __all__ = ["exported", "require_formats", "save_compressed"]
 
 
 def require_formats(arguments: argparse.Namespace) -> None:
-    """Refuse endings of no known format, and options that none of the formats has.
+    """Refuse endings of no known format, options that none of the formats has, and files beside the outputs that exist.
 
     Raises:
-        UsageError: there is such an ending or option.
+        UsageError: there is such an ending, option or file.
     """
     try:
+        targets = [target for path in arguments.outputs for target in format_of(path).targets(path)]
         allowed = {name for path in arguments.outputs for name in format_options(path)}
     except ExportError as error:
         raise UsageError(str(error)) from None
+    require_new([path for path in targets if path not in arguments.outputs], overwrite=arguments.overwrite)
     for name, _ in arguments.options:
         if name not in allowed:
             close = "".join(f" Did you mean '{other}'?" for other in close_matches(name, allowed, 1))
@@ -51,18 +55,13 @@ def exported(model: keras.Model, arguments: argparse.Namespace, data: Any = None
         options = {name: value for name, value in arguments.options if name in allowed}
         if "calibration_data" in allowed:
             options["calibration_data"] = data
+        if "overwrite" in allowed:
+            options["overwrite"] = arguments.overwrite
         reports.append(export_model(model, path, strict=arguments.strict, data=data, **options))
     return reports
 
 
 def save_compressed(model: keras.Model, path: Path) -> None:
     """Save the compressed model itself, its quantizers included, as a whole or not at all."""
-    temporary = path.with_name(f".{path.name}.partial.keras")
-    path.parent.mkdir(parents=True, exist_ok=True)
-    try:
-        model.save(temporary)
-        temporary.replace(path)
-    except OSError as error:
-        raise CompressionError(f"'{path}' cannot be written: {error}.") from None
-    finally:
-        temporary.unlink(missing_ok=True)
+    with replacing(path) as staged:
+        model.save(staged)

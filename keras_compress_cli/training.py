@@ -24,10 +24,13 @@ from keras_compress._keras import keras
 from keras_compress.errors import CompressionError, short_repr
 from keras_compress_cli.command import UsageError
 from keras_compress_cli.entry_point import import_function
+from keras_compress_cli.history_file import HistoryFile
 from keras_compress_cli.terminal import note
 
-__all__ = ["Training", "compressed", "evaluated", "fit", "prepared", "read_training"]
+__all__ = ["HISTORY", "Training", "compressed", "evaluated", "fit", "prepared", "read_training"]
 
+#: Name of the file in the folder of logs that has the numbers of every epoch.
+HISTORY = "history.csv"
 NAMES = ("model", "training_data", "validation_data")
 
 
@@ -109,12 +112,11 @@ def fit(
         note(f"all {epochs} epochs are done already")
         return
     callbacks = create_compression_callbacks(controller, log_dir=log_dir, resume=True)
-    if log_dir is not None:
-        log_dir.mkdir(parents=True, exist_ok=True)
-        callbacks.append(keras.callbacks.CSVLogger(str(log_dir / "history.csv"), append=done > 0))
     if checkpoints is not None:
         state = tf.train.Checkpoint(model=controller.model, compression_state=TFCompressionState(controller))
         callbacks.append(CheckpointManagerCallback(state, checkpoints, max_to_keep=keep))
+    if log_dir is not None:  # behind the checkpoints: a history without one is of another training
+        callbacks.append(HistoryFile(log_dir / HISTORY, done))
     inputs, targets = _split(training.training_data)
     controller.model.fit(
         inputs,

@@ -2,15 +2,16 @@
 
 from __future__ import annotations
 
-import re
 import shutil
 import tempfile
+import weakref
 from pathlib import Path
 
 import tensorflow as tf
 
 from keras_compress._keras import keras
 from keras_compress.arguments import checked_path, flag, whole_number, wrong
+from keras_compress.callbacks.checkpoint_folder import CheckpointFolder
 from keras_compress.callbacks.restorable import controller_of, warn_of_what_is_not_restored
 from keras_compress.controller import CompressionController
 from keras_compress.distribution import is_chief
@@ -24,7 +25,8 @@ class CheckpointManagerCallback(keras.callbacks.Callback):
     """Saves ``checkpoint`` into ``directory`` after every epoch, or after every so many batches.
 
     A checkpoint that is there already is never overwritten: numbers go on after the highest one in the directory. If a
-    save fails, the ones before it stay as they are. With several workers only the chief writes into ``directory``.
+    save fails, the ones before it stay as they are. With several workers only the chief writes into ``directory``. While
+    ``fit`` runs, no other process can write into it through this callback, where the system has locks for folders.
     A checkpoint with a ``TFCompressionState`` holds the place in ``fit`` that belongs to its numbers, wherever it is saved;
     the first one is announced with a warning if something of the training will not come back from it.
 
@@ -36,7 +38,8 @@ class CheckpointManagerCallback(keras.callbacks.Callback):
         asynchronous: write in the background while training goes on. Default False.
 
     Raises:
-        StateError: a checkpoint cannot be written; raised out of ``fit``.
+        StateError: a checkpoint cannot be written, another process writes into the folder, or its list of checkpoints names some
+            that this callback did not write; raised out of ``fit``.
     """
 
     def __init__(
@@ -68,7 +71,8 @@ class CheckpointManagerCallback(keras.callbacks.Callback):
         self._max_to_keep = max_to_keep
         self._asynchronous = asynchronous
         self._options = tf.train.CheckpointOptions(experimental_enable_async_checkpoint=asynchronous)
-        self._scratch: tempfile.TemporaryDirectory | None = None
+        self._scratch: Path | None = None
+        self._folder: CheckpointFolder | None = None
         self._manager: tf.train.CheckpointManager | None = None
 
     @property
@@ -77,6 +81,7 @@ class CheckpointManagerCallback(keras.callbacks.Callback):
         return tf.train.latest_checkpoint(str(self._directory))
 
     def on_train_begin(self, logs=None):
+        self._opened()
         self._controller = controller_of(self._checkpoint)
         if self._controller is not None:
             key = f"CheckpointManagerCallback({self._every_batches})"
@@ -114,6 +119,9 @@ class CheckpointManagerCallback(keras.callbacks.Callback):
     def on_train_end(self, logs=None):
         if self._asynchronous and self._manager is not None:
             self._guarded(self._manager.sync)
+        if self._folder is not None:
+            self._folder.release()
+        self._folder = self._manager = None  # until the next fit, others may write into the folder
 
     def _save(self) -> None:
         if self._unnamed:
@@ -133,36 +141,34 @@ class CheckpointManagerCallback(keras.callbacks.Callback):
             ) from error
 
     def _own_manager(self) -> tf.train.CheckpointManager:
-        """Return the manager, made at the first save, when the checkpoint has been restored and the model has a strategy."""
-        if self._manager is None:
-            folder = str(self._directory)
+        """Return the manager, and see to it that the number of the next checkpoint is a new one."""
+        folder, manager = self._opened()
+        counter = self._checkpoint.save_counter
+        counter.assign(max(int(counter.numpy()), folder.highest_number()))
+        folder.begin(int(counter.numpy()) + 1)
+        return manager
+
+    def _opened(self) -> tuple[CheckpointFolder, tf.train.CheckpointManager]:
+        """Return the folder and its manager: of the chief for ``directory``, of other workers for one that is thrown away."""
+        if self._folder is None:
+            path = self._directory
             if not is_chief(self.model.distribute_strategy):
-                self._scratch = tempfile.TemporaryDirectory()
-                folder = self._scratch.name  # every worker has to take part in saving, and one copy is enough
-            counter = self._checkpoint.save_counter
-            counter.assign(max(int(counter.numpy()), _highest_number(self._directory)))
+                path = self._scratch or self._own_scratch()  # every worker takes part in saving, and one copy is enough
+            self._folder = CheckpointFolder(path)
+        if self._manager is None:
             keep = 1 if self._scratch else self._max_to_keep
-            self._manager = tf.train.CheckpointManager(self._checkpoint, folder, max_to_keep=keep)
-        return self._manager
+            manager = tf.train.CheckpointManager(self._checkpoint, str(self._folder.path), max_to_keep=keep)
+            self._folder.require_own([*manager.checkpoints, manager.latest_checkpoint])
+            self._manager = manager
+        return self._folder, self._manager
+
+    def _own_scratch(self) -> Path:
+        """Return a folder that lives as long as the callback."""
+        self._scratch = Path(tempfile.mkdtemp())
+        weakref.finalize(self, shutil.rmtree, self._scratch, ignore_errors=True)
+        return self._scratch
 
     def _remove_remains(self) -> None:
-        """Delete the files of the save that failed: those of the newest number, unless its checkpoint is complete."""
-        number = int(self._checkpoint.save_counter.numpy())
-        complete = self._manager.checkpoints if self._manager is not None else []
-        if any(_number(Path(path)) == number for path in complete):
-            return
-        for file in self._directory.glob("ckpt-*"):
-            if _number(file) == number:
-                if file.is_dir():
-                    shutil.rmtree(file, ignore_errors=True)
-                else:
-                    file.unlink(missing_ok=True)
-
-
-def _number(file: Path) -> int:
-    found = re.match(r"ckpt-(\d+)", file.name)
-    return int(found.group(1)) if found else 0
-
-
-def _highest_number(directory: Path) -> int:
-    return max((_number(file) for file in directory.glob("ckpt-*")), default=0)
+        """Delete the files of saves that failed."""
+        if self._folder is not None and self._manager is not None:
+            self._folder.remove_remains(Path(path).name for path in self._manager.checkpoints)

@@ -11,6 +11,7 @@ import tensorflow as tf
 from keras_compress._keras import keras
 from keras_compress.controller import CompressionController
 from keras_compress.distribution import is_chief
+from keras_compress.files import require_folder
 from keras_compress.graph.variables import leaf_layers
 from keras_compress.layers import CompressedLayer
 from keras_compress.reports import CompressionStatistics
@@ -45,7 +46,7 @@ class StatisticsCallback(keras.callbacks.Callback):
         chief = is_chief(self.model.distribute_strategy)
         self._log_text = self._log_text and chief
         if self._log_dir is not None and chief:
-            self._writer = tf.summary.create_file_writer(str(Path(self._log_dir) / "compression"))
+            self._writer = tf.summary.create_file_writer(str(require_folder(Path(self._log_dir) / "compression")))
         if self._log_text:
             _say(self._controller.statistics(quickly_collected_only=True))
 

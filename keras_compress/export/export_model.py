@@ -21,6 +21,7 @@ from keras_compress.export.input_signature import fixed_shapes
 from keras_compress.export.latency import LatencyReport, measure_latency
 from keras_compress.export.registry import format_of, format_options
 from keras_compress.export.result_comparison import Limits
+from keras_compress.files import require_replaceable
 from keras_compress.graph.finite_numbers import numbers_not_finite, refuse_not_finite
 from keras_compress.graph.model_check import require_graph
 from keras_compress.reports import ExportReport
@@ -95,6 +96,9 @@ def export_model(
         options["calibration_data"] = None if record is None else record.data
     names = tensor_names(model, options.get("input_names"), options.get("output_names"))
     shapes = fixed_shapes(model, options.get("input_shapes"), options.get("input_names"))
+    if form.suffix:  # a format of folders looks at what is in there
+        for target in form.targets(path):
+            require_replaceable(target)
     for found in numbers_not_finite(model):
         refuse_not_finite(found, ExportError)
     if data is not None:

@@ -51,9 +51,13 @@ class Format:
     isolated: str | None = None
     interface: Callable[[Path, TensorNames], tuple[Sequence[FileTensor], Sequence[FileTensor]]] | None = None
 
+    def targets(self, path: Path) -> list[Path]:
+        """Return every path that an export to ``path`` writes."""
+        return [path, *(path.with_suffix(suffix) for suffix in self.beside)]
+
     def files(self, path: Path) -> list[Path]:
         """Return every file that an exported model consists of."""
-        every = path.rglob("*") if path.is_dir() else [path, *(path.with_suffix(suffix) for suffix in self.beside)]
+        every = path.rglob("*") if path.is_dir() else self.targets(path)
         return [file for file in every if file.is_file()]
 
     def size(self, path: Path) -> int:

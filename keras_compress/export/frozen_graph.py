@@ -22,7 +22,6 @@ from keras_compress._keras import keras
 from keras_compress.arguments import checked_names
 from keras_compress.data import pack_inputs
 from keras_compress.errors import ExportError
-from keras_compress.export.atomic_file import write_atomically
 from keras_compress.export.fixed_reshapes import fix_reshapes
 from keras_compress.export.format import Format, Run, StoredWeight, TensorNames, in_batches_of
 from keras_compress.export.graph_def import keep_needed, stored_in_graph
@@ -38,6 +37,7 @@ from keras_compress.export.registry import register_format
 from keras_compress.export.reproducible_graph import make_reproducible, serialized
 from keras_compress.export.runtimes.run import in_float_type
 from keras_compress.export.stacked_products import join_reshaped_products
+from keras_compress.files import write_file
 
 #: What TensorFlow takes for the name of a node.
 _NODE = re.compile(r"[A-Za-z0-9.][A-Za-z0-9_.\\/>-]*")
@@ -82,8 +82,7 @@ def export_frozen_graph(
     graph = freeze(inference_model(model), names, **options)
     write_reciprocal_square_roots_apart(graph)
     make_reproducible(graph, names.inputs, names.outputs)
-    write_atomically(Path(path), serialized(graph))
-    return Path(path)
+    return write_file(path, serialized(graph))
 
 
 def tensor_names(

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import tempfile
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -13,9 +12,9 @@ from keras_compress._keras import keras
 from keras_compress.calibration.model_states import fresh_states
 from keras_compress.data import fixed_batch, input_specs, pack_inputs
 from keras_compress.errors import ExportError
-from keras_compress.export.atomic_file import write_atomically
 from keras_compress.export.format import Format, Run, StoredWeight, TensorNames, in_batches_of
 from keras_compress.export.registry import register_format
+from keras_compress.files import MemoryFile, replacing
 from keras_compress.graph import build, take
 from keras_compress.graph.passes.strip import strip
 
@@ -47,10 +46,16 @@ def export_h5(model: keras.Model, path: str | Path) -> Path:
 def _save(model: keras.Model, path: Path, suffix: str) -> Path:
     if path.suffix.lower() != suffix:
         raise ExportError(f"Keras needs a file that ends in '{suffix}'. Received: '{path.name}'. Change the name.")
-    with tempfile.TemporaryDirectory() as folder:
-        written = Path(folder) / f"model{suffix}"
-        build(strip(take(model))).save(written)
-        write_atomically(path, written.read_bytes())
+    stripped = build(strip(take(model)))
+    with replacing(path) as staged:
+        written = staged.with_suffix(suffix)  # Keras knows the format by a suffix in small letters
+        if suffix == ".h5":
+            memory = MemoryFile(str(written))
+            stripped.save(memory)
+            written.write_bytes(memory.content)
+        else:
+            stripped.save(written)
+        written.rename(staged)
     return path
 
 

@@ -12,7 +12,6 @@ from keras_compress._keras import keras
 from keras_compress._threads import CONVERTERS
 from keras_compress.arguments import choice, whole_number
 from keras_compress.errors import ExportError
-from keras_compress.export.atomic_file import write_atomically
 from keras_compress.export.foreign_errors import explained
 from keras_compress.export.format import Format
 from keras_compress.export.frozen_graph import freeze, tensor_names
@@ -33,6 +32,7 @@ from keras_compress.export.registry import register_format
 from keras_compress.export.reproducible_graph import make_reproducible as make_graph_reproducible
 from keras_compress.export.reproducible_graph import merge_equal_nodes
 from keras_compress.export.runtimes.onnx_runtime import load, open_file, stored_weights
+from keras_compress.files import write_file
 from keras_compress.graph.passes.fit_biases import fit_biases
 from keras_compress.graph.passes.fold_batch_norm import fold_batch_norm
 from keras_compress.graph.variables import leaf_layers
@@ -143,8 +143,7 @@ def export_onnx(
     converted.producer_name = "keras_compress"
     with _converting(path, layers):
         onnx.checker.check_model(converted)
-    write_atomically(Path(path), serialized(converted))
-    return Path(path)
+    return write_file(path, serialized(converted))
 
 
 def _state_shape(value: Any, shape: Sequence[int | None]) -> None:

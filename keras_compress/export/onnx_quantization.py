@@ -15,6 +15,7 @@ import numpy as np
 
 from keras_compress.errors import ExportError
 from keras_compress.export.graph_editing import GraphEditor
+from keras_compress.export.onnx_einsum import convert_einsum
 from keras_compress.export.quantized_constants import FAKE_QUANTIZERS, IntegerConstant, grid
 
 __all__ = ["activation_handlers", "put_constants", "quantize_in_front_of_moves", "refuse_other_grids"]
@@ -32,6 +33,7 @@ def activation_handlers(activation_type: str = "uint8") -> dict[str, tuple[Any, 
     return {
         **dict.fromkeys(FAKE_QUANTIZERS, (partial(_convert_activation, int8=activation_type == "int8"), [])),
         "Erfc": (_convert_erfc, []),
+        "Einsum": (convert_einsum, []),
     }
 
 

@@ -45,11 +45,7 @@ def make_reproducible(model: Any) -> None:
     graph = model.graph
     renaming = _Renaming({value.name for value in (*graph.input, *graph.output)})
     renaming.rename(graph, "", {value.name: value.name for value in (*graph.input, *graph.output)})
-    open_sizes: dict[str, str] = {}
-    for value in (*graph.input, *graph.output):
-        for size in value.type.tensor_type.shape.dim:
-            if size.dim_param:
-                size.dim_param = open_sizes.setdefault(size.dim_param, f"open_{len(open_sizes)}")
+    _name_open_sizes(graph, {})
     imports = sorted(model.opset_import, key=lambda one: one.domain)
     versions = [(one.domain, one.version) for one in imports]
     for one, (domain, version) in zip(model.opset_import, versions, strict=True):
@@ -59,6 +55,17 @@ def make_reproducible(model: Any) -> None:
 def serialized(model: Any) -> bytes:
     """Return a model as bytes, the same ones for an equal model."""
     return model.SerializeToString(deterministic=True)
+
+
+def _name_open_sizes(graph: Any, names: dict[str, str]) -> None:
+    """Name the open sizes of the inputs and outputs of a graph and of the bodies in it by their order, in place."""
+    for value in (*graph.input, *graph.output):
+        for size in value.type.tensor_type.shape.dim:
+            if size.dim_param:
+                size.dim_param = names.setdefault(size.dim_param, f"open_{len(names)}")
+    for node in graph.node:
+        for body in bodies(node):
+            _name_open_sizes(body, names)
 
 
 @dataclass

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import os
-import shutil
 import tempfile
 import warnings
 from collections.abc import Sequence
@@ -25,7 +23,9 @@ from keras_compress.export.openvino_interface import number_nodes, with_interfac
 from keras_compress.export.operation_layer import first_operation, maker_of
 from keras_compress.export.registry import register_format
 from keras_compress.export.reproducible_graph import make_reproducible, serialized
+from keras_compress.export.runtimes.openvino_pair import NOT_YET, OF_NETWORK, OF_WEIGHTS, PLACE, seal
 from keras_compress.export.runtimes.openvino_runtime import load, open_file, stored_weights
+from keras_compress.files import replacing
 from keras_compress.graph.variables import leaf_layers
 from keras_compress.layers import BinaryActivation
 
@@ -40,6 +40,7 @@ def export_openvino(
     output_names: Sequence[str] | None = None,
     batch_size: int | None = None,
     input_shapes: InputShapes | None = None,
+    overwrite: bool = False,
 ) -> Path:
     """Write ``model`` as an OpenVINO model.
 
@@ -52,6 +53,8 @@ def export_openvino(
         path: the ``.xml`` file to write; the ``.bin`` file is written to the same folder.
         input_names, output_names, input_shapes: as in :func:`~keras_compress.export.frozen_graph.export_frozen_graph`.
         batch_size: a fixed batch; None (default) leaves it open where possible.
+        overwrite: whether a ``.bin`` file without an ``.xml`` file, which may be something else, is replaced. Default False; an
+            earlier export is replaced anyway.
 
     Returns:
         The path of the ``.xml`` file.
@@ -80,12 +83,12 @@ def export_openvino(
     make_reproducible(graph_def, names.inputs, names.outputs)
     with tempfile.TemporaryDirectory() as folder:
         graph = Path(folder) / "model.pb"
-        graph.write_bytes(serialized(graph_def))
         with explained(
             f"OpenVINO cannot convert the model for '{path}'",
             "Write the operations that OpenVINO lacks with others, fix the batch with batch_size=1, or choose another format.",
             [name for name, _ in leaf_layers(model)],
         ):
+            graph.write_bytes(serialized(graph_def))
             converted = with_interface(_read(openvino.Core(), graph, graph_def, model), graph_def, names)
         if converted.is_dynamic() is False:
             rewrite_binary_convolutions(converted)
@@ -93,7 +96,7 @@ def export_openvino(
         number_nodes(converted)
         converted.set_rt_info("keras_compress", ["framework"])
         converted.set_rt_info(model.name, ["model_info", "model_name"])
-        _save(converted, path)
+        _save(converted, path, overwrite)
     return path
 
 
@@ -116,38 +119,22 @@ def _has_binary_layers(model: keras.Model) -> bool:
     return any(isinstance(layer, BinaryActivation) and bool(layer.active.numpy()) for _, layer in leaf_layers(model))
 
 
-def _save(converted: Any, path: Path) -> None:
-    """Write both files to a temporary folder and move them to their places when they are complete; on failure restore the old ones."""
+def _save(converted: Any, path: Path, overwrite: bool) -> None:
+    """Write both files, complete and with the digest of the weights in the other one, or none."""
     import openvino
 
-    targets = [path.with_suffix(".bin"), path]
-    for target in targets:
-        if target.is_dir():
-            raise ExportError(f"'{target}' is a folder. Expected: the place of a file. Choose another name.")
-    try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        with tempfile.TemporaryDirectory(dir=path.parent) as folder:
-            written = Path(folder) / "model.xml"
-            openvino.save_model(converted, written, compress_to_fp16=False)
-            _move_together([(written.with_suffix(".bin"), targets[0]), (written, targets[1])], Path(folder))
-    except (OSError, RuntimeError) as error:
-        raise ExportError(f"'{path}' cannot be written: {error}. What was there before is unchanged.") from None
-
-
-def _move_together(moves: Sequence[tuple[Path, Path]], folder: Path) -> None:
-    """Move files over old ones: all of them, or none."""
-    kept = [(folder / f"old{number}", target) for number, (_, target) in enumerate(moves) if target.exists()]
-    for old, target in kept:
-        shutil.copy2(target, old)
-    try:
-        for new, target in moves:
-            os.replace(new, target)
-    except OSError:
-        for _, target in moves:
-            target.unlink(missing_ok=True)
-        for old, target in kept:
-            shutil.copy2(old, target)
-        raise
+    with (
+        replacing(path, beside=[path.with_suffix(".bin")], overwrite=overwrite) as staged,
+        explained(
+            f"'{path}' cannot be written", "What was there before is unchanged. Make room, or choose another path."
+        ),
+    ):
+        written = staged.with_suffix(".xml")
+        converted.set_rt_info(NOT_YET, [*PLACE, OF_WEIGHTS])
+        converted.set_rt_info(NOT_YET, [*PLACE, OF_NETWORK])
+        openvino.save_model(converted, written, compress_to_fp16=False)
+        seal(written)
+        written.rename(staged)
 
 
 register_format(

@@ -21,6 +21,9 @@ __all__ = ["make_reproducible", "merge_equal_nodes", "serialized"]
 #: What functions are marked with while a process runs; names in it are drawn at random.
 _MARKS = ("api_implements", "api_preferred_device", "forward_function_name", "backward_function_name")
 
+#: What nodes are marked with for training and placement, with numbers that a process counts.
+_NUMBERED = ("_class", "_gradient_op_type")
+
 #: Operations of which two make two results, whatever they read.
 _OWN_RESULT = ("Placeholder", "Stateful", "TensorList", "TensorArray", "PartitionedCall")
 
@@ -115,7 +118,7 @@ class _Functions:
         node.ClearField("experimental_debug_info")
         data = [reference for reference in node.input if not reference.startswith("^")]
         node.input[:] = [*data, *sorted(reference for reference in node.input if reference.startswith("^"))]
-        for key in [key for key in node.attr if key in _MARKS or key == "_class"]:
+        for key in [key for key in node.attr if key in (*_MARKS, *_NUMBERED)]:
             del node.attr[key]
         node.op = self._name(node.op)
         for key in sorted(node.attr):

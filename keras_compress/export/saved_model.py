@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-import shutil
-import tempfile
+import os
+import re
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -23,9 +23,15 @@ from keras_compress.export.inference_model import inference_model
 from keras_compress.export.input_signature import InputShapes, input_signature
 from keras_compress.export.registry import register_format
 from keras_compress.export.runtimes.run import in_float_type
+from keras_compress.files import replacing, require_replaceable
 from keras_compress.graph.variables import leaf_layers
 
-__all__ = ["export_saved_model"]
+__all__ = ["export_saved_model", "foreign_files"]
+
+#: The files of a SavedModel, and of one that Keras wrote.
+_PART = re.compile(
+    r"saved_model\.pb|fingerprint\.pb|keras_metadata\.pb|assets(/.+)?|variables(/variables\.(index|data-\d{5}-of-\d{5}))?"
+)
 
 
 def export_saved_model(
@@ -43,8 +49,8 @@ def export_saved_model(
 
     Args:
         model: the compressed model; it is only read.
-        path: the folder to write. An existing SavedModel is replaced by a complete new one; any other folder that is
-            not empty is refused.
+        path: the folder to write. An existing SavedModel is replaced by a complete new one; a folder with any other file in
+            it is refused.
         input_names, output_names, batch_size, input_shapes: as in :func:`~keras_compress.export.frozen_graph.export_frozen_graph`.
 
     Returns:
@@ -59,6 +65,7 @@ def export_saved_model(
         raise ExportError(
             f"'{path}' exists and is no SavedModel. Expected: a new or an empty folder. Choose another name."
         )
+    require_replaceable(path, folder=True, foreign=foreign_files)
     inference = inference_model(model)
     signature = input_signature(model, batch_size, input_shapes, names.inputs)
     infer = inference_function(inference, signature)
@@ -73,20 +80,15 @@ def export_saved_model(
     def serve(*tensors):
         return dict(zip(names.outputs, infer(*tensors), strict=True))
 
-    try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        with tempfile.TemporaryDirectory(dir=path.parent) as folder:
-            written = Path(folder) / "model"
-            layers = [name for name, _ in leaf_layers(model)]
-            with explained(
-                f"TensorFlow cannot save the model for '{path}'",
-                "What was there before is unchanged. Choose another path or format.",
-                layers,
-            ):
-                tf.saved_model.save(module, str(written), signatures=serve)
-            _replace(written, path, Path(folder) / "old")
-    except (OSError, tf.errors.OpError) as error:
-        raise ExportError(f"'{path}' cannot be written: {error}. What was there before is unchanged.") from None
+    with (
+        replacing(path, folder=True, foreign=foreign_files) as written,
+        explained(
+            f"TensorFlow cannot save the model for '{path}'",
+            "What was there before is unchanged. Choose another path or format.",
+            [name for name, _ in leaf_layers(model)],
+        ),
+    ):
+        tf.saved_model.save(module, str(written), signatures=serve)
     return path
 
 
@@ -96,17 +98,12 @@ def _tables(model: keras.Model) -> list[CapturableResource]:
     return [one for one in objects if isinstance(one, CapturableResource)]
 
 
-def _replace(new: Path, target: Path, old: Path) -> None:
-    """Move a folder over another one; if that fails, the other one is put back."""
-    existed = target.exists()
-    if existed:
-        shutil.move(target, old)
-    try:
-        shutil.move(new, target)
-    except OSError:
-        if existed:
-            shutil.move(old, target)
-        raise
+def foreign_files(path: Path) -> list[str]:
+    """Return the names in a folder that are no part of a SavedModel; those of ``assets`` are what its writer chose."""
+    parts = {file.relative_to(path).as_posix() for file in path.rglob("*")}
+    if "saved_model.pb" not in parts:
+        return sorted(os.listdir(path))
+    return sorted(part for part in parts if not _PART.fullmatch(part))
 
 
 def _stored_weights(path: Path) -> list[StoredWeight]:

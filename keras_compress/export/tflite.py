@@ -14,7 +14,6 @@ from keras_compress._keras import keras
 from keras_compress._threads import CONVERTERS, ignored_warnings, silent_standard_error
 from keras_compress.arguments import choice
 from keras_compress.errors import ExportError
-from keras_compress.export.atomic_file import write_atomically
 from keras_compress.export.foreign_errors import reason_of
 from keras_compress.export.format import Format
 from keras_compress.export.frozen_graph import freeze, tensor_names
@@ -36,6 +35,7 @@ from keras_compress.export.tflite_joins import keep_grids_apart
 from keras_compress.export.tflite_outputs import part_outputs
 from keras_compress.export.tflite_pooling import repeat_grids_before_pooling
 from keras_compress.export.tflite_weights import arrange_weights
+from keras_compress.files import write_file
 from keras_compress.graph.passes.dense_to_convolution import dense_to_convolution
 from keras_compress.graph.passes.fit_biases import fit_biases
 from keras_compress.graph.passes.fold_batch_norm import fold_batch_norm
@@ -111,8 +111,7 @@ def export_tflite(
     require_builtin_operators(content, graph_def, path)
     if io_type != "float32":
         warn_of_floats(content, model, names, io_type)
-    write_atomically(Path(path), content)
-    return Path(path)
+    return write_file(path, content)
 
 
 def _converted(graph_def: Any, names: Any, io_type: str, path: str | Path, layers: Sequence[str]) -> Iterator[bytes]:

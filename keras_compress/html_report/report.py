@@ -11,8 +11,8 @@ from keras_compress._keras import keras
 from keras_compress.arguments import checked_path, mapping, text, wrong
 from keras_compress.errors import ConfigError, ExportError
 from keras_compress.export import audit
-from keras_compress.export.atomic_file import write_atomically
 from keras_compress.export.latency import LatencyReport
+from keras_compress.files import write_file
 from keras_compress.html_report.activation_rows import activation_rows
 from keras_compress.html_report.float_outputs import compare_with_float
 from keras_compress.html_report.measured_sections import accuracy_section, exports_section, latency_section
@@ -103,7 +103,7 @@ def report(
     ]
     shown = [section for section in sections if section is not None]
     page = render(title or f"Compression of {subject.model.name}", shown)
-    write_atomically(path, page.encode())
+    write_file(path, page)
     return path
 
 

@@ -8,7 +8,7 @@ import math
 from pathlib import Path
 
 from keras_compress.errors import StateError, short_repr
-from keras_compress.export.atomic_file import write_atomically
+from keras_compress.files import require_replaceable, write_file
 from keras_compress.graph import take
 from keras_compress.post_training.calibrated_model import CalibratedModel
 
@@ -25,12 +25,14 @@ class EvaluationRecord:
 
     Raises:
         StateError: the file is damaged, or belongs to another model or runtime.
+        ExportError: there is something else than a file.
     """
 
     def __init__(self, path: Path, quantized: CalibratedModel, runtime: str):
         self._path = path
         self._model = f"{_fingerprint(quantized)} in {runtime}"
         self._metrics: dict[str, float] = {}
+        require_replaceable(path)
         if path.exists():
             try:
                 values = json.loads(path.read_text(encoding="utf-8"))
@@ -57,7 +59,7 @@ class EvaluationRecord:
         """Write down a metric; the file is whole at any time."""
         self._metrics[json.dumps(key)] = metric
         content = {"model": self._model, "metrics": self._metrics}
-        write_atomically(self._path, json.dumps(content, indent=1).encode())
+        write_file(self._path, json.dumps(content, indent=1))
 
 
 def _fingerprint(quantized: CalibratedModel) -> str:

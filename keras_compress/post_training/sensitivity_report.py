@@ -10,8 +10,9 @@ from typing import Any
 
 from keras_compress.arguments import checked_path
 from keras_compress.errors import ExportError
+from keras_compress.files import write_file
 from keras_compress.plots import plot_sensitivity
-from keras_compress.reports.formatting import JsonReport, decibels_text, format_table, json_values, save_text
+from keras_compress.reports.formatting import JsonReport, decibels_text, format_table, json_values
 
 __all__ = ["LayerSensitivity", "SensitivityReport"]
 
@@ -63,11 +64,11 @@ class SensitivityReport(JsonReport):
         path = checked_path("path", path, ExportError)
         if path.suffix.lower() != ".csv":
             return super().save(path)
-        table = io.StringIO(newline="")
-        writer = csv.DictWriter(table, [field.name for field in fields(LayerSensitivity)])
+        text = io.StringIO(newline="")
+        writer = csv.DictWriter(text, [field.name for field in fields(LayerSensitivity)])
         writer.writeheader()
         writer.writerows(asdict(row) for row in self.rows)
-        return save_text(path, table.getvalue())
+        return write_file(path, text.getvalue())
 
     def plot(self, path: str | Path | None = None) -> Any:
         """Draw a bar per layer, the worst on top, and save the picture if a path is given; needs matplotlib."""

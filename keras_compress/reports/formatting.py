@@ -10,9 +10,10 @@ from pathlib import Path
 from typing import Any
 
 from keras_compress.arguments import checked_path
-from keras_compress.errors import ExportError, short_repr
+from keras_compress.errors import ExportError
+from keras_compress.files import write_file
 
-__all__ = ["JsonReport", "decibels", "decibels_text", "format_table", "json_values", "save_text"]
+__all__ = ["JsonReport", "decibels", "decibels_text", "format_table", "json_values"]
 
 
 def format_table(header: Sequence[str], rows: Sequence[Sequence[Any]]) -> str:
@@ -61,23 +62,6 @@ def decibels_text(ratio: float | None) -> str:
     return "no error" if math.isinf(ratio) else f"{ratio:.1f} dB"
 
 
-def save_text(path: str | Path, content: str) -> Path:
-    """Write a text file, making missing folders.
-
-    Raises:
-        ExportError: it is no path, or cannot be written.
-    """
-    path = checked_path("path", path, ExportError)
-    try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        path.write_text(content, encoding="utf-8", newline="")
-    except OSError as error:
-        raise ExportError(
-            f"'{path}' cannot be written: {error}. Expected: the path of a file. Received: {short_repr(str(path))}. Choose another one."
-        ) from None
-    return path
-
-
 class JsonReport(ABC):
     """Base of the reports that are saved as JSON."""
 
@@ -86,8 +70,12 @@ class JsonReport(ABC):
         """Return the report as JSON-able values; numbers that are infinite or missing are None."""
 
     def save(self, path: str | Path) -> Path:
-        """Write the report as a JSON file, making missing folders."""
-        return save_text(path, json.dumps(self.to_dict(), indent=2))
+        """Write the report as a JSON file, making missing folders.
+
+        Raises:
+            ExportError: the file cannot be written; one that was there before is unchanged.
+        """
+        return write_file(checked_path("path", path, ExportError), json.dumps(self.to_dict(), indent=2))
 
 
 def json_values(value: Any) -> Any:

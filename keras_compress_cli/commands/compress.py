@@ -64,6 +64,8 @@ def _run(arguments: argparse.Namespace) -> Output:
     work.prepared(training.model, arguments.loss, arguments.metrics, arguments.learning_rate)
     before = work.evaluated(training.model, training.validation_data)
     controller, model = work.compressed(training, config, arguments.checkpoints)
+    if arguments.log_dir is not None and controller.scheduler.current_epoch < 0:
+        require_new([arguments.log_dir / work.HISTORY], overwrite=arguments.overwrite)
     try:
         work.fit(
             training,

@@ -37,13 +37,13 @@ def _run(arguments: argparse.Namespace) -> Output:
     with quiet_import():
         from keras_compress.config.json_file import read_json
         from keras_compress.config.migration import migrate
-        from keras_compress.export.atomic_file import write_atomically
+        from keras_compress.files import write_file
     report = migrate(read_json(arguments.file))
     if arguments.output is not None:
         if report.config is None:
             note(f"'{arguments.output}' was not written: what is left of the configuration is not valid")
         else:
-            write_atomically(arguments.output, (json.dumps(report.config, indent=4) + "\n").encode())
+            write_file(arguments.output, json.dumps(report.config, indent=4) + "\n")
             note(f"saved '{arguments.output}'")
     return Output(str(report), report.to_dict(), succeeded=report.complete)
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import io
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
@@ -143,14 +144,16 @@ def _shape(shape: tuple[int | None, ...]) -> str:
 def _save_integers(parameters: Any, path: Path) -> None:
     import numpy as np
 
+    from keras_compress.files import write_file
+
     arrays = {
         f"{name}/{part}": np.asarray(getattr(found, part))
         for name, found in parameters.items()
         for part in ("values", "scale", "zero_point")
     }
-    path.parent.mkdir(parents=True, exist_ok=True)
-    with path.open("wb") as file:
-        np.savez_compressed(file, **arrays)  # type: ignore[arg-type]
+    content = io.BytesIO()
+    np.savez_compressed(content, **arrays)  # type: ignore[arg-type]
+    write_file(path, content.getvalue())
     note(f"saved {len(parameters)} weights in '{path}'")
 
 

@@ -12,7 +12,6 @@ import tensorflow as tf
 
 from keras_compress import ExportError, create_compressed_model, register_default_init_args
 from keras_compress._keras import keras
-from keras_compress.export import openvino as exporter
 from keras_compress.export.openvino_audit import executed_layers
 from tests import binary, zoo
 
@@ -445,7 +444,7 @@ def test_a_failed_export_leaves_both_old_files(controller, tmp_path, monkeypatch
             raise OSError("no space left")
         replace(source, target)
 
-    monkeypatch.setattr(exporter.os, "replace", refuse)
+    monkeypatch.setattr(os, "replace", refuse)
     with pytest.raises(ExportError, match="no space left"):
         controller.export_model(tmp_path / "model.xml")
     assert contents(tmp_path) == before

@@ -1,6 +1,6 @@
 """A SavedModel loads in a process of plain TensorFlow; an old one is replaced by a complete one, or stays."""
 
-import shutil
+import os
 import subprocess
 import sys
 
@@ -9,6 +9,7 @@ import pytest
 import tensorflow as tf
 
 from keras_compress import ExportError
+from keras_compress.files import moves
 from tests import zoo
 
 #: Runs every SavedModel of a folder on the arrays beside it, in a process that cannot import this package.
@@ -130,15 +131,17 @@ def test_a_failed_save_leaves_the_old_model(old, controller, tmp_path, monkeypat
     assert contents(tmp_path) == before
 
 
-def test_a_failed_move_puts_the_old_model_back(old, controller, tmp_path, monkeypatch):
-    before, move = contents(tmp_path), shutil.move
+@pytest.mark.parametrize("exchanged", [True, False])
+def test_a_failed_move_puts_the_old_model_back(exchanged, old, controller, tmp_path, monkeypatch):
+    before, rename = contents(tmp_path), os.rename
 
-    def refuse(source, target):
-        if str(source).endswith("model") and str(target) == str(old):
+    def refuse(source, target, *_):
+        if str(target) == str(old):
             raise OSError("no space left")
-        return move(source, target)
+        return rename(source, target)
 
-    monkeypatch.setattr(shutil, "move", refuse)
+    monkeypatch.setattr(os, "rename", refuse)
+    monkeypatch.setattr(moves, "exchange", refuse if exchanged else lambda *_: False)
     with pytest.raises(ExportError, match=r"no space left.*unchanged"):
         controller.export_model(old)
     assert contents(tmp_path) == before
@@ -167,3 +170,25 @@ def test_a_path_below_a_file_is_refused(controller, tmp_path):
     with pytest.raises(ExportError, match="cannot be written"):
         controller.export_model(tmp_path / "file" / "model")
     assert contents(tmp_path) == {"file": b"in the way"}
+
+
+@pytest.mark.parametrize("name", ["notes.txt", "variables/notes.txt", "assets.extra/labels.txt", "folder/"])
+def test_other_files_in_the_folder_of_an_old_model_are_named_and_left_alone(name, old, controller):
+    (old / name).parent.mkdir(exist_ok=True)
+    if name.endswith("/"):
+        (old / name).mkdir()
+    else:
+        (old / name).write_text("of the user")
+    before = contents(old)
+    with pytest.raises(
+        ExportError, match=rf"holds other files: .*'{name.split('/')[-1] or name[:-1]}|{name}'.*Choose another name"
+    ):
+        controller.export_model(old)
+    assert contents(old) == before
+    assert (old / name).exists()
+
+
+def test_a_model_that_keras_saved_is_replaced(controller, tmp_path):
+    zoo.dense().save(tmp_path / "model", save_format="tf")
+    controller.export_model(tmp_path / "model", output_names="new")
+    assert list(signature(tmp_path / "model")[1]) == ["new"]

@@ -10,6 +10,7 @@ import numpy as np
 
 from keras_compress.batch_rows import filled_up
 from keras_compress.export.openvino_audit import stored_in_openvino
+from keras_compress.export.runtimes.openvino_pair import require_pair
 from keras_compress.export.runtimes.run import Run, TensorNames, in_batches_of, require_package
 from keras_compress.export.stored_weight import StoredWeight
 
@@ -21,11 +22,13 @@ _EXACT = {"INFERENCE_PRECISION_HINT": "f32"}
 
 def stored_weights(path: Path) -> list[StoredWeight]:
     """Return the constants of a file."""
+    require_pair(path)
     return stored_in_openvino(_openvino().Core().read_model(path))
 
 
 def open_file(path: Path, threads: int) -> Any:
     """Return the ``openvino.CompiledModel`` of a file on the CPU; 0 threads: runtime default."""
+    require_pair(path)
     options: dict[str, Any] = {**_EXACT, "PERFORMANCE_HINT": "LATENCY"}
     if threads:
         options["INFERENCE_NUM_THREADS"] = threads
@@ -59,6 +62,7 @@ def tensors(
     path: Path, names: TensorNames | None, arrays: Sequence[np.ndarray]
 ) -> tuple[int, list[tuple[str, np.ndarray]]]:
     """Return how many samples the file has taken, and the float tensors inside of it by name, in the order of computation."""
+    require_pair(path)
     core = _openvino().Core()
     plain = core.compile_model(
         path, "CPU", _EXACT

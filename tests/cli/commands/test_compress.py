@@ -47,6 +47,18 @@ def test_the_same_command_goes_on_from_its_checkpoints(folder, capfd):
     assert called.values["compressed"] == trained
 
 
+def test_the_history_of_another_training_is_not_overwritten_unasked(folder, capfd):
+    (folder / "logs").mkdir()
+    (folder / "logs" / "history.csv").write_text("mine")
+    arguments = [*TRAIN, "m.pb", "--epochs", "1", "--log-dir", "logs"]
+    called = call(capfd, *arguments)
+    assert called.code == 2
+    assert "history.csv' exists" in called.err
+    assert (folder / "logs" / "history.csv").read_text() == "mine"
+    assert call(capfd, *arguments, "--overwrite").code == 0
+    assert (folder / "logs" / "history.csv").read_text().startswith("epoch,")
+
+
 def test_a_compiled_model_and_names_for_what_is_returned(folder, capfd):
     called = call(
         capfd, "compress", "int8.json", "training:load_compiled", "m.pb", "--epochs", "1", "--batch-size", "16"
