@@ -19,6 +19,7 @@ from keras_compress.export.latency import LatencyReport, measure_latency
 from keras_compress.export.registry import format_of, format_options
 from keras_compress.export.result_comparison import Limits
 from keras_compress.reports import ExportReport
+from keras_compress.safe_mode import trusting
 
 __all__ = ["audit", "benchmark", "export_model"]
 
@@ -82,10 +83,11 @@ def export_model(
     if "calibration_data" in allowed and "calibration_data" not in options:
         record = calibration_of(model)
         options["calibration_data"] = None if record is None else record.data
-    form.write(model, path, **options)
     names = tensor_names(model, options.get("input_names"), options.get("output_names"))
     shapes = fixed_shapes(model, options.get("input_shapes"), options.get("input_names"))
-    report = audit_file(model, path, form, names, data, Limits(min_sqnr, min_agreement), shapes)
+    with trusting(True):  # the file is that of a living model
+        form.write(model, path, **options)
+        report = audit_file(model, path, form, names, data, Limits(min_sqnr, min_agreement), shapes)
     if strict and report.faults:
         count = f"{len(report.faults)} fault{'s' if len(report.faults) > 1 else ''}"
         unmeasured = "calibration_data" in allowed and options["calibration_data"] is None
@@ -110,6 +112,7 @@ def audit(
     data: Any = None,
     min_sqnr: float = Limits.min_sqnr,
     min_agreement: float = Limits.min_agreement,
+    trust: bool = False,
 ) -> ExportReport:
     """Read an exported file back and report what it holds, without raising for what is wrong with it.
 
@@ -120,13 +123,16 @@ def audit(
         input_names, output_names: the names it was exported with, if any.
         input_shapes: the sizes it was exported with, if any; samples of other sizes are left out.
         data, min_sqnr, min_agreement: as for :func:`export_model`.
+        trust: run the file even if it does more than compute; see :func:`~keras_compress.load_model`. Default False.
 
     Raises:
         ExportError: the file does not exist, or cannot be read.
+        UntrustedFileError: the file does more than hold a model, and is not trusted.
     """
     names, shapes = tensor_names(model, input_names, output_names), fixed_shapes(model, input_shapes, input_names)
     form, limits = format_of(Path(path), save_format), Limits(min_sqnr, min_agreement)
-    return audit_file(model, Path(path), form, names, data, limits, shapes)
+    with trusting(trust):
+        return audit_file(model, Path(path), form, names, data, limits, shapes)
 
 
 def benchmark(
@@ -136,6 +142,7 @@ def benchmark(
     float_model: keras.Model | None = None,
     rounds: int = 50,
     threads: int = 0,
+    trust: bool = False,
 ) -> LatencyReport:
     """Measure how long exported files take in their runtimes, in turn in one run.
 
@@ -147,12 +154,14 @@ def benchmark(
         float_model: the Keras model before compression; it is exported to each format and measured too. Default: none.
         rounds: how often each file runs. Default 50; a tenth more, before, are not counted.
         threads: for each runtime. Default 0: as many as it likes.
+        trust: run files even if they do more than compute; see :func:`~keras_compress.load_model`. Default False.
 
     Returns:
         A report with medians, spreads and ratios to the float model in the same format.
 
     Raises:
         ExportError: a file does not exist, is of no known format, or its runtime is missing.
+        UntrustedFileError: a file does more than hold a model, and is not trusted.
     """
     if isinstance(paths, Mapping):
         named = dict(paths)
@@ -177,7 +186,8 @@ def benchmark(
             else [inputs]
         )
         arrays = [np.asarray(array) for array in listed]
-    return measure_latency(files, arrays, float_model, rounds, threads)
+    with trusting(trust):
+        return measure_latency(files, arrays, float_model, rounds, threads)
 
 
 def _comes_in_elements(data: Any) -> bool:

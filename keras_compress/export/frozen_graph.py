@@ -35,6 +35,7 @@ from keras_compress.export.refused_operations import refuse_tables_and_strings
 from keras_compress.export.registry import register_format
 from keras_compress.export.reproducible_graph import make_reproducible, serialized
 from keras_compress.export.stacked_products import join_reshaped_products
+from keras_compress.safe_mode import refuse_programs_in_graph
 
 __all__ = [
     "export_frozen_graph",
@@ -185,6 +186,7 @@ def run_frozen_graph(
 
 def _load(path: Path, names: TensorNames | None, threads: int, *, optimize: bool = False) -> Run:
     graph_def = tf.compat.v1.GraphDef.FromString(Path(path).read_bytes())
+    refuse_programs_in_graph(graph_def, f"'{path}'")
     names = names or _names_of(graph_def)
     function = graph_function(graph_def, names.inputs, names.outputs)
 
