@@ -17,7 +17,7 @@ from keras_compress.safe_mode.described_classes import described_class, describe
 from keras_compress.safe_mode.tensorflow_functions import is_harmless_function
 from keras_compress.safe_mode.tensorflow_operations import HARMLESS_OPERATIONS
 
-__all__ = ["WAY_OUT", "refuse_programs_in"]
+__all__ = ["WAY_OUT", "refuse_function", "refuse_programs_in"]
 
 #: What can be done about a file that is refused.
 WAY_OUT = "If you trust who made it, pass trust=True (on the command line: --trust)."
@@ -92,6 +92,21 @@ def refuse_programs_in(
         raise UntrustedFileError(f"{what} is no model: its configuration is nested too deeply.") from None
 
 
+def refuse_function(name: Any, what: str) -> None:
+    """Refuse a function of TensorFlow that is not known to compute and do nothing else.
+
+    Args:
+        name: its public name, as a layer of a file has it.
+        what: what calls it, for the message.
+
+    Raises:
+        UntrustedFileError: it is none of these.
+    """
+    problem = _problem_of_function(name)
+    if problem:
+        raise UntrustedFileError(f"{what} is more than a model: it {problem}. {WAY_OUT}")
+
+
 def _entries(value: Any, name: str) -> Iterator[tuple[str, dict[str, Any]]]:
     """Yield every description with the name of the layer that it is or that holds it."""
     if isinstance(value, dict):
@@ -150,10 +165,7 @@ def _problem_of_settings(found: type, config: dict[str, Any]) -> str:
 
 def _problem_of_operator(found: type, config: dict[str, Any]) -> str:
     if issubclass(found, TFOpLambda):
-        function = config.get("function")
-        if isinstance(function, str) and is_harmless_function(function):
-            return ""
-        return f"calls {short_repr(function)}, which is not known as a function that only computes"
+        return _problem_of_function(config.get("function"))
     if "cls_symbol" in config:
         called = config["cls_symbol"], config.get("method_name")
         known = called[0] == "RaggedTensor" and called[1] in _OF_RAGGED_CLASS
@@ -161,6 +173,12 @@ def _problem_of_operator(found: type, config: dict[str, Any]) -> str:
     attribute = config.get("attr_name")
     known = isinstance(attribute, str) and attribute in _OF_TENSORS
     return "" if known else f"takes {short_repr(attribute)} of its input"
+
+
+def _problem_of_function(name: Any) -> str:
+    if isinstance(name, str) and is_harmless_function(name):
+        return ""
+    return f"calls {short_repr(name)}, which is not known as a function that only computes"
 
 
 def _problem_of_calls(found: type, config: dict[str, Any]) -> str:

@@ -68,7 +68,9 @@ def _refuse_hdf5(path: Path, custom_objects: Mapping[str, Any] | None) -> None:
     try:
         file = h5py.File(path, "r")
     except OSError as error:
-        raise CompressionError(f"'{path}' is no file of Keras: {error}.") from None
+        raise CompressionError(
+            f"'{path}' is no file of Keras: {error}. Expected: what model.save of tf-keras has written."
+        ) from None
     with file:
         _refuse_links(file, path)
         text = file.attrs.get("model_config")
