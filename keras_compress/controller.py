@@ -32,6 +32,7 @@ from keras_compress.initialization import adapt_to_changes
 from keras_compress.reports import CompressionStatistics, Coverage, ExportReport, collect_statistics
 from keras_compress.scheduler import CompressionScheduler
 from keras_compress.state import CompressionState
+from keras_compress.state_validation import check_digest
 
 __all__ = ["CompressionController"]
 
@@ -229,6 +230,7 @@ class CompressionController:
         """
         loaded = CompressionState.from_dict(state)
         loaded.check_edits(self._edits)
+        check_digest(state)
         self.scheduler.load_state(loaded.scheduler)
 
 
