@@ -251,5 +251,5 @@ def _with_mistakes(keys: Sequence[MigratedKey], mistakes: Sequence[Mistake]) -> 
 
 def _place(path: str) -> str:
     """Return a path without the indices of lists inside of an algorithm, which one item may do without."""
-    algorithm, rest = re.fullmatch(r"(compression(?:\[\d+\])?)?(.*)", path).groups()  # type: ignore[union-attr]
+    algorithm, rest = re.fullmatch(r"(compression(?:\[\d+\])?)?(.*)", path, re.DOTALL).groups()  # type: ignore[union-attr]
     return (algorithm or "") + re.sub(r"\[\d+\]", "", rest)
