@@ -54,7 +54,7 @@ mutants: $(VENV)/dev  ## put 30 small faults into the package; how many do the t
 	$(BIN)/python tests/mutants.py --seed $(or $(SEED),0) --count $(or $(COUNT),30)
 
 faults: $(VENV)/dev  ## kill training at random moments, damage files, train on several devices and workers
-	KILLS=5 $(BIN)/python -m pytest tests/faults
+	KILLS=5 FUZZ=3000 FUZZ_SEED=$(or $(SEED),0) $(BIN)/python -m pytest tests/faults
 
 lint: $(VENV)/dev
 	$(BIN)/ruff check .

@@ -63,6 +63,8 @@ class CompressionController:
         self._ops = [list(part) for part in ops]
         self._coverage = coverage
         self._level_by_hand = False
+        #: Whether states are written with a hash of the decisions; not for one that was read without.
+        self.with_digest = True
         self.scheduler = CompressionScheduler(self._update, _final_epoch(config))
         for algorithm, bound in self.parts:
             if isinstance(algorithm, RegularizedAlgorithm):
@@ -220,6 +222,7 @@ class CompressionController:
             edits=copy.deepcopy(self._edits),
             skipped=self._skipped,
             scheduler=self.scheduler.get_state(),
+            with_digest=self.with_digest,
         ).to_dict()
 
     def load_state(self, state: dict) -> None:

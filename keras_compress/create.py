@@ -83,6 +83,7 @@ def _create(
         raise StateError(
             f"The compression state is damaged: no model can be built of its decisions: {short_repr(error)}. Use another checkpoint."
         ) from error
+    controller.with_digest = state.with_digest
     controller.scheduler.load_state(state.scheduler)
     return controller, controller.model
 

@@ -33,12 +33,14 @@ class CompressionState:
         edits: the edits of each algorithm, in the order of the configuration.
         skipped: weights left alone, with the reason.
         scheduler: the position, as ``CompressionScheduler.get_state``.
+        with_digest: whether a hash of the decisions is written with them; states of earlier versions have none.
     """
 
     config: dict
     edits: Sequence[Sequence[Edit]]
     skipped: Sequence[SkippedWeight] = ()
     scheduler: dict[str, int] = field(default_factory=dict)
+    with_digest: bool = True
 
     def to_dict(self) -> dict:
         """Return the state as JSON-able values."""
@@ -50,7 +52,7 @@ class CompressionState:
             "scheduler": self.scheduler,
         }
         plain = json.loads(json.dumps(values))
-        return {**plain, "digest": digest(plain)}
+        return {**plain, "digest": digest(plain)} if self.with_digest else plain
 
     @classmethod
     def from_dict(cls, values: Any) -> CompressionState:
@@ -71,6 +73,7 @@ class CompressionState:
                 [[edit_from_dict(edit) for edit in part] for part in values["edits"]],
                 [SkippedWeight(**weight) for weight in values["skipped"]],
                 checked_position(values["scheduler"]),
+                "digest" in values,
             )
             for part in state.edits:
                 for edit in part:

@@ -20,7 +20,7 @@ from keras_compress.safe_mode.tensorflow_operations import HARMLESS_OPERATIONS
 __all__ = ["WAY_OUT", "refuse_function", "refuse_programs_in"]
 
 #: What can be done about a file that is refused.
-WAY_OUT = "If you trust who made it, pass trust=True (on the command line: --trust)."
+WAY_OUT = "If you trust who made it, pass trust=True (on the command line, pass --trust)."
 #: Names in the place of a class that stand for values.
 _VALUES = ("__tensor__", "__numpy__", "__bytes__")
 #: What Keras calls of ragged and sparse tensors.

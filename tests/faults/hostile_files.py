@@ -1,0 +1,350 @@
+"""A process that takes damaged and hostile files, configurations and states, one after the other, and says what came of each.
+
+``python -m tests.faults.hostile_files FOLDER SEED FIRST COUNT`` prints a line of JSON before and after each attempt, so that whoever
+started it knows which one killed it or never ended.
+"""
+
+import contextlib
+import hashlib
+import io
+import json
+import os
+import random
+import shutil
+import sys
+import warnings
+import zipfile
+from pathlib import Path
+
+#: Formats of exported files, by what stands behind the name.
+EXPORTS = {".pb": "graph", "": "saved", ".onnx": "onnx", ".xml": "openvino", ".tflite": "tflite"}
+
+
+def main(folder, seed, first, count):
+    os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
+    folder = Path(folder)
+    answers, sys.stdout = sys.stdout, io.StringIO()
+    with open(os.devnull, "w") as nowhere, contextlib.redirect_stderr(nowhere):
+        attempts = Attempts(folder)
+        for number in range(first, first + count):
+            what, run = attempts.prepared(random.Random(seed * 1_000_003 + number))
+            print(json.dumps({"number": number, "begins": what}), file=answers, flush=True)
+            before = attempts.outside()
+            result = tried(run)
+            touched = sorted(set(attempts.outside().items()) ^ set(before.items()))
+            print(
+                json.dumps({"number": number, "touched": [name for name, _ in touched], **result}),
+                file=answers,
+                flush=True,
+            )
+
+
+def tried(run):
+    """Run an attempt; return how it ended, with the error if it is none of the package's."""
+    from keras_compress.errors import CompressionError
+
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        try:
+            run()
+        except CompressionError as error:
+            return {"result": "refused" if len(str(error)) > 20 else "no words", "error": str(error)[:300]}
+        except BaseException as error:  # whatever else it is, it is what this looks for
+            import traceback
+
+            return {
+                "result": "raw",
+                "error": f"{type(error).__name__}: {error}"[:500],
+                "where": traceback.format_exc()[-1500:],
+            }
+    return {"result": "done"}
+
+
+class Attempts:
+    """Sound files to start from, and attempts made of them."""
+
+    def __init__(self, folder):
+        import numpy as np
+
+        import keras_compress as kc
+        from tests import zoo
+        from tests.faults import test_damage
+
+        self.kc, self.damage = kc, test_damage
+        self.folder, self.work = folder, folder / "here" / "work"
+        (folder / "here").mkdir(parents=True, exist_ok=True)
+        (folder / "outside").mkdir(exist_ok=True)
+        (folder / "outside" / "precious.txt").write_text("precious")
+        os.chdir(folder / "here")
+        self.model = zoo.dense()
+        self.inputs = zoo.samples(self.model)
+        config = kc.register_default_init_args({"compression": {"algorithm": "quantization"}}, self.inputs)
+        self.controller, self.compressed = kc.create_compressed_model(self.model, config)
+        self.state = self.controller.get_compression_state()
+        self.first = np.asarray(self.inputs)[:1] if not isinstance(self.inputs, (list, dict)) else self.inputs
+        self.sound = folder / "sound"
+        self.sound.mkdir(exist_ok=True)
+        if not (self.sound / "made").exists():
+            for suffix in EXPORTS:
+                self.controller.export_model(self.sound / f"model{suffix}", strict=False)
+            self.compressed.save(self.sound / "keras.keras")
+            self.compressed.save(self.sound / "keras.h5")
+            self.compressed.save(self.sound / "keras_folder")
+            (self.sound / "made").touch()
+
+    def outside(self):
+        """Return what is where no attempt may write, by name: a hash of each file."""
+        files = (path for path in self.folder.rglob("*") if path.is_file() and self.work not in path.parents)
+        return {str(path.relative_to(self.folder)): hashlib.sha256(path.read_bytes()).hexdigest() for path in files}
+
+    def prepared(self, choose):
+        """Return what an attempt is, and the function that makes it."""
+        shutil.rmtree(self.work, ignore_errors=True)
+        self.work.mkdir()
+        kinds = [self._exported] * 6 + [self._keras] * 5 + [self._state] * 3 + [self._configuration] * 3 + [self._json]
+        return choose.choice(kinds)(choose)
+
+    # Files.
+
+    def _exported(self, choose):
+        suffix = choose.choice(list(EXPORTS))
+        path = self.work / f"model{suffix}"
+        (shutil.copytree if suffix == "" else shutil.copy)(self.sound / path.name, path)
+        if suffix == ".xml":
+            shutil.copy(self.sound / "model.bin", self.work / "model.bin")
+        damage = choose.choice(
+            [_cut_or_flip, {".pb": _spoil_graph, "": _spoil_saved_model, ".onnx": _spoil_onnx}.get(suffix, _spoil_text)]
+        )
+        target = (
+            choose.choice([file for file in self.work.rglob("*") if file.is_file()]) if damage is _cut_or_flip else path
+        )
+        damage(target, choose)
+        kc, compressed = self.kc, self.compressed
+        uses = {
+            "audit": lambda: kc.audit(compressed, path),
+            "benchmark": lambda: kc.benchmark([path], self.first, rounds=1),
+            "compare": lambda: kc.compare(compressed, path),
+            "inspect": lambda: _inspect(path),
+        }
+        use = choose.choice(list(uses))
+        return f"{use} of {path.name or 'folder'}, {damage.__name__}", uses[use]
+
+    def _keras(self, choose):
+        name = choose.choice(["keras.keras", "keras.keras", "keras.h5", "keras_folder"])
+        path = self.work / name
+        (shutil.copytree if name == "keras_folder" else shutil.copy)(self.sound / name, path)
+        if name == "keras.keras" and choose.random() < 0.7:
+            damage = self._spoil_configuration
+            damage(path, choose)
+        elif name == "keras.h5" and choose.random() < 0.6:
+            damage = self._spoil_h5_configuration
+            damage(path, choose)
+        else:
+            damage = _cut_or_flip
+            damage(choose.choice([file for file in self.work.rglob("*") if file.is_file()]), choose)
+        return f"load of {name}, {damage.__name__}", lambda: self.kc.load_model(path)
+
+    def _spoil_configuration(self, path, choose):
+        with zipfile.ZipFile(path) as old:
+            members = {name: old.read(name) for name in old.namelist()}
+        config = self.damage.mutated(json.loads(members["config.json"]), choose, choose.randint(1, 3))
+        members["config.json"] = _text(config).encode("utf-8", "surrogatepass")
+        with zipfile.ZipFile(path, "w") as new:
+            for name, content in members.items():
+                new.writestr(name, content)
+
+    def _spoil_h5_configuration(self, path, choose):
+        import h5py
+
+        with h5py.File(path, "a") as file:
+            config = self.damage.mutated(json.loads(file.attrs["model_config"]), choose, choose.randint(1, 3))
+            text = _text(config).encode("utf-8", "surrogatepass")[:60_000]
+            file.attrs["model_config"] = text.replace(b"\0", b"")
+
+    # Values.
+
+    def _state(self, choose):
+        state = dict(self.state)
+        if choose.random() < 0.7:
+            state.pop("digest")
+        state = self.damage.mutated(state, choose, choose.randint(1, 3))
+        return "a state", lambda: self.kc.create_compressed_model(self.model, self.controller.config, state)
+
+    def _configuration(self, choose):
+        values = self.damage.mutated(self.damage.CONFIG, choose, choose.randint(1, 4))
+        return "a configuration", lambda: self.kc.coverage(self.model, values)
+
+    def _json(self, choose):
+        from keras_compress.config.migration import migrate
+
+        path = self.work / "config.json"
+        path.write_text(json.dumps(self.damage.CONFIG))
+        _cut_or_flip(path, choose)
+        if choose.random() < 0.5:
+            return "a file of a configuration", lambda: self.kc.CompressionConfig.from_json(path)
+        values = self.damage.mutated(self.damage.CONFIG, choose, choose.randint(1, 4))
+        return "a migration", lambda: migrate(values)
+
+
+def _inspect(path):
+    from keras_compress.export import format_of
+    from keras_compress.export.file_audit import stored_weights
+
+    stored_weights(path, format_of(path))
+
+
+def _text(value):
+    try:
+        return json.dumps(value)
+    except (RecursionError, ValueError):
+        return "[" * 100_000
+
+
+def _cut_or_flip(path, choose):
+    content = bytearray(path.read_bytes()) or bytearray(b"\0")
+    for _ in range(choose.randint(1, 4)):
+        place, length = choose.randrange(len(content)), choose.choice([1, 1, 4, 64])
+        action = choose.choice(["cut", "flip", "flip", "fill", "insert", "double"])
+        if action == "cut":
+            del content[place : place + choose.choice([1, 16, len(content)])]
+            content = content or bytearray(b"\0")
+        elif action == "flip":
+            content[place] ^= 1 << choose.randrange(8)
+        elif action == "fill":
+            content[place : place + length] = bytes([choose.choice([0, 255, 127])]) * length
+        elif action == "insert":
+            content[place:place] = bytes(choose.randrange(256) for _ in range(length))
+        else:
+            content += content[place:][:1_000_000]
+    path.write_bytes(bytes(content))
+
+
+def _spoil_text(path, choose):
+    """Change words and numbers of a text, and bytes of what is none."""
+    content = path.read_bytes()
+    if path.suffix != ".xml":
+        _cut_or_flip(path, choose)
+        return
+    words = [
+        b"Parameter",
+        b"Const",
+        b"MatMul",
+        b'size="',
+        b'offset="',
+        b"f32",
+        b"FakeQuantize",
+        b"</layers>",
+        b'to-layer="',
+    ]
+    for _ in range(choose.randint(1, 3)):
+        word = choose.choice(words)
+        content = content.replace(
+            word, choose.choice([b"", b"Evil", word + b"99999999999999999999", word + b"-1"]), choose.randint(1, 3)
+        )
+    path.write_bytes(content)
+
+
+OPERATIONS = [
+    "WriteFile",
+    "PyFunc",
+    "EagerPyFunc",
+    "Nope",
+    "Identity",
+    "FakeQuantWithMinMaxVars",
+    "Placeholder",
+    "Const",
+    "While",
+    "Abort",
+]
+
+
+def _spoil_nodes(nodes, choose):
+    for _ in range(choose.randint(1, 3)):
+        if not nodes:
+            return
+        node = nodes[choose.randrange(len(nodes))]
+        action = choose.choice(["operation", "cycle", "input", "attribute", "name", "remove", "double", "size"])
+        if action == "operation":
+            node.op = choose.choice(OPERATIONS)
+        elif action == "cycle":
+            node.input.append(node.name)
+        elif action == "input" and node.input:
+            node.input[choose.randrange(len(node.input))] = choose.choice(
+                ["nowhere", "", "^", "x:99", node.name, ":", "x:-1"]
+            )
+        elif action == "attribute" and node.attr:
+            del node.attr[choose.choice(sorted(node.attr))]
+        elif action == "name":
+            node.name = choose.choice(["", "x", "../x", nodes[0].name])
+        elif action == "remove":
+            del nodes[choose.randrange(len(nodes))]
+        elif action == "double":
+            nodes.add().CopyFrom(node)
+        elif node.attr and "value" in node.attr and node.attr["value"].tensor.tensor_shape.dim:
+            node.attr["value"].tensor.tensor_shape.dim[0].size = choose.choice([2**40, -1, 0, 2**62])
+
+
+def _spoil_graph(path, choose):
+    import tensorflow as tf
+
+    graph = tf.compat.v1.GraphDef.FromString(path.read_bytes())
+    _spoil_nodes(graph.node, choose)
+    path.write_bytes(graph.SerializeToString())
+
+
+def _spoil_saved_model(path, choose):
+    from tensorflow.core.protobuf.saved_model_pb2 import SavedModel
+
+    file = path / "saved_model.pb"
+    saved = SavedModel.FromString(file.read_bytes())
+    graph = saved.meta_graphs[0]
+    action = choose.choice(["body", "body", "graph", "objects", "signature", "asset", "bound"])
+    if action == "body":
+        _spoil_nodes(
+            graph.graph_def.library.function[choose.randrange(len(graph.graph_def.library.function))].node_def, choose
+        )
+    elif action == "graph":
+        _spoil_nodes(graph.graph_def.node, choose)
+    elif action == "objects":
+        node = graph.object_graph_def.nodes[choose.randrange(len(graph.object_graph_def.nodes))]
+        for child in node.children:
+            child.node_id = choose.choice([0, 99_999, -5, child.node_id])
+    elif action == "signature":
+        graph.signature_def.clear()
+    elif action == "asset":
+        graph.asset_file_def.add(filename="../outside/precious.txt").tensor_info.name = "x:0"
+    else:
+        for function in graph.object_graph_def.concrete_functions.values():
+            if function.bound_inputs:
+                function.bound_inputs[0] = choose.choice([0, 99_999, -5])
+    file.write_bytes(saved.SerializeToString())
+
+
+def _spoil_onnx(path, choose):
+    import onnx
+
+    model = onnx.ModelProto.FromString(path.read_bytes())
+    graph = model.graph
+    action = choose.choice(["operation", "input", "external", "size", "version", "remove"])
+    node = graph.node[choose.randrange(len(graph.node))]
+    tensor = graph.initializer[choose.randrange(len(graph.initializer))]
+    if action == "operation":
+        node.op_type, node.domain = choose.choice(["WriteFile", "Loop", "If", "Identity"]), choose.choice(["", "evil"])
+    elif action == "input" and node.input:
+        node.input[0] = choose.choice(["nowhere", "", node.output[0]])
+    elif action == "external":
+        tensor.data_location = onnx.TensorProto.EXTERNAL
+        tensor.external_data.add(
+            key="location", value=choose.choice(["../../outside/precious.txt", "/etc/passwd", "nowhere"])
+        )
+    elif action == "size" and tensor.dims:
+        tensor.dims[0] = choose.choice([2**40, -1, 0])
+    elif action == "version":
+        model.opset_import[0].version = choose.choice([-1, 10**9, 0])
+    else:
+        del graph.node[0]
+    path.write_bytes(model.SerializeToString())
+
+
+if __name__ == "__main__":
+    main(sys.argv[1], *map(int, sys.argv[2:]))
