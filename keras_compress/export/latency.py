@@ -15,7 +15,9 @@ from tqdm import tqdm
 
 from keras_compress._keras import keras
 from keras_compress.errors import ExportError
+from keras_compress.export.foreign_errors import WAYS_OUT, explained
 from keras_compress.export.format import Format, Run
+from keras_compress.export.isolated_runtime import isolated_load
 from keras_compress.reports.formatting import JsonReport, format_table, json_values
 from keras_compress.safe_mode import trusting
 
@@ -95,7 +97,7 @@ def measure_latency(
         for name, (path, form) in files.items():
             if not path.exists():
                 raise ExportError(f"'{path}' does not exist. Expected: an exported file. Export the model first.")
-            runs[name] = form, path, form.load(path, None, threads)
+            runs[name] = form, path, _tried(form, path, inputs, threads)
         if float_model is not None:
             folder = Path(stack.enter_context(tempfile.TemporaryDirectory()))
             for form in {form.name: form for form, _, _ in runs.values()}.values():
@@ -112,6 +114,20 @@ def measure_latency(
                     seconds[name].append(time.perf_counter() - start)
         rows = [_row(name, form, path, seconds) for name, (form, path, _) in runs.items()]
     return LatencyReport(tuple(rows), rounds, len(inputs[0]))
+
+
+def _tried(form: Format, path: Path, inputs: Sequence[np.ndarray], threads: int) -> Run:
+    """Make a file ready to run in this process, after it has run once in one of its own, which it may end.
+
+    Raises:
+        ExportError: its runtime cannot read or run it.
+    """
+    with explained(f"'{path}' cannot be run as {form.name}", WAYS_OUT):
+        if form.isolated is not None:
+            isolated_load(form, path, None)(inputs)
+        run = form.load(path, None, threads)
+        run(inputs)
+    return run
 
 
 def _row(name: str, form: Format, path: Path, seconds: Mapping[str, list[float]]) -> LatencyRow:
