@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from numbers import Integral
 from pathlib import Path
 from typing import Any
 
@@ -11,7 +12,7 @@ import numpy as np
 from keras_compress._keras import keras
 from keras_compress.calibration.calibration_record import calibration_of
 from keras_compress.data import Dataset, input_specs
-from keras_compress.errors import ExportAuditError, ExportError
+from keras_compress.errors import ExportAuditError, ExportError, short_repr
 from keras_compress.export.file_audit import audit_file
 from keras_compress.export.frozen_graph import tensor_names
 from keras_compress.export.input_signature import fixed_shapes
@@ -75,6 +76,7 @@ def export_model(
         0.5
     """
     path = Path(path)
+    _check_options(save_format, options)
     form = format_of(path, save_format)
     allowed = format_options(path, save_format)
     unknown = [key for key in options if key not in allowed]
@@ -99,6 +101,29 @@ def export_model(
             + f"\nstrict=False returns the report instead.{hint}"
         )
     return report
+
+
+def _check_options(save_format: Any, options: Mapping[str, Any]) -> None:
+    """Refuse options that every format has and that are not of their kinds.
+
+    Raises:
+        ExportError: there is one.
+    """
+    batch = options.get("batch_size")
+    if save_format is not None and not isinstance(save_format, str):
+        raise ExportError(f"'save_format' is the name of a format. Received: save_format={short_repr(save_format)}.")
+    if batch is not None and (isinstance(batch, bool) or not isinstance(batch, Integral) or not 0 < batch < 2**31):
+        raise ExportError(
+            f"'batch_size' is a whole number above 0, or None for an open batch. Received: batch_size={short_repr(batch)}."
+        )
+    for key in ("input_names", "output_names"):
+        names = options.get(key)
+        listed = [names] if isinstance(names, str) else [] if names is None else names
+        sound = isinstance(listed, (list, tuple)) and all(
+            isinstance(name, str) and name.isprintable() for name in listed
+        )
+        if not sound:
+            raise ExportError(f"'{key}' takes names, one or a list of them. Received: {key}={short_repr(names)}.")
 
 
 def audit(

@@ -67,6 +67,7 @@ class Attempts:
         import numpy as np
 
         import keras_compress as kc
+        from keras_compress.export import format_of
         from tests import zoo
         from tests.faults import test_damage
 
@@ -86,7 +87,8 @@ class Attempts:
         self.sound.mkdir(exist_ok=True)
         if not (self.sound / "made").exists():
             for suffix in EXPORTS:
-                self.controller.export_model(self.sound / f"model{suffix}", strict=False)
+                form = format_of(self.sound / f"model{suffix}")
+                form.write(self.compressed, self.sound / f"model{suffix}", **_calibration(form, self.inputs))
             self.compressed.save(self.sound / "keras.keras")
             self.compressed.save(self.sound / "keras.h5")
             self.compressed.save(self.sound / "keras_folder")
@@ -101,7 +103,14 @@ class Attempts:
         """Return what an attempt is, and the function that makes it."""
         shutil.rmtree(self.work, ignore_errors=True)
         self.work.mkdir()
-        kinds = [self._exported] * 6 + [self._keras] * 5 + [self._state] * 3 + [self._configuration] * 3 + [self._json]
+        kinds = (
+            [self._exported] * 6
+            + [self._keras] * 6
+            + [self._state] * 3
+            + [self._configuration] * 2
+            + [self._json] * 2
+            + [self._options]
+        )
         return choose.choice(kinds)(choose)
 
     # Files.
@@ -130,7 +139,7 @@ class Attempts:
         return f"{use} of {path.name or 'folder'}, {damage.__name__}", uses[use]
 
     def _keras(self, choose):
-        name = choose.choice(["keras.keras", "keras.keras", "keras.h5", "keras_folder"])
+        name = choose.choice([*["keras.keras"] * 4, *["keras.h5"] * 3, "keras_folder"])
         path = self.work / name
         (shutil.copytree if name == "keras_folder" else shutil.copy)(self.sound / name, path)
         if name == "keras.keras" and choose.random() < 0.7:
@@ -174,6 +183,12 @@ class Attempts:
         values = self.damage.mutated(self.damage.CONFIG, choose, choose.randint(1, 4))
         return "a configuration", lambda: self.kc.coverage(self.model, values)
 
+    def _options(self, choose):
+        name = choose.choice(["batch_size", "input_names", "output_names", "input_shapes", "save_format"])
+        value = self.damage.hostile(choose)
+        path = self.work / f"out{choose.choice(list(EXPORTS))}"
+        return f"option {name} of {path.suffix}", lambda: self.kc.export_model(self.compressed, path, **{name: value})
+
     def _json(self, choose):
         from keras_compress.config.migration import migrate
 
@@ -184,6 +199,12 @@ class Attempts:
             return "a file of a configuration", lambda: self.kc.CompressionConfig.from_json(path)
         values = self.damage.mutated(self.damage.CONFIG, choose, choose.randint(1, 4))
         return "a migration", lambda: migrate(values)
+
+
+def _calibration(form, inputs):
+    import inspect
+
+    return {"calibration_data": inputs} if "calibration_data" in inspect.signature(form.write).parameters else {}
 
 
 def _inspect(path):
