@@ -181,7 +181,8 @@ def _check_insertion(edit: InsertLayer, graph: ModelGraph, layers: set[str]) -> 
     readers = {consumer for source in edit.sources for consumer in graph.consumers(source)}
     unknown = [consumer for consumer in edit.consumers if consumer not in readers]
     idle = [source for source in edit.sources if not set(graph.consumers(source)) & set(edit.consumers)]
-    outside = [place for place in (*edit.sources, *edit.consumers) if not _stands_in(place.layer, edit.prefix, graph)]
+    places: list[Any] = [*edit.sources, *edit.consumers]
+    outside = [place for place in places if not _stands_in(place.layer, edit.prefix, graph)]
     if unknown or idle or outside:
         raise StateError(
             f"The compression state belongs to another model: '{edit.path}' stands where nothing is read. Expected: sources that "

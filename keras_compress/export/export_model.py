@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping, Sequence
-from numbers import Integral
 from pathlib import Path
 from typing import Any
 
@@ -23,6 +23,9 @@ from keras_compress.reports import ExportReport
 from keras_compress.safe_mode import trusting
 
 __all__ = ["audit", "benchmark", "export_model"]
+
+#: What TensorFlow takes as the name of a node.
+_NAME = re.compile(r"[A-Za-z0-9.][A-Za-z0-9_.\\/>-]*")
 
 
 def export_model(
@@ -112,7 +115,9 @@ def _check_options(save_format: Any, options: Mapping[str, Any]) -> None:
     batch = options.get("batch_size")
     if save_format is not None and not isinstance(save_format, str):
         raise ExportError(f"'save_format' is the name of a format. Received: save_format={short_repr(save_format)}.")
-    if batch is not None and (isinstance(batch, bool) or not isinstance(batch, Integral) or not 0 < batch < 2**31):
+    if batch is not None and (
+        isinstance(batch, bool) or not isinstance(batch, (int, np.integer)) or not 0 < batch < 2**31
+    ):
         raise ExportError(
             f"'batch_size' is a whole number above 0, or None for an open batch. Received: batch_size={short_repr(batch)}."
         )
@@ -120,10 +125,12 @@ def _check_options(save_format: Any, options: Mapping[str, Any]) -> None:
         names = options.get(key)
         listed = [names] if isinstance(names, str) else [] if names is None else names
         sound = isinstance(listed, (list, tuple)) and all(
-            isinstance(name, str) and name.isprintable() for name in listed
+            isinstance(name, str) and _NAME.fullmatch(name) for name in listed
         )
         if not sound:
-            raise ExportError(f"'{key}' takes names, one or a list of them. Received: {key}={short_repr(names)}.")
+            raise ExportError(
+                f"'{key}' takes names of letters, digits and any of '_./-', one or a list of them. Received: {key}={short_repr(names)}."
+            )
 
 
 def audit(

@@ -9,7 +9,6 @@ from __future__ import annotations
 
 from abc import abstractmethod
 from collections.abc import Mapping, Sequence
-from numbers import Integral
 
 import numpy as np
 import tensorflow as tf
@@ -19,7 +18,7 @@ from keras_compress.errors import short_repr
 from keras_compress.layers.calibrated_op import CalibratedOp
 from keras_compress.layers.fixed_fake_quantize import FixedFakeQuantize
 from keras_compress.layers.fused_relu import before_relu
-from keras_compress.layers.settings_check import checked_axes, checked_flag, checked_number, positive_axes
+from keras_compress.layers.settings_check import checked_axes, checked_flag, checked_number, is_whole, positive_axes
 from keras_compress.layers.weight_op import IntegerWeight, Stage
 from keras_compress.numerics import fake_quantize, fake_quantize_symmetric, symmetric_bounds, tune_range
 
@@ -62,7 +61,7 @@ class FakeQuantize(CalibratedOp):
         **kwargs,
     ):
         super().__init__(**kwargs)
-        if not isinstance(num_bits, Integral) or not 2 <= num_bits <= 8:
+        if not is_whole(num_bits) or not 2 <= num_bits <= 8:
             raise ValueError(
                 f"A quantizer takes 2 to 8 bits. Received: num_bits={short_repr(num_bits)} for '{self.name}'."
             )

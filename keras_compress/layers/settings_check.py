@@ -8,7 +8,7 @@ from typing import Any
 
 from keras_compress.errors import short_repr
 
-__all__ = ["checked_axes", "checked_flag", "checked_number", "checked_whole", "positive_axes"]
+__all__ = ["checked_axes", "checked_flag", "checked_number", "checked_whole", "is_whole", "positive_axes"]
 
 
 def checked_whole(value: Any, key: str, name: str, low: int, high: int) -> int:
@@ -23,7 +23,7 @@ def checked_whole(value: Any, key: str, name: str, low: int, high: int) -> int:
     Raises:
         ValueError: it is none.
     """
-    if not _is_whole(value) or not low <= value <= high:
+    if not is_whole(value) or not low <= value <= high:
         raise ValueError(
             f"'{name}' takes a whole number from {low} to {high} as '{key}'. Received: {key}={short_repr(value)}."
         )
@@ -36,7 +36,7 @@ def checked_number(value: Any, key: str, name: str) -> float:
     Raises:
         ValueError: it is none.
     """
-    if not isinstance(value, Real) or isinstance(value, bool) or not 0 < value < 1e300:
+    if not _is_number(value) or not 0 < value < 1e300:
         raise ValueError(f"'{name}' takes a number above 0 as '{key}'. Received: {key}={short_repr(value)}.")
     return value
 
@@ -61,7 +61,7 @@ def checked_axes(axes: Iterable[Any] | None, name: str) -> tuple[int, ...] | Non
     if axes is None:
         return None
     listed = tuple(axes) if isinstance(axes, Iterable) and not isinstance(axes, (str, bytes)) else None
-    if listed is None or not all(map(_is_whole, listed)) or len(set(listed)) != len(listed):
+    if listed is None or not all(map(is_whole, listed)) or len(set(listed)) != len(listed):
         raise ValueError(
             f"'{name}' takes different whole numbers as 'channel_axes', or None. Received: channel_axes={short_repr(axes)}."
         )
@@ -83,5 +83,10 @@ def positive_axes(axes: Sequence[int], rank: int, name: str) -> set[int]:
     return counted
 
 
-def _is_whole(value: Any) -> bool:
+def is_whole(value: Any) -> bool:
+    """Return whether a value is a whole number, also one of NumPy; True and False are none."""
     return isinstance(value, Integral) and not isinstance(value, bool)
+
+
+def _is_number(value: Any) -> bool:
+    return isinstance(value, Real) and not isinstance(value, bool)

@@ -16,6 +16,8 @@ import warnings
 import zipfile
 from pathlib import Path
 
+from tests.faults.damage import cut_or_flip, spoil_graph, spoil_onnx, spoil_saved_model, spoil_text
+
 #: Formats of exported files, by what stands behind the name.
 EXPORTS = {".pb": "graph", "": "saved", ".onnx": "onnx", ".xml": "openvino", ".tflite": "tflite"}
 
@@ -122,10 +124,10 @@ class Attempts:
         if suffix == ".xml":
             shutil.copy(self.sound / "model.bin", self.work / "model.bin")
         damage = choose.choice(
-            [_cut_or_flip, {".pb": _spoil_graph, "": _spoil_saved_model, ".onnx": _spoil_onnx}.get(suffix, _spoil_text)]
+            [cut_or_flip, {".pb": spoil_graph, "": spoil_saved_model, ".onnx": spoil_onnx}.get(suffix, spoil_text)]
         )
         target = (
-            choose.choice([file for file in self.work.rglob("*") if file.is_file()]) if damage is _cut_or_flip else path
+            choose.choice([file for file in self.work.rglob("*") if file.is_file()]) if damage is cut_or_flip else path
         )
         damage(target, choose)
         kc, compressed = self.kc, self.compressed
@@ -149,7 +151,7 @@ class Attempts:
             damage = self._spoil_h5_configuration
             damage(path, choose)
         else:
-            damage = _cut_or_flip
+            damage = cut_or_flip
             damage(choose.choice([file for file in self.work.rglob("*") if file.is_file()]), choose)
         return f"load of {name}, {damage.__name__}", lambda: self.kc.load_model(path)
 
@@ -194,7 +196,7 @@ class Attempts:
 
         path = self.work / "config.json"
         path.write_text(json.dumps(self.damage.CONFIG))
-        _cut_or_flip(path, choose)
+        cut_or_flip(path, choose)
         if choose.random() < 0.5:
             return "a file of a configuration", lambda: self.kc.CompressionConfig.from_json(path)
         values = self.damage.mutated(self.damage.CONFIG, choose, choose.randint(1, 4))
@@ -219,152 +221,6 @@ def _text(value):
         return json.dumps(value)
     except (RecursionError, ValueError):
         return "[" * 100_000
-
-
-def _cut_or_flip(path, choose):
-    content = bytearray(path.read_bytes()) or bytearray(b"\0")
-    for _ in range(choose.randint(1, 4)):
-        place, length = choose.randrange(len(content)), choose.choice([1, 1, 4, 64])
-        action = choose.choice(["cut", "flip", "flip", "fill", "insert", "double"])
-        if action == "cut":
-            del content[place : place + choose.choice([1, 16, len(content)])]
-            content = content or bytearray(b"\0")
-        elif action == "flip":
-            content[place] ^= 1 << choose.randrange(8)
-        elif action == "fill":
-            content[place : place + length] = bytes([choose.choice([0, 255, 127])]) * length
-        elif action == "insert":
-            content[place:place] = bytes(choose.randrange(256) for _ in range(length))
-        else:
-            content += content[place:][:1_000_000]
-    path.write_bytes(bytes(content))
-
-
-def _spoil_text(path, choose):
-    """Change words and numbers of a text, and bytes of what is none."""
-    content = path.read_bytes()
-    if path.suffix != ".xml":
-        _cut_or_flip(path, choose)
-        return
-    words = [
-        b"Parameter",
-        b"Const",
-        b"MatMul",
-        b'size="',
-        b'offset="',
-        b"f32",
-        b"FakeQuantize",
-        b"</layers>",
-        b'to-layer="',
-    ]
-    for _ in range(choose.randint(1, 3)):
-        word = choose.choice(words)
-        content = content.replace(
-            word, choose.choice([b"", b"Evil", word + b"99999999999999999999", word + b"-1"]), choose.randint(1, 3)
-        )
-    path.write_bytes(content)
-
-
-OPERATIONS = [
-    "WriteFile",
-    "PyFunc",
-    "EagerPyFunc",
-    "Nope",
-    "Identity",
-    "FakeQuantWithMinMaxVars",
-    "Placeholder",
-    "Const",
-    "While",
-    "Abort",
-]
-
-
-def _spoil_nodes(nodes, choose):
-    for _ in range(choose.randint(1, 3)):
-        if not nodes:
-            return
-        node = nodes[choose.randrange(len(nodes))]
-        action = choose.choice(["operation", "cycle", "input", "attribute", "name", "remove", "double", "size"])
-        if action == "operation":
-            node.op = choose.choice(OPERATIONS)
-        elif action == "cycle":
-            node.input.append(node.name)
-        elif action == "input" and node.input:
-            node.input[choose.randrange(len(node.input))] = choose.choice(
-                ["nowhere", "", "^", "x:99", node.name, ":", "x:-1"]
-            )
-        elif action == "attribute" and node.attr:
-            del node.attr[choose.choice(sorted(node.attr))]
-        elif action == "name":
-            node.name = choose.choice(["", "x", "../x", nodes[0].name])
-        elif action == "remove":
-            del nodes[choose.randrange(len(nodes))]
-        elif action == "double":
-            nodes.add().CopyFrom(node)
-        elif node.attr and "value" in node.attr and node.attr["value"].tensor.tensor_shape.dim:
-            node.attr["value"].tensor.tensor_shape.dim[0].size = choose.choice([2**40, -1, 0, 2**62])
-
-
-def _spoil_graph(path, choose):
-    import tensorflow as tf
-
-    graph = tf.compat.v1.GraphDef.FromString(path.read_bytes())
-    _spoil_nodes(graph.node, choose)
-    path.write_bytes(graph.SerializeToString())
-
-
-def _spoil_saved_model(path, choose):
-    from tensorflow.core.protobuf.saved_model_pb2 import SavedModel
-
-    file = path / "saved_model.pb"
-    saved = SavedModel.FromString(file.read_bytes())
-    graph = saved.meta_graphs[0]
-    action = choose.choice(["body", "body", "graph", "objects", "signature", "asset", "bound"])
-    if action == "body":
-        _spoil_nodes(
-            graph.graph_def.library.function[choose.randrange(len(graph.graph_def.library.function))].node_def, choose
-        )
-    elif action == "graph":
-        _spoil_nodes(graph.graph_def.node, choose)
-    elif action == "objects":
-        node = graph.object_graph_def.nodes[choose.randrange(len(graph.object_graph_def.nodes))]
-        for child in node.children:
-            child.node_id = choose.choice([0, 99_999, -5, child.node_id])
-    elif action == "signature":
-        graph.signature_def.clear()
-    elif action == "asset":
-        graph.asset_file_def.add(filename="../outside/precious.txt").tensor_info.name = "x:0"
-    else:
-        for function in graph.object_graph_def.concrete_functions.values():
-            if function.bound_inputs:
-                function.bound_inputs[0] = choose.choice([0, 99_999, -5])
-    file.write_bytes(saved.SerializeToString())
-
-
-def _spoil_onnx(path, choose):
-    import onnx
-
-    model = onnx.ModelProto.FromString(path.read_bytes())
-    graph = model.graph
-    action = choose.choice(["operation", "input", "external", "size", "version", "remove"])
-    node = graph.node[choose.randrange(len(graph.node))]
-    tensor = graph.initializer[choose.randrange(len(graph.initializer))]
-    if action == "operation":
-        node.op_type, node.domain = choose.choice(["WriteFile", "Loop", "If", "Identity"]), choose.choice(["", "evil"])
-    elif action == "input" and node.input:
-        node.input[0] = choose.choice(["nowhere", "", node.output[0]])
-    elif action == "external":
-        tensor.data_location = onnx.TensorProto.EXTERNAL
-        tensor.external_data.add(
-            key="location", value=choose.choice(["../../outside/precious.txt", "/etc/passwd", "nowhere"])
-        )
-    elif action == "size" and tensor.dims:
-        tensor.dims[0] = choose.choice([2**40, -1, 0])
-    elif action == "version":
-        model.opset_import[0].version = choose.choice([-1, 10**9, 0])
-    else:
-        del graph.node[0]
-    path.write_bytes(model.SerializeToString())
 
 
 if __name__ == "__main__":
