@@ -53,8 +53,8 @@ coverage: $(VENV)/dev  ## line and branch coverage of `make test` and of `make t
 mutants: $(VENV)/dev  ## put 30 small faults into the package; how many do the tests notice? Needs `make coverage` first
 	$(BIN)/python tests/mutants.py --seed $(or $(SEED),0) --count $(or $(COUNT),30)
 
-faults: $(VENV)/dev  ## kill training at 60 random moments, damage files, train on several devices and workers
-	KILLS=10 $(BIN)/python -m pytest tests/faults
+faults: $(VENV)/dev  ## kill training at 60 random moments, damage 3,000 files, train on several devices and workers
+	KILLS=10 FUZZ=3000 FUZZ_SEED=$(or $(SEED),0) $(BIN)/python -m pytest tests/faults
 
 lint: $(VENV)/dev
 	$(BIN)/ruff check .

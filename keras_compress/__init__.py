@@ -4,6 +4,7 @@ Other packages register algorithms (:func:`register_algorithm`), file formats (:
 (:func:`register_layer_spec`).
 """
 
+import keras_compress._working_folder  # noqa: F401  before anything that the working directory could hold
 from keras_compress.algorithms import CompressionStage, register_algorithm
 from keras_compress.calibration import AdaptiveRounding
 from keras_compress.callbacks import CheckpointManagerCallback, SaveBestCompressed, create_compression_callbacks
@@ -21,6 +22,7 @@ from keras_compress.errors import (
     ExportError,
     StateError,
     UnsupportedModelError,
+    UntrustedFileError,
 )
 from keras_compress.export import audit, benchmark, compare, export_model, register_format, strip
 from keras_compress.graph import register_layer_spec
@@ -42,6 +44,7 @@ from keras_compress.post_training import (
 )
 from keras_compress.reports import ExportReport, quantization_parameters
 from keras_compress.restore import restore
+from keras_compress.safe_mode import load_model
 from keras_compress.state import TFCompressionState, TFCompressionStateLoader
 
 __version__ = "0.1.0"
@@ -74,6 +77,7 @@ __all__ = [
     "TFCompressionStateLoader",
     "TargetDevice",
     "UnsupportedModelError",
+    "UntrustedFileError",
     "analyze",
     "audit",
     "benchmark",
@@ -85,6 +89,7 @@ __all__ = [
     "json_schema",
     "keep_in_float",
     "latest_checkpoint",
+    "load_model",
     "plot_accuracy_against_size",
     "plot_latency",
     "plot_schedule",

@@ -20,11 +20,14 @@ from tensorflow.python.eager.polymorphic_function.tf_method_target import TfMeth
 from tensorflow.python.framework.auto_control_deps import AutomaticControlDependencies
 from tensorflow.python.framework.ops import gradient_registry
 from tensorflow.python.util.tf_decorator import TFDecorator
+from tf_keras.protobuf.saved_metadata_pb2 import SavedMetadata
+from tf_keras.src.engine.base_layer import TensorFlowOpLayer
 from tf_keras.src.engine.base_preprocessing_layer import PreprocessingLayer
 from tf_keras.src.engine.functional import Functional
 from tf_keras.src.engine.functional import _make_node_key as call_key
 from tf_keras.src.engine.functional import _should_skip_first_node as skips_first_call
 from tf_keras.src.engine.node import KerasHistory
+from tf_keras.src.layers import serialization as layers_serialization
 from tf_keras.src.layers.core.tf_op_layer import (
     ClassMethod,
     InstanceMethod,
@@ -43,9 +46,13 @@ __all__ = [
     "GraphFunction",
     "KerasHistory",
     "PreprocessingLayer",
+    "SavedMetadata",
     "TFOpLambda",
+    "TensorFlowOpLayer",
     "accepts",
     "autograph_converted",
+    "builtin_layers",
+    "by_known_name",
     "call_key",
     "calls_of",
     "calls_of_layers",
@@ -55,12 +62,14 @@ __all__ = [
     "flat_layers",
     "fresh_optimizer",
     "has_graph",
+    "in_safe_mode",
     "inferring_shapes",
     "innermost_optimizer",
     "input_names",
     "is_graph_model",
     "is_revived",
     "keras",
+    "knows_one_name",
     "learning_rate_schedule",
     "metric_prefixes",
     "number_of_calls",
@@ -69,6 +78,7 @@ __all__ = [
     "register",
     "released_graphs",
     "retrace",
+    "safe_mode_scope",
     "scratch_graph",
     "serialize",
     "set_policy",
@@ -99,10 +109,22 @@ def deserialize(description: dict, custom_objects: dict | None = None) -> Any:
 
     While Keras reads an ``.h5`` file it knows classes by one name only.
     """
-    if serialization_lib.in_tf_saved_model_scope():
-        known = {"class_name": description.get("registered_name") or description["class_name"]}
-        return keras.layers.deserialize({**known, "config": description["config"]}, custom_objects=custom_objects)
+    if knows_one_name():
+        return keras.layers.deserialize(by_known_name(description), custom_objects=custom_objects)
     return keras.saving.deserialize_keras_object(description, custom_objects=custom_objects)
+
+
+def knows_one_name() -> bool:
+    """True while Keras reads an ``.h5`` file or a SavedModel, in whose format a class has one name only."""
+    return bool(serialization_lib.in_tf_saved_model_scope())
+
+
+def by_known_name(description: dict) -> dict:
+    """Return a description by the one name that its class has while Keras reads an ``.h5`` file, and else as it is."""
+    if not knows_one_name():
+        return description
+    name = description.get("registered_name") or description["class_name"]
+    return {"class_name": name, "config": description["config"]}
 
 
 def fresh_optimizer(optimizer: Any) -> Any:
@@ -124,9 +146,26 @@ def fresh_optimizer(optimizer: Any) -> Any:
     return fresh
 
 
+def safe_mode_scope(safe_mode: bool):
+    """Context in which Keras makes objects from descriptions in safe mode, or not, also those of older formats."""
+    return serialization_lib.SafeModeScope(safe_mode=safe_mode)
+
+
 def unsafe_deserialization():
     """Context in which Python lambdas may be deserialized: only for descriptions of live objects of this process."""
-    return serialization_lib.SafeModeScope(safe_mode=False)
+    return safe_mode_scope(False)
+
+
+def in_safe_mode() -> bool:
+    """True while Keras makes objects from a description that it does not trust, as it does while it reads a file by default."""
+    safe_mode = serialization_lib.in_safe_mode()
+    return bool(serialization_lib.in_tf_saved_model_scope() if safe_mode is None else safe_mode)
+
+
+def builtin_layers() -> dict[str, Any]:
+    """Return Keras' own layers by the names that older files know them by."""
+    layers_serialization.populate_deserializable_objects()
+    return dict(layers_serialization.LOCAL.ALL_OBJECTS)
 
 
 def calls_of_layers(layers: int) -> int:

@@ -34,6 +34,7 @@ from keras_compress.initialization import adapt_to_changes
 from keras_compress.reports import CompressionStatistics, Coverage, ExportReport, collect_statistics
 from keras_compress.scheduler import CompressionScheduler
 from keras_compress.state import CompressionState
+from keras_compress.state_validation import check_digest
 
 __all__ = ["CompressionController", "require_controller"]
 
@@ -66,6 +67,8 @@ class CompressionController:
         self._level_by_hand = False
         self._memories: dict[str, Callable[[], dict]] = {}
         self._remembered: dict[str, dict] = {}
+        #: Whether states are written with a hash of the decisions; not for one that was read without.
+        self.with_digest = True
         self.scheduler = CompressionScheduler(self._update, _final_epoch(config))
         for algorithm, bound in self.parts:
             if isinstance(algorithm, RegularizedAlgorithm):
@@ -231,6 +234,7 @@ class CompressionController:
             random=random_states(self.model) if number_of_workers(self.model.distribute_strategy) == 1 else (),
             callbacks={**self._remembered, **{key: memory() for key, memory in self._memories.items()}},
             by_hand=self._level_by_hand,
+            with_digest=self.with_digest,
         ).to_dict()
 
     def remember(self, key: str, memory: Callable[[], dict]) -> dict | None:
@@ -254,6 +258,7 @@ class CompressionController:
         """
         loaded = CompressionState.from_dict(state)
         loaded.check_edits(self._edits)
+        check_digest(state)
         self.take_position(loaded)
 
     def take_position(self, state: CompressionState) -> None:

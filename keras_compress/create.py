@@ -11,7 +11,7 @@ from keras_compress.arguments import wrong
 from keras_compress.config import CompressionConfig
 from keras_compress.controller import CompressionController
 from keras_compress.data import input_specs
-from keras_compress.errors import StateError
+from keras_compress.errors import CompressionError, StateError, short_repr
 from keras_compress.graph import Edit, InsertLayer, ModelSnapshot, apply_edits, build, take
 from keras_compress.graph.compilation import copy_compilation
 from keras_compress.graph.model_check import require_compressible
@@ -21,6 +21,7 @@ from keras_compress.layers import CompressedLayer, weight_owner
 from keras_compress.planning import check_coverage, plan, prepare
 from keras_compress.reports import Coverage
 from keras_compress.state import CompressionState
+from keras_compress.state_validation import check_digest
 
 __all__ = ["bind", "coverage", "create_compressed_model", "uninitialized"]
 
@@ -78,7 +79,16 @@ def _create(
     state = CompressionState.from_dict(compression_state)
     state.check_config(config.to_dict())
     state.check_model(snapshot)
-    controller = _assembled(model, config, snapshot, state.edits, state.skipped)
+    check_digest(compression_state)
+    try:
+        controller = _assembled(model, config, snapshot, state.edits, state.skipped)
+    except CompressionError:
+        raise
+    except Exception as error:  # of whatever cannot build the model that the decisions make
+        raise StateError(
+            f"The compression state is damaged: no model can be built of its decisions: {short_repr(error)}. Use another checkpoint."
+        ) from error
+    controller.with_digest = state.with_digest
     controller.take_position(state)
     return controller, controller.model
 

@@ -18,6 +18,7 @@ __all__ = [
     "Mistake",
     "StateError",
     "UnsupportedModelError",
+    "UntrustedFileError",
     "close_matches",
     "short_repr",
 ]
@@ -67,6 +68,10 @@ class DataError(CompressionError, ValueError):
 
 class StateError(CompressionError, ValueError):
     """A saved compression state does not belong to this model or this version."""
+
+
+class UntrustedFileError(CompressionError, ValueError):
+    """A file is a program: it names code, functions or operations that do more than compute, and nobody said it is trusted."""
 
 
 class ExportError(CompressionError, RuntimeError):

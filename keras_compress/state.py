@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, astuple, dataclass, field
 from typing import Any, Protocol
 
 import tensorflow as tf
@@ -17,9 +17,9 @@ from keras_compress.algorithms import SkippedWeight
 from keras_compress.arguments import wrong
 from keras_compress.errors import CompressionError, StateError, short_repr
 from keras_compress.fit_position import FitPosition
-from keras_compress.graph import Edit, ModelGraph, WrapWeight, edit_from_dict, edit_to_dict
-from keras_compress.graph.identity import operation_class
+from keras_compress.graph import Edit, ModelGraph, edit_from_dict, edit_to_dict
 from keras_compress.graph.snapshot import ModelSnapshot
+from keras_compress.state_validation import check_edit, check_edits_fit, checked_configuration, checked_position, digest
 
 __all__ = ["CompressionState", "TFCompressionState", "TFCompressionStateLoader"]
 
@@ -39,6 +39,7 @@ class CompressionState:
         random: the states of layers that draw random numbers.
         callbacks: what callbacks remember, by their keys.
         by_hand: whether a level was set by hand.
+        with_digest: whether a hash of the decisions is written with them; states of earlier versions have none.
     """
 
     config: dict
@@ -49,6 +50,7 @@ class CompressionState:
     random: Sequence[Any] = ()
     callbacks: dict[str, dict] = field(default_factory=dict)
     by_hand: bool = False
+    with_digest: bool = True
 
     def to_dict(self) -> dict:
         """Return the state as JSON-able values."""
@@ -66,7 +68,8 @@ class CompressionState:
             "by_hand": self.by_hand,
         }
         values.update({name: value for name, value in optional.items() if value})
-        return json.loads(json.dumps(values))
+        plain = json.loads(json.dumps(values))
+        return {**plain, "digest": digest(plain)} if self.with_digest else plain
 
     @classmethod
     def from_dict(cls, values: Any) -> CompressionState:
@@ -76,45 +79,36 @@ class CompressionState:
             StateError: this is not a compression state, or one of another version.
         """
         version = values.get("version") if isinstance(values, dict) else None
-        if version != VERSION:
+        if type(version) is not int or version != VERSION:
             raise StateError(
                 f"This is not a compression state of version {VERSION}. Expected: what controller.get_compression_state() "
                 f"or TFCompressionStateLoader().state gives. Received: version={short_repr(version)}."
             )
         try:
             state = cls(
-                dict(values["config"]),
+                checked_configuration(values["config"]),
                 [[edit_from_dict(edit) for edit in part] for part in values["edits"]],
                 [SkippedWeight(**weight) for weight in values["skipped"]],
-                _position(values["scheduler"]),
+                checked_position(values["scheduler"]),
+                with_digest="digest" in values,
                 **_optional(values),
             )
             for part in state.edits:
                 for edit in part:
-                    _check_operation(edit)
+                    check_edit(edit)
+            for weight in state.skipped:
+                if not all(isinstance(part, str) for part in astuple(weight)):
+                    raise StateError(f"it leaves out what is no weight: {short_repr(weight)}")
         except (KeyError, TypeError, ValueError, AttributeError, RecursionError, CompressionError) as error:
+            reason = str(error) if isinstance(error, CompressionError) else short_repr(error)
             raise StateError(
-                f"The compression state is damaged: {short_repr(error)}. Use another checkpoint."
+                f"The compression state is damaged: {reason.rstrip('.')}. Use another checkpoint."
             ) from None
         return state
 
     def check_model(self, snapshot: ModelSnapshot) -> None:
-        """Raise a StateError that names the first layer of the state that the model does not have."""
-        graph = ModelGraph(snapshot)
-        layers = {path for path, _ in graph.layers()}
-        for edit in (edit for part in self.edits for edit in part):
-            wanted = [edit.layer] if isinstance(edit, WrapWeight) else [source.layer for source in edit.sources]
-            for path in wanted:
-                if path not in layers:
-                    raise StateError(
-                        f"The compression state belongs to another model: it has a layer '{path}'. Received: a model "
-                        f"with the layers {sorted(layers)[:8]}…. Build the model that was compressed; where Keras numbers the names, "
-                        "give the layers names of their own, or call keras.backend.clear_session() before building."
-                    )
-            if isinstance(edit, WrapWeight) and graph.weight_shape(edit.layer, edit.weight) is None:
-                raise StateError(
-                    f"The compression state belongs to another model: no weight '{edit.weight}' in '{edit.layer}'."
-                )
+        """Raise a StateError that names the first decision of the state that has no place in the model."""
+        check_edits_fit(self.edits, ModelGraph(snapshot))
 
     def check_config(self, config: dict) -> None:
         """Raise a StateError that names the first key in which ``config`` differs from that of the state."""
@@ -154,17 +148,6 @@ def _first_difference(mine: Any, other: Any, path: str) -> str:
     return "" if mine == other else f" at '{path}'. Expected: {short_repr(mine)}. Received: {short_repr(other)}"
 
 
-def _position(values: dict) -> dict[str, Any]:
-    """Return the position of the scheduler; raise an error unless it consists of whole numbers."""
-    for key in ("current_epoch", "current_step"):
-        if type(values[key]) is not int:
-            raise TypeError(f"{key} is {short_repr(values[key])}, not a whole number")
-    for key in ("first_step", "steps_per_epoch"):
-        if not isinstance(values.get(key), (int, type(None))):
-            raise TypeError(f"{key} is {short_repr(values[key])}, not a whole number")
-    return dict(values)
-
-
 def _optional(values: dict) -> dict[str, Any]:
     """Return what not every state holds; raise an error unless it is of its kind."""
     kinds = {"random": list, "callbacks": dict, "by_hand": bool}
@@ -175,18 +158,6 @@ def _optional(values: dict) -> dict[str, Any]:
     if not all(isinstance(memory, dict) for memory in found.get("callbacks", {}).values()):
         raise TypeError("a callback's memory is not a dict")
     return {**found, "fit": FitPosition.from_dict(values["fit"]) if "fit" in values else None}
-
-
-def _check_operation(edit: Edit) -> None:
-    """Raise a TypeError unless an edit holds an operation of a known class with settings that the class takes.
-
-    Classes are looked up among those already registered with Keras; nothing is imported because a state says so.
-    """
-    description = edit.op if isinstance(edit, WrapWeight) else edit.layer
-    found = operation_class(description)
-    if found is None:
-        raise TypeError(f"{short_repr(description['registered_name'])} is no registered operation")
-    found.from_config(dict(description["config"]))
 
 
 class _HasState(Protocol):

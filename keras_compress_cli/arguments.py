@@ -69,7 +69,9 @@ def add_model(parser: argparse.ArgumentParser, name: str = "model", **options: A
         help="import a Python module first, which registers layers of your own; may be repeated",
     )
     parser.add_argument(
-        "--trust", action="store_true", help="run Python code stored in the model file, as Lambda layers hold it"
+        "--trust",
+        action="store_true",
+        help="let files do more than hold a model: run Python code of Lambda layers, and operations of TensorFlow with side effects",
     )
 
 

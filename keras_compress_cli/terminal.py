@@ -13,6 +13,8 @@ import tempfile
 import warnings
 from collections.abc import Iterator
 
+from keras_compress_cli.working_folder import put_working_folder_last
+
 __all__ = ["messages_on_stderr", "note", "printable_streams", "quiet_import"]
 
 #: Loggers of other packages that write about their own affairs.
@@ -37,10 +39,11 @@ def printable_streams() -> Iterator[None]:
 
 @contextlib.contextmanager
 def messages_on_stderr() -> Iterator[None]:
-    """Context in which all that is printed goes to standard error, and modules of the working directory can be imported."""
+    """Context in which all that is printed goes to standard error, and modules of the working directory can be
+    imported, behind installed ones."""
     levels = {name: logging.getLogger(name).level for name in CHATTY}
     path = list(sys.path)
-    sys.path.insert(0, os.getcwd())
+    put_working_folder_last()
     try:
         with contextlib.redirect_stdout(sys.stderr), warnings.catch_warnings():
             warnings.showwarning = _show_warning

@@ -11,8 +11,10 @@ from keras_compress.errors import ConfigError
 
 __all__ = ["read_json"]
 
-_STRING_OR_COMMENT = re.compile(r'("(?:\\.|[^"\\])*")|//[^\n]*|/\*.*?\*/', re.DOTALL)
-_STRING_OR_TRAILING_COMMA = re.compile(r'("(?:\\.|[^"\\])*")|,(?=\s*[}\]])', re.DOTALL)
+#: A string or a comment that is not closed reaches to the end of the text, so that no text is searched twice.
+_STRING = r'"(?:[^"\\]|\\.)*(?:"|\\?\Z)'
+_STRING_OR_COMMENT = re.compile(rf"({_STRING}|/\*(?:(?!\*/).)*\Z)|//[^\n]*|/\*.*?\*/", re.DOTALL)
+_STRING_OR_TRAILING_COMMA = re.compile(rf"({_STRING})|,(?=\s*[}}\]])", re.DOTALL)
 
 
 def read_json(path: str | Path) -> Any:

@@ -131,7 +131,7 @@ class _Reader:
     def root(self, values: dict) -> dict[str, Any]:
         known = self.schema["properties"]
         kept: dict[str, Any] = {}
-        for key, value in values.items():
+        for key, value in _named(values, "the configuration"):
             if key == "compression":
                 kept[key] = self._algorithms(value)
             elif key in known and reason_ignored("", key) is None:
@@ -162,8 +162,9 @@ class _Reader:
         name = item.get("algorithm") if isinstance(item, dict) else None
         if not isinstance(name, str) or name not in registered_algorithms():
             close = close_matches(short_repr(name), registered_algorithms(), 1)
-            status: Status = "not available" if name in NOT_AVAILABLE else "unknown"
-            note = NOT_AVAILABLE[name] if name in NOT_AVAILABLE else "".join(f"did you mean '{c}'?" for c in close)
+            known = isinstance(name, str) and name in NOT_AVAILABLE
+            status: Status = "not available" if known else "unknown"
+            note = NOT_AVAILABLE[name] if known else "".join(f"did you mean '{c}'?" for c in close)  # type: ignore[index]
             self._note(f"{path}.algorithm", name, status, note)
             return None
         kept = self._object(item, self.schema["$defs"][name], path, "", name)
@@ -178,7 +179,7 @@ class _Reader:
     def _object(self, values: dict, schema: dict, path: str, prefix: str, algorithm: str) -> dict[str, Any]:
         kept = {}
         properties = schema.get("properties", {})
-        for key, value in values.items():
+        for key, value in _named(values, path):
             inner, pattern = f"{path}.{key}", prefix + (key if properties else "*")
             reason = reason_ignored(algorithm, pattern)
             if reason is not None:
@@ -217,6 +218,14 @@ class _Reader:
         self.keys.append(MigratedKey(path, value if as_is else short_repr(value), status, note))
 
 
+def _named(values: dict, path: str) -> list[tuple[str, Any]]:
+    """Return the keys and values of a part of a configuration, all keys being names."""
+    for key in values:
+        if not isinstance(key, str):
+            raise ConfigError(f"Wrong key in '{path}'. Expected: a name. Received: {short_repr(key)}.")
+    return list(values.items())
+
+
 def _takes_lists(schema: dict, root: dict) -> bool:
     return any(choice.get("type") == "array" for choice in alternatives(schema, root))
 
@@ -251,5 +260,5 @@ def _with_mistakes(keys: Sequence[MigratedKey], mistakes: Sequence[Mistake]) -> 
 
 def _place(path: str) -> str:
     """Return a path without the indices of lists inside of an algorithm, which one item may do without."""
-    algorithm, rest = re.fullmatch(r"(compression(?:\[\d+\])?)?(.*)", path).groups()  # type: ignore[union-attr]
+    algorithm, rest = re.fullmatch(r"(compression(?:\[\d+\])?)?(.*)", path, re.DOTALL).groups()  # type: ignore[union-attr]
     return (algorithm or "") + re.sub(r"\[\d+\]", "", rest)

@@ -43,11 +43,13 @@ class Dataflow:
     def readers(self, name: str) -> list[str]:
         """Return the nodes that read what a node makes, looked for behind operations that only move values."""
         found: list[str] = []
-        waiting = [name]
+        waiting, seen = [name], {name}
         for current in waiting:
-            for reader in self._readers[current]:
+            fresh = [reader for reader in dict.fromkeys(self._readers[current]) if reader not in seen]
+            seen.update(fresh)
+            for reader in fresh:
                 (waiting if self.kinds.get(reader) in self.moves else found).append(reader)
-        return list(dict.fromkeys(found))
+        return found
 
     def input_quantized(self, weight: str) -> bool | None:
         """Return whether all that compute with a weight read, besides it, only values on a grid; None if nothing computes."""
@@ -64,23 +66,33 @@ class Dataflow:
         return next((source for source in self.inputs[reader] if not self._leads_to(weight, source)), weight)
 
     def _leads_to(self, start: str, end: str) -> bool:
-        waiting = [start]
+        waiting, seen = [start], {start}
         for current in waiting:
             if current == end:
                 return True
-            waiting += [reader for reader in self._readers[current] if self.kinds.get(reader) in self.moves]
+            moved = [reader for reader in self._readers[current] if self.kinds.get(reader) in self.moves]
+            fresh = [reader for reader in dict.fromkeys(moved) if reader not in seen]
+            seen.update(fresh)
+            waiting += fresh
         return False
 
     def _is_on_grid(self, name: str) -> bool:
         """Whether every path back through moves ends at a quantizer."""
-        kind = self.kinds.get(name)
-        if kind in self.quantizers:
-            return True
-        if kind not in self.moves:
-            return False
-        sources = self.inputs[name] if kind in self.joins else self.inputs[name][:1]
-        sources = [source for source in sources if self._has_data(source)]
-        return bool(sources) and all(self._is_on_grid(source) for source in sources)
+        waiting, seen = [name], {name}
+        for current in waiting:
+            kind = self.kinds.get(current)
+            if kind in self.quantizers:
+                continue
+            if kind not in self.moves:
+                return False
+            sources = self.inputs[current] if kind in self.joins else self.inputs[current][:1]
+            sources = [source for source in sources if self._has_data(source)]
+            if not sources:
+                return False
+            fresh = [source for source in dict.fromkeys(sources) if source not in seen]
+            seen.update(fresh)
+            waiting += fresh
+        return True
 
     def _has_data(self, name: str) -> bool:
         """Whether a node depends on more than constants, as shapes and paddings do not."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -13,7 +14,7 @@ from keras_compress._keras import keras
 from keras_compress.arguments import checked_path, flag, mapping, number, whole_number, wrong
 from keras_compress.calibration.calibration_record import calibration_of
 from keras_compress.data import Dataset, input_specs
-from keras_compress.errors import DataError, ExportAuditError, ExportError
+from keras_compress.errors import DataError, ExportAuditError, ExportError, short_repr
 from keras_compress.export.audit_samples import audit_samples
 from keras_compress.export.file_audit import audit_file
 from keras_compress.export.frozen_graph import tensor_names
@@ -25,11 +26,14 @@ from keras_compress.files import require_replaceable
 from keras_compress.graph.finite_numbers import numbers_not_finite, refuse_not_finite
 from keras_compress.graph.model_check import require_graph
 from keras_compress.reports import ExportReport
+from keras_compress.safe_mode import trusting
 
 __all__ = ["audit", "benchmark", "export_model"]
 
 #: More threads than any machine has.
 MOST_THREADS = 4096
+#: What TensorFlow takes as the name of a node.
+_NAME = re.compile(r"[A-Za-z0-9.][A-Za-z0-9_.\\/>-]*")
 
 
 def export_model(
@@ -84,6 +88,7 @@ def export_model(
     """
     require_graph(model)
     path = checked_path("path", path, ExportError)
+    _check_options(save_format, options)
     form = format_of(path, save_format)
     strict = flag("strict", strict, ExportError)
     limits = _limits(min_sqnr, min_agreement)
@@ -103,8 +108,9 @@ def export_model(
         refuse_not_finite(found, ExportError)
     if data is not None:
         data = audit_samples(model, data, shapes)
-    form.write(model, path, **options)
-    report = audit_file(model, path, form, names, data, limits, shapes)
+    with trusting(True):  # the file is that of a living model
+        form.write(model, path, **options)
+        report = audit_file(model, path, form, names, data, limits, shapes)
     if strict and report.faults:
         count = f"{len(report.faults)} fault{'s' if len(report.faults) > 1 else ''}"
         unmeasured = "calibration_data" in allowed and options["calibration_data"] is None
@@ -118,6 +124,33 @@ def export_model(
     return report
 
 
+def _check_options(save_format: Any, options: Mapping[str, Any]) -> None:
+    """Refuse options that every format has and that are not of their kinds.
+
+    Raises:
+        ExportError: there is one.
+    """
+    batch = options.get("batch_size")
+    if save_format is not None and not isinstance(save_format, str):
+        raise ExportError(f"'save_format' is the name of a format. Received: save_format={short_repr(save_format)}.")
+    if batch is not None and (
+        isinstance(batch, bool) or not isinstance(batch, (int, np.integer)) or not 0 < batch < 2**31
+    ):
+        raise ExportError(
+            f"'batch_size' is a whole number above 0, or None for an open batch. Received: batch_size={short_repr(batch)}."
+        )
+    for key in ("input_names", "output_names"):
+        names = options.get(key)
+        listed = [names] if isinstance(names, str) else [] if names is None else names
+        sound = isinstance(listed, (list, tuple)) and all(
+            isinstance(name, str) and _NAME.fullmatch(name) for name in listed
+        )
+        if not sound:
+            raise ExportError(
+                f"'{key}' takes names of letters, digits and any of '_./-', one or a list of them. Received: {key}={short_repr(names)}."
+            )
+
+
 def audit(
     model: keras.Model,
     path: str | Path,
@@ -129,6 +162,7 @@ def audit(
     data: Any = None,
     min_sqnr: float = Limits.min_sqnr,
     min_agreement: float = Limits.min_agreement,
+    trust: bool = False,
 ) -> ExportReport:
     """Read an exported file back and report what it holds, without raising for what is wrong with it.
 
@@ -139,15 +173,18 @@ def audit(
         input_names, output_names: the names it was exported with, if any.
         input_shapes: the sizes it was exported with, if any; samples of other sizes are left out.
         data, min_sqnr, min_agreement: as for :func:`export_model`.
+        trust: run the file even if it does more than compute; see :func:`~keras_compress.load_model`. Default False.
 
     Raises:
         ExportError: the file does not exist, or cannot be read.
+        UntrustedFileError: the file does more than hold a model, and is not trusted.
     """
     require_graph(model)
     path = checked_path("path", path, ExportError, exists=True)
     form, limits = format_of(path, save_format), _limits(min_sqnr, min_agreement)
     names, shapes = tensor_names(model, input_names, output_names), fixed_shapes(model, input_shapes, input_names)
-    return audit_file(model, path, form, names, data, limits, shapes)
+    with trusting(trust):
+        return audit_file(model, path, form, names, data, limits, shapes)
 
 
 def _limits(min_sqnr: Any, min_agreement: Any) -> Limits:
@@ -163,6 +200,7 @@ def benchmark(
     float_model: keras.Model | None = None,
     rounds: int = 50,
     threads: int = 0,
+    trust: bool = False,
 ) -> LatencyReport:
     """Measure how long exported files take in their runtimes, in turn in one run.
 
@@ -174,12 +212,14 @@ def benchmark(
         float_model: the Keras model before compression; it is exported to each format and measured too. Default: none.
         rounds: how often each file runs. Default 50; a tenth more, before, are not counted.
         threads: for each runtime. Default 0: as many as it likes.
+        trust: run files even if they do more than compute; see :func:`~keras_compress.load_model`. Default False.
 
     Returns:
         A report with medians, spreads and ratios to the float model in the same format.
 
     Raises:
         ExportError: a file does not exist, is of no known format, or its runtime is missing.
+        UntrustedFileError: a file does more than hold a model, and is not trusted.
     """
     rounds, threads = whole_number("rounds", rounds, 1), whole_number("threads", threads, 0, MOST_THREADS)
     files = {
@@ -191,7 +231,8 @@ def benchmark(
         arrays = Dataset.of(data).first_element(input_specs(float_model))
     else:
         arrays = _arrays(data)
-    return measure_latency(files, arrays, float_model, rounds, threads)
+    with trusting(trust):
+        return measure_latency(files, arrays, float_model, rounds, threads)
 
 
 def _named(paths: Any) -> dict[str, Any]:

@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 
 from keras_compress._keras import keras
-from keras_compress.errors import ExportError
+from keras_compress.errors import ExportError, UntrustedFileError
 from keras_compress.export.audit_samples import AuditSamples, audit_samples
 from keras_compress.export.expected_weights import ExpectedWeight, expected_weights
 from keras_compress.export.foreign_errors import WAYS_OUT, WHOLE_FILE, explained, reason_of
@@ -117,7 +117,7 @@ def _loaded(form: Format, path: Path, names: TensorNames, layers: Sequence[str])
     def guarded(call: Callable[..., Any], *arguments: Any) -> Any:
         try:
             return call(*arguments)
-        except MissingRuntime:
+        except (MissingRuntime, UntrustedFileError):
             raise
         except ExportError as error:
             raise RunError(str(error)) from error

@@ -38,6 +38,7 @@ from keras_compress.export.reproducible_graph import make_reproducible, serializ
 from keras_compress.export.runtimes.run import in_float_type
 from keras_compress.export.stacked_products import join_reshaped_products
 from keras_compress.files import write_file
+from keras_compress.safe_mode import refuse_programs_in_graph
 
 #: What TensorFlow takes for the name of a node.
 _NODE = re.compile(r"[A-Za-z0-9.][A-Za-z0-9_.\\/>-]*")
@@ -190,6 +191,7 @@ def run_frozen_graph(
 
 def _load(path: Path, names: TensorNames | None, threads: int, *, optimize: bool = False) -> Run:
     graph_def = tf.compat.v1.GraphDef.FromString(Path(path).read_bytes())
+    refuse_programs_in_graph(graph_def, f"'{path}'")
     names = names or _names_of(graph_def)
     function = graph_function(graph_def, names.inputs, names.outputs)
 

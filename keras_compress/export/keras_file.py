@@ -17,6 +17,7 @@ from keras_compress.export.registry import register_format
 from keras_compress.files import MemoryFile, replacing
 from keras_compress.graph import build, take
 from keras_compress.graph.passes.strip import strip
+from keras_compress.safe_mode import load_model
 
 __all__ = ["export_h5", "export_keras"]
 
@@ -60,7 +61,7 @@ def _save(model: keras.Model, path: Path, suffix: str) -> Path:
 
 
 def _stored_weights(path: Path) -> list[StoredWeight]:
-    weights = take(keras.models.load_model(path, compile=False)).weights
+    weights = take(load_model(path)).weights
     return [
         StoredWeight(f"{layer}/{name}", array, str(array.dtype), array.nbytes, False)
         for layer, arrays in weights.items()
@@ -69,7 +70,7 @@ def _stored_weights(path: Path) -> list[StoredWeight]:
 
 
 def _load(path: Path, names: TensorNames | None, threads: int) -> Run:
-    model = keras.models.load_model(path, compile=False)
+    model = load_model(path)
 
     def run(arrays: Sequence[np.ndarray]) -> list[np.ndarray]:
         with fresh_states(model):

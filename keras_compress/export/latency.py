@@ -18,6 +18,7 @@ from keras_compress.export.foreign_errors import WHOLE_FILE, explained
 from keras_compress.export.format import Format, Run
 from keras_compress.export.isolated_runtime import isolated_load
 from keras_compress.reports.formatting import JsonReport, format_table, json_values
+from keras_compress.safe_mode import trusting
 
 __all__ = ["LatencyReport", "LatencyRow", "measure_latency"]
 
@@ -97,8 +98,9 @@ def measure_latency(
         if float_model is not None:
             folder = Path(stack.enter_context(tempfile.TemporaryDirectory()))
             for form in {form.name: form for form, _, _ in runs.values()}.values():
-                path = form.write(float_model, folder / f"float{form.suffix or '_' + form.name}")
-                runs[f"float model ({form.name})"] = form, path, form.load(path, None, threads)
+                with trusting(True):  # the file is that of a living model
+                    path = form.write(float_model, folder / f"float{form.suffix or '_' + form.name}")
+                    runs[f"float model ({form.name})"] = form, path, form.load(path, None, threads)
         seconds: dict[str, list[float]] = {name: [] for name in runs}
         warm_up = max(1, rounds // 10)
         for number in tqdm(range(-warm_up, rounds), desc="latency", unit="round", leave=False, disable=None):

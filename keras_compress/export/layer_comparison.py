@@ -32,6 +32,7 @@ from keras_compress.graph.model_check import require_graph
 from keras_compress.graph.variables import leaf_layers
 from keras_compress.layers import FakeQuantize
 from keras_compress.reports.formatting import JsonReport, decibels_text, format_table, json_values
+from keras_compress.safe_mode import trusting
 
 __all__ = ["LayerComparison", "LayerDeparture", "compare", "compare_layers"]
 
@@ -151,6 +152,7 @@ def compare(
     output_names: Any = None,
     input_shapes: Any = None,
     min_sqnr: float | None = None,
+    trust: bool = False,
 ) -> LayerComparison:
     """Compare a file with the model it was made from, layer by layer.
 
@@ -163,6 +165,7 @@ def compare(
         data: samples, as for ``kc.Dataset``. Default: as for :func:`~keras_compress.export.export_model`.
         save_format, input_names, output_names, input_shapes: as for :func:`~keras_compress.export.audit`.
         min_sqnr: below this a layer departs, in dB. Default 20, and 10 on samples that were drawn.
+        trust: as for :func:`~keras_compress.export.audit`; the formats that can be compared hold no code.
 
     Raises:
         ExportError: the file cannot be run, its runtime does not tell what is inside, or samples of a text input are missing.
@@ -181,7 +184,8 @@ def compare(
         raise ExportError(f"The model '{model.name}' takes text, for which no samples can be drawn. Pass data=.")
     names = tensor_names(model, input_names, output_names)
     least = Limits().least_sqnr(samples.source) if min_sqnr is None else min_sqnr
-    return compare_layers(model, path, format_of(path, save_format), names, samples, least)
+    with trusting(trust):
+        return compare_layers(model, path, format_of(path, save_format), names, samples, least)
 
 
 def compare_layers(

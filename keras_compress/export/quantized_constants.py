@@ -16,6 +16,7 @@ import tensorflow as tf
 from keras_compress.export.graph_editing import node_name, readers_of
 from keras_compress.export.graph_function import graph_function
 from keras_compress.numerics import number_of_steps
+from keras_compress.safe_mode import called_functions, refuse_programs_in_graph
 
 __all__ = ["FAKE_QUANTIZERS", "IntegerConstant", "cut_out_constants", "dequantized", "evaluated", "grid"]
 
@@ -125,13 +126,29 @@ def evaluated(graph_def: tf.compat.v1.GraphDef, names: Sequence[str]) -> list[np
     known = {name: tf.make_ndarray(nodes[name].attr["value"].tensor) for name in nodes if nodes[name].op == "Const"}
     missing = [name for name in names if name not in known]
     if missing:
-        known.update(
-            {
-                name: tensor.numpy()
-                for name, tensor in zip(missing, graph_function(graph_def, [], missing)(), strict=True)
-            }
-        )
+        part = _part(graph_def, missing)
+        refuse_programs_in_graph(part, "What the constants of the file are computed by")
+        computed = graph_function(part, [], missing)()
+        known.update({name: tensor.numpy() for name, tensor in zip(missing, computed, strict=True)})
     return [known[name] for name in names]
+
+
+def _part(graph_def: tf.compat.v1.GraphDef, names: Sequence[str]) -> tf.compat.v1.GraphDef:
+    """Return the nodes of a graph that others depend on, with the functions that they call."""
+    nodes = {node.name: node for node in graph_def.node}
+    needed: dict[str, None] = {}
+    waiting = list(names)
+    while waiting:
+        name = waiting.pop()
+        if name not in needed:
+            needed[name] = None
+            waiting += [node_name(reference) for reference in nodes[name].input]
+    part = tf.compat.v1.GraphDef(node=[nodes[name] for name in needed], versions=graph_def.versions)
+    called = called_functions(part.node, {function.signature.name: function for function in graph_def.library.function})
+    part.library.function.extend(
+        function for function in graph_def.library.function if function.signature.name in called
+    )
+    return part
 
 
 def dequantized(constant: IntegerConstant) -> np.ndarray:

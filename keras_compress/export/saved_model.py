@@ -10,7 +10,6 @@ from pathlib import Path
 import numpy as np
 import tensorflow as tf
 from tensorflow.python.checkpoint.graph_view import ObjectGraphView
-from tensorflow.python.framework.convert_to_constants import convert_variables_to_constants_v2
 from tensorflow.python.trackable.resource import CapturableResource
 
 from keras_compress._keras import keras
@@ -23,8 +22,10 @@ from keras_compress.export.inference_model import inference_model
 from keras_compress.export.input_signature import InputShapes, input_signature
 from keras_compress.export.registry import register_format
 from keras_compress.export.runtimes.run import in_float_type
+from keras_compress.export.saved_model_reading import frozen_signature
 from keras_compress.files import replacing, require_replaceable
 from keras_compress.graph.variables import leaf_layers
+from keras_compress.safe_mode import parsed_saved_model, refuse_programs_in_saved_model
 
 __all__ = ["export_saved_model", "foreign_files"]
 
@@ -107,12 +108,11 @@ def foreign_files(path: Path) -> list[str]:
 
 
 def _stored_weights(path: Path) -> list[StoredWeight]:
-    module = tf.saved_model.load(str(path))  # its variables live only as long as it does
-    frozen = convert_variables_to_constants_v2(module.signatures["serving_default"], aggressive_inlining=True)
-    return stored_in_graph(frozen.graph.as_graph_def())
+    return stored_in_graph(frozen_signature(path))
 
 
 def _load(path: Path, names: TensorNames | None, threads: int) -> Run:
+    refuse_programs_in_saved_model(parsed_saved_model(path), path)
     module = tf.saved_model.load(str(path))
     signature = module.signatures["serving_default"]
     keywords = list(signature.structured_input_signature[1])

@@ -39,6 +39,7 @@ def report(
     latency: LatencyReport | None = None,
     accuracy: Mapping[str, Any] | None = None,
     title: str | None = None,
+    trust: bool = False,
 ) -> Path:
     """Write a report on a compressed model as one HTML file, which needs no network and fits a phone.
 
@@ -58,6 +59,8 @@ def report(
         accuracy: accuracies by name, to be drawn against sizes: under ``"float"``, ``"compressed"``, the name of an
             exported file or of a row of ``latency``, whose bytes are known, or under any name as ``(accuracy, bytes)``.
         title: of the page. Default: with the name of the model.
+        trust: run exported files given by path even if they do more than compute; see :func:`~keras_compress.load_model`. Default
+            False.
 
     Returns:
         The path of the file.
@@ -85,7 +88,7 @@ def report(
     _require("sensitivity", sensitivity, ("rows", "sqnr", "samples"), "kc.analyze(model, data)")
     _require("latency", latency, ("rows", "rounds", "batch_size"), "kc.benchmark(files, data)")
     training = training_section(history, subject.leveled)
-    reports = _audited(subject.model, exports, data)
+    reports = _audited(subject.model, exports, data, trust)
     weights = weight_rows(subject.model, subject.reasons)
     size = measure_size(subject.model)
     outputs = None if data is None else compare_with_float(subject.model, data)
@@ -107,7 +110,7 @@ def report(
     return path
 
 
-def _audited(model: keras.Model, exports: Any, data: Any) -> list[ExportReport]:
+def _audited(model: keras.Model, exports: Any, data: Any, trust: bool) -> list[ExportReport]:
     """Return the reports among exports as they are, and audit the files."""
     given = [exports] if isinstance(exports, (str, PathLike)) else exports
     if not isinstance(given, (list, tuple)):
@@ -118,7 +121,7 @@ def _audited(model: keras.Model, exports: Any, data: Any) -> list[ExportReport]:
                 "Wrong value for 'exports'. Expected: what controller.export_model returned, the path of an exported file, or a "
                 f"list of them. Received: {type(item).__name__}. Pass exports=controller.export_model(path)."
             )
-    return [item if isinstance(item, ExportReport) else audit(model, item, data=data) for item in given]
+    return [item if isinstance(item, ExportReport) else audit(model, item, data=data, trust=trust) for item in given]
 
 
 def _sizes(size: ModelSize, exports: Sequence[ExportReport], latency: LatencyReport | None) -> dict[str, int]:

@@ -13,6 +13,7 @@ import tensorflow as tf
 from keras_compress._keras import keras, register
 from keras_compress.layers.calibrated_op import CalibratedOp
 from keras_compress.layers.fixed_threshold import FixedThreshold
+from keras_compress.layers.settings_check import checked_axes, positive_axes
 from keras_compress.layers.weight_op import IntegerWeight, Stage, WeightOp
 from keras_compress.numerics import binarize, binary_scale, binary_threshold
 
@@ -49,11 +50,11 @@ class BinaryWeight(WeightOp):
 
     def __init__(self, channel_axes: tuple[int, ...] | None = None, **kwargs):
         super().__init__(**kwargs)
-        self.channel_axes = None if channel_axes is None else tuple(channel_axes)
+        self.channel_axes = checked_axes(channel_axes, self.name)
 
     def build(self, input_shape):
         rank = len(tf.TensorShape(input_shape))
-        channels = {axis % rank for axis in self.channel_axes or ()}
+        channels = positive_axes(self.channel_axes or (), rank, self.name)
         self.axes = [axis for axis in range(rank) if axis not in channels]
         self.active = self.add_weight(name="active", shape=(), dtype="bool", initializer="zeros", trainable=False)
         super().build(input_shape)

@@ -11,9 +11,21 @@ from typing import Any
 
 import tensorflow as tf
 
-from keras_compress._keras import accepts, deserialize, inferring_shapes, keras, register, serialize
+from keras_compress._keras import (
+    accepts,
+    by_known_name,
+    deserialize,
+    in_safe_mode,
+    inferring_shapes,
+    keras,
+    knows_one_name,
+    register,
+    serialize,
+)
 from keras_compress._threads import WEIGHTS
+from keras_compress.errors import short_repr
 from keras_compress.layers.weight_op import IntegerWeight, WeightOp
+from keras_compress.safe_mode import refuse_programs_in
 
 __all__ = ["REGISTERED_NAME", "CompressedLayer", "weight_owner"]
 
@@ -226,11 +238,39 @@ class CompressedLayer(keras.layers.Wrapper):
     @classmethod
     def from_config(cls, config: dict, custom_objects: dict | None = None) -> CompressedLayer:
         config = dict(config)
-        layer = deserialize(_without_build_config(config.pop("layer")), custom_objects)
-        operations = [
-            (path, deserialize(_without_build_config(op), custom_objects)) for path, op in config.pop("operations")
-        ]
-        return cls(layer, operations, **config)
+        described, operations = config.pop("layer", None), config.pop("operations", None)
+        _require_descriptions(described, operations, config.get("name"))
+        if in_safe_mode():
+            whole = [described, *(operation for _, operation in operations)]
+            refuse_programs_in(
+                [by_known_name(item) for item in whole],
+                f"Layer '{config.get('name')}'",
+                custom_objects,
+                old=knows_one_name(),
+            )
+        layer = deserialize(_without_build_config(described), custom_objects)
+        made = [(path, deserialize(_without_build_config(operation), custom_objects)) for path, operation in operations]
+        if not isinstance(layer, keras.layers.Layer) or not all(
+            isinstance(operation, WeightOp) for _, operation in made
+        ):
+            classes = [type(item).__name__ for item in (layer, *(operation for _, operation in made))]
+            raise ValueError(
+                f"Layer '{config.get('name')}' is damaged. Expected: a layer, and operations of compression on its weights. Received: "
+                f"{classes}."
+            )
+        return cls(layer, made, **config)
+
+
+def _require_descriptions(layer: Any, operations: Any, name: Any) -> None:
+    """Raise a ValueError unless a configuration holds a description of a layer and a list of operations on its weights."""
+    pairs: list[Any] = list(operations) if isinstance(operations, (list, tuple)) else [None]
+    named = all(isinstance(pair, (list, tuple)) and len(pair) == 2 and isinstance(pair[0], str) for pair in pairs)
+    described = [layer, *(pair[1] for pair in pairs)] if named else [None]
+    if not all(isinstance(item, dict) and {"class_name", "config"} <= item.keys() for item in described):
+        raise ValueError(
+            f"Layer '{name}' is damaged. Expected: 'layer', a description of a layer, and 'operations', pairs of the name of a weight "
+            f"and a description. Received: layer={short_repr(layer)}, operations={short_repr(operations)}."
+        )
 
 
 def _without_build_config(description: dict) -> dict:

@@ -14,9 +14,11 @@ import numpy as np
 import tensorflow as tf
 
 from keras_compress._keras import keras, register
+from keras_compress.errors import short_repr
 from keras_compress.layers.calibrated_op import CalibratedOp
 from keras_compress.layers.fixed_fake_quantize import FixedFakeQuantize
 from keras_compress.layers.fused_relu import before_relu
+from keras_compress.layers.settings_check import checked_axes, checked_flag, checked_number, is_whole, positive_axes
 from keras_compress.layers.weight_op import IntegerWeight, Stage
 from keras_compress.numerics import (
     fake_quantize,
@@ -65,16 +67,18 @@ class FakeQuantize(CalibratedOp):
         **kwargs,
     ):
         super().__init__(**kwargs)
-        if not 2 <= num_bits <= 8:
-            raise ValueError(f"A quantizer takes 2 to 8 bits. Received: num_bits={num_bits} for '{self.name}'.")
+        if not is_whole(num_bits) or not 2 <= num_bits <= 8:
+            raise ValueError(
+                f"A quantizer takes 2 to 8 bits. Received: num_bits={short_repr(num_bits)} for '{self.name}'."
+            )
         if half_range and num_bits < 3:
             raise ValueError(
                 f"Half of a range takes 3 bits or more. Received: num_bits={num_bits}, half_range=True for '{self.name}'."
             )
-        self.num_bits = num_bits
-        self.narrow_range = narrow_range
-        self.channel_axes = None if channel_axes is None else tuple(channel_axes)
-        self.half_range = half_range
+        self.num_bits = int(num_bits)
+        self.narrow_range = checked_flag(narrow_range, "narrow_range", self.name)
+        self.channel_axes = checked_axes(channel_axes, self.name)
+        self.half_range = checked_flag(half_range, "half_range", self.name)
 
     @property
     def grid_bits(self) -> int:
@@ -99,7 +103,7 @@ class FakeQuantize(CalibratedOp):
         if self.channel_axes is None:
             return ()
         shape = tuple(tf.TensorShape(shape).as_list())
-        axes = {axis % len(shape) for axis in self.channel_axes}
+        axes = positive_axes(self.channel_axes, len(shape), self.name)
         if any(shape[axis] is None for axis in axes):
             raise ValueError(
                 f"'{self.name}' needs a known size along its channel axes {sorted(axes)}. Received: shape={shape}. "
@@ -227,10 +231,8 @@ class SymmetricFakeQuantize(FakeQuantize):
 
     def __init__(self, num_bits: int = 8, *, signed: bool | None = None, max_value: float | None = None, **kwargs):
         super().__init__(num_bits, **kwargs)
-        if max_value is not None and not max_value > 0:
-            raise ValueError(f"The largest magnitude is above 0. Received: max_value={max_value} for '{self.name}'.")
-        self.force_signed = signed
-        self.max_value = max_value
+        self.force_signed = None if signed is None else checked_flag(signed, "signed", self.name)
+        self.max_value = None if max_value is None else checked_number(max_value, "max_value", self.name)
 
     def build(self, input_shape):
         super().build(input_shape)

@@ -10,6 +10,7 @@ from collections.abc import Sequence
 import tensorflow as tf
 
 from keras_compress._keras import register
+from keras_compress.layers.settings_check import checked_axes, checked_flag, checked_whole, positive_axes
 from keras_compress.layers.weight_op import Stage, WeightOp
 
 __all__ = ["FixedFakeQuantize"]
@@ -44,11 +45,13 @@ class FixedFakeQuantize(WeightOp):
 
     def __init__(self, num_bits: int, narrow_range: bool, channel_axes: Sequence[int] | None = None, **kwargs):
         super().__init__(**kwargs)
-        self.num_bits = num_bits
-        self.narrow_range = narrow_range
-        self.channel_axes = None if channel_axes is None else tuple(channel_axes)
+        self.num_bits = checked_whole(num_bits, "num_bits", self.name, 2, 16)
+        self.narrow_range = checked_flag(narrow_range, "narrow_range", self.name)
+        self.channel_axes = checked_axes(channel_axes, self.name)
 
     def build(self, input_shape):
+        if self.channel_axes is not None:
+            positive_axes(self.channel_axes, len(tf.TensorShape(input_shape)), self.name)
         sizes = () if self.channel_axes is None else (_product(input_shape, self.channel_axes),)
         self.low = self.add_weight(name="low", shape=sizes, initializer="zeros", trainable=False)
         self.high = self.add_weight(name="high", shape=sizes, initializer="ones", trainable=False)

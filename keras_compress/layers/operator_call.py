@@ -7,8 +7,9 @@ from typing import Any
 
 import tensorflow as tf
 
-from keras_compress._keras import keras, register
+from keras_compress._keras import in_safe_mode, keras, register
 from keras_compress._keras_calls import operator_function
+from keras_compress.safe_mode import refuse_function
 
 __all__ = ["OperatorCall"]
 
@@ -40,6 +41,12 @@ class OperatorCall(keras.layers.Layer):
         tensors = list(inputs) if isinstance(inputs, (list, tuple)) else [inputs]
         settings = _filled(_plain(self._settings), tensors)
         return operator_function(self.function)(*settings["arguments"], **settings["keywords"])
+
+    @classmethod
+    def from_config(cls, config: dict[str, Any], custom_objects: dict[str, Any] | None = None) -> OperatorCall:
+        if in_safe_mode():
+            refuse_function(config.get("function"), f"Layer '{config.get('name')}'")
+        return cls(**config)
 
     def get_config(self) -> dict[str, Any]:
         return {**super().get_config(), "function": self.function, **_plain(self._settings)}

@@ -12,6 +12,7 @@ import numpy as np
 import tensorflow as tf
 
 from keras_compress._keras import register
+from keras_compress.layers.settings_check import checked_whole
 from keras_compress.layers.weight_op import Stage, WeightOp
 from keras_compress.numerics import apply_mask
 
@@ -65,7 +66,7 @@ class BinaryMask(SparsityMask):
 
     def __init__(self, input_axis: int | None = None, **kwargs):
         super().__init__(**kwargs)
-        self.input_axis = input_axis
+        self.input_axis = None if input_axis is None else checked_whole(input_axis, "input_axis", self.name, -8, 7)
 
     def call(self, inputs):
         return apply_mask(inputs, tf.convert_to_tensor(self.mask))

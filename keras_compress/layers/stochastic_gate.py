@@ -9,6 +9,7 @@ import numpy as np
 import tensorflow as tf
 
 from keras_compress._keras import keras, register
+from keras_compress.layers.settings_check import checked_number, checked_whole
 from keras_compress.layers.sparsity_mask import SparsityMask
 from keras_compress.numerics import sample_gates, scale_gradient
 
@@ -46,9 +47,9 @@ class StochasticGate(SparsityMask):
 
     def __init__(self, seed: int = 0, pace: float = 1.0, gradient_scale: float = 1.0, **kwargs):
         super().__init__(**kwargs)
-        self.seed = seed
-        self.pace = pace
-        self.gradient_scale = gradient_scale
+        self.seed = checked_whole(seed, "seed", self.name, -(2**31), 2**31 - 1)
+        self.pace = checked_number(pace, "pace", self.name)
+        self.gradient_scale = checked_number(gradient_scale, "gradient_scale", self.name)
 
     def build(self, input_shape):
         super().build(input_shape)

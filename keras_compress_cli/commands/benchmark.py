@@ -70,6 +70,7 @@ def _run(arguments: argparse.Namespace) -> Output:
         float_model=model,
         rounds=arguments.rounds,
         threads=arguments.threads,
+        trust=arguments.trust,
     )
     return Output(str(report), report.to_dict())
 

@@ -35,7 +35,7 @@ def _run(arguments: argparse.Namespace) -> Output:
         from keras_compress_cli.model_file import inputs_of, read_model
     model = read_model(arguments.model, arguments)
     data = None if arguments.data is None else read_data(arguments.data, inputs_of(model), arguments)
-    found = compare(model, arguments.path, data, min_sqnr=arguments.min_sqnr)
+    found = compare(model, arguments.path, data, min_sqnr=arguments.min_sqnr, trust=arguments.trust)
     return Output(str(found), found.to_dict(), succeeded=found.first is None)
 
 

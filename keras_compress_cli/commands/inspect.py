@@ -55,7 +55,7 @@ def _run(arguments: argparse.Namespace) -> Output:
         raise UsageError("--data are for comparing a file with a model. Pass --of MODEL too.")
     if arguments.of is not None:
         return _audit(arguments)
-    return _model(arguments) if _is_model(arguments.path) else _file(Path(arguments.path))
+    return _model(arguments) if _is_model(arguments.path) else _file(Path(arguments.path), arguments.trust)
 
 
 def _is_model(path: str) -> bool:
@@ -69,17 +69,19 @@ def _audit(arguments: argparse.Namespace) -> Output:
         from keras_compress_cli.model_file import inputs_of, read_model
     model = read_model(arguments.of, arguments)
     data = None if arguments.data is None else read_data(arguments.data, inputs_of(model), arguments)
-    report = audit(model, arguments.path, data=data)
+    report = audit(model, arguments.path, data=data, trust=arguments.trust)
     return Output(str(report), report.to_dict(), succeeded=not report.faults)
 
 
-def _file(path: Path) -> Output:
+def _file(path: Path, trust: bool) -> Output:
     with quiet_import():
         from keras_compress.export import format_of
         from keras_compress.export.file_audit import stored_weights
         from keras_compress.reports.formatting import format_table
+        from keras_compress.safe_mode import trusting
     form = format_of(path)
-    weights = stored_weights(path, form)
+    with trusting(trust):
+        weights = stored_weights(path, form)
     rows: list[dict[str, Any]] = [
         {
             "name": weight.name,
