@@ -25,6 +25,7 @@ from keras_compress.export.quantized_constants import FAKE_QUANTIZERS
 from keras_compress.export.registry import register_format
 from keras_compress.export.runtimes.tflite_runtime import load
 from keras_compress.export.tflite_audit import open_interpreter, require_litert, stored_in_tflite
+from keras_compress.export.tflite_float_parts import compute_in_float
 from keras_compress.export.tflite_interface import (
     file_tensors,
     lacking_operators,
@@ -104,6 +105,7 @@ def export_tflite(
     inline_calls(graph_def)
     repeat_grids_before_pooling(graph_def)
     arrange_weights(graph_def)
+    compute_in_float(graph_def)
     keep_grids_apart(graph_def)
     if io_type != "float32":
         part_outputs(graph_def, names.outputs)

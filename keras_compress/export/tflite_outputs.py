@@ -13,7 +13,7 @@ import numpy as np
 import tensorflow as tf
 
 from keras_compress.export.graph_editing import add_constant, node_name, readers_of
-from keras_compress.export.tflite_joins import Grids
+from keras_compress.export.tflite_grids import Grids
 
 __all__ = ["part_outputs"]
 

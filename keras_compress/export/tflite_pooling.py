@@ -15,6 +15,7 @@ import tensorflow as tf
 from keras_compress.export.graph_def import MOVES
 from keras_compress.export.graph_editing import node_name
 from keras_compress.export.graph_function import graph_function
+from keras_compress.export.tflite_grids import moved_input
 
 __all__ = ["repeat_grids_before_pooling"]
 
@@ -54,7 +55,7 @@ def _quantizers_behind(nodes: dict[str, Any], pooling: Any) -> list[Any]:
         if node.op == _QUANTIZER:
             found.append(node)
         elif node.op in MOVES:
-            waiting += map(node_name, _MANY[node.op](node.input) if node.op in _MANY else node.input[:1])
+            waiting += map(node_name, _MANY[node.op](node.input) if node.op in _MANY else [moved_input(node)])
         else:
             return []
     return found
