@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import tempfile
 import warnings
 from collections.abc import Sequence
@@ -12,7 +13,7 @@ import tensorflow as tf
 
 from keras_compress._keras import keras
 from keras_compress.errors import ExportError
-from keras_compress.export.foreign_errors import explained
+from keras_compress.export.foreign_errors import explained, reason_of
 from keras_compress.export.format import Format
 from keras_compress.export.frozen_graph import freeze, tensor_names
 from keras_compress.export.impure_operations import random_numbers
@@ -106,11 +107,18 @@ def _read(core: Any, graph: Path, graph_def: tf.compat.v1.GraphDef, model: keras
         return core.read_model(graph)
     except RuntimeError as error:
         random = random_numbers(graph_def)
+        missing = {node.op for node in graph_def.node if re.search(rf"operations:.*\b{node.op}\b", str(error))}
+        if not random and missing:
+            raise ExportError(
+                f"{maker_of(first_operation(graph_def, missing), model)} computes with {sorted(missing)}, which OpenVINO does not "
+                f"have. Expected: operations that it can convert. Received: {reason_of(error)} Write the layer with other operations, or "
+                "choose another format."
+            ) from error
         if not random:
             raise
         raise ExportError(
-            f"{maker_of(first_operation(graph_def, random), model)} draws random numbers, and OpenVINO does not have the operations {sorted(random)}. Expected: "
-            f"a layer that draws in training only. Received: {error}. Draw only if training is true, give the numbers as an "
+            f"{maker_of(first_operation(graph_def, random), model)} draws random numbers, and OpenVINO does not have the operations "
+            f"{sorted(random)}. Expected: a layer that draws in training only. Received: {error}. Draw only if training is true, give the numbers as an "
             "input of the model, or write a '.onnx' file."
         ) from error
 

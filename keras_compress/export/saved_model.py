@@ -72,7 +72,7 @@ def export_saved_model(
     infer = inference_function(inference, signature)
     module = tf.Module()
     module.variables_of_the_model = inference.variables
-    module.tables_of_the_model = _tables(inference)
+    module.resources_of_the_model = _resources(inference)
     specs = [
         tf.TensorSpec(spec.shape, spec.dtype, name=name) for name, spec in zip(names.inputs, signature, strict=True)
     ]
@@ -93,10 +93,10 @@ def export_saved_model(
     return path
 
 
-def _tables(model: keras.Model) -> list[CapturableResource]:
-    """Return what a model looks values up in, which TensorFlow saves only with an owner, as variables."""
+def _resources(model: keras.Model) -> list:
+    """Return what TensorFlow saves only with an owner: tables, and variables of what layers hold, as a loaded SavedModel."""
     objects = ObjectGraphView(model).breadth_first_traversal()[0]
-    return [one for one in objects if isinstance(one, CapturableResource)]
+    return [one for one in objects if isinstance(one, (CapturableResource, tf.Variable))]
 
 
 def foreign_files(path: Path) -> list[str]:

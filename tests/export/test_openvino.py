@@ -10,6 +10,7 @@ import openvino
 import pytest
 import tensorflow as tf
 
+import keras_compress as kc
 from keras_compress import ExportError, create_compressed_model, register_default_init_args
 from keras_compress._keras import keras
 from keras_compress.export.openvino_audit import executed_layers
@@ -481,3 +482,17 @@ def test_the_file_says_what_made_it_from_what(tmp_path):
     read = openvino.Core().read_model(controller.export_model(tmp_path / "model.xml").path)
     assert read.get_rt_info(["framework"]).astype(str) == "keras_compress"
     assert read.get_rt_info(["model_info", "model_name"]).astype(str) == model.name
+
+
+class Odd(layers.Layer):
+    def call(self, inputs):
+        return tf.math.lgamma(tf.abs(inputs) + 1.0)
+
+
+def test_the_layer_of_an_operation_that_openvino_lacks_is_named(tmp_path):
+    model = keras.Sequential([keras.Input((6,)), layers.Dense(4), Odd(name="odd_layer")])
+    compressed = kc.quantize(model, np.random.default_rng(0).normal(size=(32, 6)).astype(np.float32))
+    with pytest.raises(
+        kc.ExportError, match=r"Layer 'odd_layer' computes with \['Lgamma'\].*(?s:.*)choose another format"
+    ):
+        kc.export_model(compressed, tmp_path / "model.xml")

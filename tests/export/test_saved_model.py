@@ -8,9 +8,13 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
+import keras_compress as kc
 from keras_compress import ExportError
+from keras_compress._keras import keras
 from keras_compress.files import moves
 from tests import zoo
+
+layers = keras.layers
 
 #: Runs every SavedModel of a folder on the arrays beside it, in a process that cannot import this package.
 PROGRAM = """
@@ -192,3 +196,27 @@ def test_a_model_that_keras_saved_is_replaced(controller, tmp_path):
     zoo.dense().save(tmp_path / "model", save_format="tf")
     controller.export_model(tmp_path / "model", output_names="new")
     assert list(signature(tmp_path / "model")[1]) == ["new"]
+
+
+class Loaded(layers.Layer):
+    """A layer around a SavedModel that it loads."""
+
+    def __init__(self, path, **kwargs):
+        super().__init__(**kwargs)
+        self.path, self.module = path, tf.saved_model.load(path)
+
+    def call(self, inputs):
+        return self.module.function(inputs)
+
+    def get_config(self):
+        return {**super().get_config(), "path": self.path}
+
+
+def test_variables_of_what_a_layer_has_loaded_are_saved(tmp_path):
+    module = tf.Module()
+    module.kernel = tf.Variable(np.random.default_rng(0).normal(size=(8, 4)).astype(np.float32))
+    module.function = tf.function(lambda x: x @ module.kernel, input_signature=[tf.TensorSpec((None, 8))])
+    tf.saved_model.save(module, str(tmp_path / "module"))
+    model = keras.Sequential([keras.Input((8,)), Loaded(str(tmp_path / "module")), layers.Dense(2)])
+    compressed = kc.quantize(model, np.random.default_rng(1).normal(size=(32, 8)).astype(np.float32))
+    assert kc.export_model(compressed, tmp_path / "exported").comparison.sqnr > 100
