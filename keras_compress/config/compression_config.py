@@ -132,6 +132,14 @@ class CompressionConfig(Settings):
             raise ConfigError(f"The configuration has no key '{key}'. Expected: one of {sorted(values)}.")
         return values[key]
 
+    def __contains__(self, key: Any) -> bool:
+        """Whether the JSON-able form holds a key, as in ``"compression" in config``."""
+        return key in self.to_dict()
+
+    def get(self, key: str, default: Any = None) -> Any:
+        """Return what the JSON-able form holds under a key, or ``default``."""
+        return self.to_dict().get(key, default)
+
     def plan_context(self) -> PlanContext:
         """Return what every algorithm is told."""
         return PlanContext(self.target_device, self.ignored_scopes, self.target_scopes)

@@ -14,6 +14,9 @@ from keras_compress.export.format import Format
 
 __all__ = ["format_of", "format_options", "register_format", "registered_formats"]
 
+#: Keras' and NNCF's other names of formats.
+ALIASES = {"tf": "saved_model"}
+
 _FORMATS: dict[str, Format] = {}
 
 
@@ -71,7 +74,7 @@ def format_of(path: Path, save_format: str | None = None) -> Format:
         raise wrong("save_format", "the name of a format", save_format, kind=ExportError)
     formats = registered_formats()
     by_suffix = {form.suffix: form.name for form in formats.values()}
-    name = save_format if save_format is not None else by_suffix.get(path.suffix.lower())
+    name = by_suffix.get(path.suffix.lower()) if save_format is None else ALIASES.get(save_format, save_format)
     if name not in formats:
         raise ExportError(
             f"Unknown export format. Expected: a path ending in one of {sorted(filter(None, by_suffix))}, a folder, or "

@@ -408,5 +408,9 @@ def test_the_schema_is_json_and_names_every_algorithm():
 def test_a_part_is_read_by_its_key():
     config = CompressionConfig.from_dict({"compression": {"algorithm": "quantization"}})
     assert config["compression"] == config.to_dict()["compression"]
+    assert "compression" in config
+    assert "pruning" not in config
+    assert config.get("target_device") == "ANY"
+    assert config.get("pruning", 3) == 3
     with pytest.raises(ConfigError, match=r"no key 'compresion'\. Expected: one of"):
         config["compresion"]

@@ -41,3 +41,10 @@ def test_a_stripped_model_with_quantizers_is_saved_and_read(pair, tmp_path):
     plain = kc.strip(model, keep_activations=True)
     plain.save(tmp_path / "plain.keras")
     zoo.assert_same_predictions(keras.models.load_model(tmp_path / "plain.keras"), plain, zoo.samples(model, 16))
+
+
+def test_names_that_scripts_of_nncf_use_work(tmp_path):
+    model = kc.quantize(zoo.dense(), zoo.samples(zoo.dense(), 16))
+    x = zoo.samples(model, 4)
+    np.testing.assert_array_equal(kc.strip(model, do_copy=False)(x), kc.strip(model, True)(x))
+    assert kc.export_model(model, tmp_path / "folder", save_format="tf").save_format == "saved_model"
