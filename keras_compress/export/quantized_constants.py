@@ -16,7 +16,15 @@ import tensorflow as tf
 from keras_compress.export.graph_editing import node_name, readers_of
 from keras_compress.export.graph_function import graph_function
 
-__all__ = ["FAKE_QUANTIZERS", "IntegerConstant", "cut_out_constants", "dequantized", "evaluated", "grid"]
+__all__ = [
+    "FAKE_QUANTIZERS",
+    "IntegerConstant",
+    "cut_out_constants",
+    "depend_on_inputs",
+    "dequantized",
+    "evaluated",
+    "grid",
+]
 
 FAKE_QUANTIZERS = ("FakeQuantWithMinMaxVars", "FakeQuantWithMinMaxVarsPerChannel")
 
@@ -69,7 +77,7 @@ class IntegerConstant:
 
 def cut_out_constants(graph_def: tf.compat.v1.GraphDef) -> list[IntegerConstant]:
     """Replace every quantized constant of a frozen graph by an input of the same name, in place; return the integers."""
-    computed = _depend_on_inputs(graph_def)
+    computed = depend_on_inputs(graph_def)
     found = [
         node
         for node in graph_def.node
@@ -106,7 +114,7 @@ def grid(low: np.ndarray, high: np.ndarray, bits: int, *, narrow_range: bool) ->
     return scale, np.round(-low / scale).astype(np.int32), steps
 
 
-def _depend_on_inputs(graph_def: tf.compat.v1.GraphDef) -> set[str]:
+def depend_on_inputs(graph_def: tf.compat.v1.GraphDef) -> set[str]:
     """Return the nodes whose values are not known before the graph runs."""
     readers = readers_of(graph_def)
     reached = [node.name for node in graph_def.node if node.op == "Placeholder"]
