@@ -22,6 +22,7 @@ from keras_compress._keras import keras
 from keras_compress.arguments import checked_names
 from keras_compress.data import pack_inputs
 from keras_compress.errors import ExportError
+from keras_compress.export.factors_of_both_signs import write_signs_apart
 from keras_compress.export.fixed_reshapes import fix_reshapes
 from keras_compress.export.format import Format, Run, StoredWeight, TensorNames, in_batches_of
 from keras_compress.export.graph_def import keep_needed, stored_in_graph
@@ -82,6 +83,7 @@ def export_frozen_graph(
     options: dict[str, Any] = {"batch_size": batch_size, "input_shapes": input_shapes, "allow_strings": True}
     graph = freeze(inference_model(model), names, **options)
     write_reciprocal_square_roots_apart(graph)
+    write_signs_apart(graph)
     make_reproducible(graph, names.inputs, names.outputs)
     return write_file(path, serialized(graph))
 

@@ -12,6 +12,7 @@ from keras_compress._keras import keras
 from keras_compress._threads import CONVERTERS
 from keras_compress.arguments import choice, whole_number
 from keras_compress.errors import ExportError
+from keras_compress.export.factors_of_both_signs import write_signs_apart
 from keras_compress.export.foreign_errors import explained
 from keras_compress.export.format import Format
 from keras_compress.export.frozen_graph import freeze, tensor_names
@@ -20,12 +21,8 @@ from keras_compress.export.inline_calls import inline_calls
 from keras_compress.export.input_signature import InputShapes
 from keras_compress.export.onnx_dense_layers import join_dense_layers
 from keras_compress.export.onnx_loops import keep_quantizers_out_of_loops
-from keras_compress.export.onnx_quantization import (
-    activation_handlers,
-    put_constants,
-    quantize_in_front_of_moves,
-    refuse_other_grids,
-)
+from keras_compress.export.onnx_moves import quantize_in_front_of_moves, quantize_in_front_of_transpositions
+from keras_compress.export.onnx_quantization import activation_handlers, put_constants, refuse_other_grids
 from keras_compress.export.onnx_reproducible import make_reproducible, serialized
 from keras_compress.export.quantized_constants import cut_out_constants
 from keras_compress.export.registry import register_format
@@ -115,6 +112,7 @@ def export_onnx(
         lower_control_flow=False,
     )
     inline_calls(graph_def)
+    write_signs_apart(graph_def)
     make_graph_reproducible(graph_def, names.inputs, names.outputs)
     merge_equal_nodes(graph_def, (*names.inputs, *names.outputs))
     constants = cut_out_constants(graph_def)
@@ -134,6 +132,7 @@ def export_onnx(
         converted = onnx.version_converter.convert_version(converted, opset)
     put_constants(converted.graph, constants, four_bits=opset >= FOUR_BITS_SINCE)
     quantize_in_front_of_moves(converted.graph)
+    quantize_in_front_of_transpositions(converted.graph)
     del converted.graph.value_info[:]  # types and shapes of tensors that are no longer what they were
     join_dense_layers(converted)
     keep_quantizers_out_of_loops(converted.graph)

@@ -65,7 +65,8 @@ def _multiplied(cast: Any, graph: Any, arrays: dict[str, np.ndarray]) -> StoredW
     integers = arrays[cast.input[0]]
     center = next(node for node in graph.node if cast.output[0] in node.input)
     multiply = next(node for node in graph.node if center.output[0] in node.input)
-    values = (integers.astype(np.float32) - arrays[center.input[1]]) * arrays[multiply.input[1]]
+    scale = next(name for name in multiply.input if name != center.output[0])
+    values = (integers.astype(np.float32) - arrays[center.input[1]]) * arrays[scale]
     return StoredWeight(cast.input[0], values, str(integers.dtype), integers.nbytes, True, None, False)
 
 

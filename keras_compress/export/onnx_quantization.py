@@ -16,12 +16,10 @@ import numpy as np
 from keras_compress.errors import ExportError
 from keras_compress.export.graph_editing import GraphEditor
 from keras_compress.export.onnx_einsum import convert_einsum
+from keras_compress.export.onnx_moves import MOVES
 from keras_compress.export.quantized_constants import FAKE_QUANTIZERS, IntegerConstant, grid
 
-__all__ = ["activation_handlers", "put_constants", "quantize_in_front_of_moves", "refuse_other_grids"]
-
-#: Operations that only move numbers; on constants they are carried out on the integers.
-_MOVES = ("Transpose", "Reshape", "Squeeze", "Unsqueeze", "Identity")
+__all__ = ["activation_handlers", "put_constants", "refuse_other_grids"]
 
 
 def activation_handlers(activation_type: str = "uint8") -> dict[str, tuple[Any, list]]:
@@ -157,7 +155,7 @@ def _moved(graph: Any, node: Any, constant: IntegerConstant) -> IntegerConstant 
     from onnx.reference import ReferenceEvaluator
 
     known = {value.name for value in graph.initializer}
-    if node.op_type not in _MOVES or any(name not in known for name in node.input[1:]):
+    if node.op_type not in MOVES or any(name not in known for name in node.input[1:]):
         return None
     others: Any = {name: _array(graph, name) for name in node.input[1:]}
     evaluator: Any = ReferenceEvaluator(node)
@@ -200,6 +198,7 @@ def _multiplied(onnx: Any, graph: Any, name: str, constant: IntegerConstant) -> 
     """Add integers and scales of a constant to a graph; return the nodes that multiply them.
 
     ONNX Runtime would make an integer product of a stack of matrices behind DequantizeLinear, and fail when it runs it.
+    OpenVINO would compute wrong numbers; behind a product whose first operand is the scale it computes in floating point.
     """
     shape = [-1 if position == constant.axis() else 1 for position in range(constant.values.ndim)]
     parts = {"quantized": constant.values, "scale": constant.scale.reshape(shape)}
@@ -211,37 +210,5 @@ def _multiplied(onnx: Any, graph: Any, name: str, constant: IntegerConstant) -> 
     return [
         make("Cast", [names["quantized"]], [f"{name}/float"], name=f"{name}/cast", to=onnx.TensorProto.FLOAT),
         make("Sub", [f"{name}/float", names["zero_point"]], [f"{name}/centered"], name=f"{name}/center"),
-        make("Mul", [f"{name}/centered", names["scale"]], [name], name=f"{name}/multiply"),
+        make("Mul", [names["scale"], f"{name}/centered"], [name], name=f"{name}/multiply"),
     ]
-
-
-def quantize_in_front_of_moves(graph: Any) -> None:
-    """Let what only moves numbers happen before QuantizeLinear instead of behind it, in place.
-
-    Runtimes recognize the operation of integers behind it only if QuantizeLinear and DequantizeLinear follow each
-    other.
-    """
-    producers = {name: node for node in graph.node for name in node.output}
-    readers: dict[str, int] = {}
-    for node in graph.node:
-        for name in node.input:
-            readers[name] = readers.get(name, 0) + 1
-    outputs = {value.name for value in graph.output}
-    order = list(graph.node)
-    for node in list(graph.node):
-        quantize = producers.get(node.input[0]) if node.op_type in _MOVES else None
-        if (
-            quantize is None
-            or quantize.op_type != "QuantizeLinear"
-            or any(a.name == "axis" for a in quantize.attribute)
-        ):
-            continue
-        between = quantize.output[0]
-        if readers[between] > 1 or between in outputs:
-            continue
-        node.input[0], quantize.input[0] = quantize.input[0], between
-        quantize.output[0], node.output[0] = node.output[0], between
-        first, second = (order.index(item) for item in (quantize, node))
-        order[first], order[second] = node, quantize
-    del graph.node[:]
-    graph.node.extend(order)

@@ -13,6 +13,7 @@ import tensorflow as tf
 
 from keras_compress._keras import keras
 from keras_compress.errors import ExportError
+from keras_compress.export.factors_of_both_signs import write_signs_apart
 from keras_compress.export.foreign_errors import explained, reason_of
 from keras_compress.export.format import Format
 from keras_compress.export.frozen_graph import freeze, tensor_names
@@ -21,6 +22,7 @@ from keras_compress.export.inference_model import inference_model
 from keras_compress.export.input_signature import InputShapes, input_signature
 from keras_compress.export.openvino_binary import rewrite_binary_convolutions
 from keras_compress.export.openvino_interface import number_nodes, with_interface
+from keras_compress.export.openvino_stacked_weights import keep_stacked_weights_in_float
 from keras_compress.export.operation_layer import first_operation, maker_of
 from keras_compress.export.registry import register_format
 from keras_compress.export.reproducible_graph import make_reproducible, serialized
@@ -81,6 +83,7 @@ def export_openvino(
             stacklevel=2,
         )
     graph_def = freeze(inference_model(model), names, batch_size=batch_size, input_shapes=input_shapes)
+    write_signs_apart(graph_def)
     make_reproducible(graph_def, names.inputs, names.outputs)
     with tempfile.TemporaryDirectory() as folder:
         graph = Path(folder) / "model.pb"
@@ -94,6 +97,7 @@ def export_openvino(
         if converted.is_dynamic() is False:
             rewrite_binary_convolutions(converted)
         compress_quantize_weights_transformation(converted)
+        keep_stacked_weights_in_float(converted)
         number_nodes(converted)
         converted.set_rt_info("keras_compress", ["framework"])
         converted.set_rt_info(model.name, ["model_info", "model_name"])

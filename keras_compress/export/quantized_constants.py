@@ -18,7 +18,15 @@ from keras_compress.export.graph_function import graph_function
 from keras_compress.numerics import number_of_steps
 from keras_compress.safe_mode import called_functions, refuse_programs_in_graph
 
-__all__ = ["FAKE_QUANTIZERS", "IntegerConstant", "cut_out_constants", "dequantized", "evaluated", "grid"]
+__all__ = [
+    "FAKE_QUANTIZERS",
+    "IntegerConstant",
+    "cut_out_constants",
+    "depend_on_inputs",
+    "dequantized",
+    "evaluated",
+    "grid",
+]
 
 FAKE_QUANTIZERS = ("FakeQuantWithMinMaxVars", "FakeQuantWithMinMaxVarsPerChannel")
 
@@ -71,7 +79,7 @@ class IntegerConstant:
 
 def cut_out_constants(graph_def: tf.compat.v1.GraphDef) -> list[IntegerConstant]:
     """Replace every quantized constant of a frozen graph by an input of the same name, in place; return the integers."""
-    computed = _depend_on_inputs(graph_def)
+    computed = depend_on_inputs(graph_def)
     found = [
         node
         for node in graph_def.node
@@ -108,7 +116,7 @@ def grid(low: np.ndarray, high: np.ndarray, bits: int, *, narrow_range: bool) ->
     return scale, np.round(-low / scale).astype(np.int32), steps
 
 
-def _depend_on_inputs(graph_def: tf.compat.v1.GraphDef) -> set[str]:
+def depend_on_inputs(graph_def: tf.compat.v1.GraphDef) -> set[str]:
     """Return the nodes whose values are not known before the graph runs."""
     readers = readers_of(graph_def)
     reached = [node.name for node in graph_def.node if node.op == "Placeholder"]
