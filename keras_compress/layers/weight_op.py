@@ -134,7 +134,7 @@ def fixed_fits(operation: type[WeightOp]) -> bool:
     """Return whether :meth:`WeightOp.fixed` of a class was written for what the class computes.
 
     It was not if a subclass overrides ``call``, ``apply``, ``quantized``, ``range``, ``steps`` or ``grid_bits`` and inherits
-    ``fixed``: the replacement would compute what the parent computes. Such an operation is exported as what it computes, without the replacement.
+    ``fixed``: the replacement would compute what the parent computes. Such an operation is exported as it is.
 
     Example:
         >>> from keras_compress.layers import SymmetricFakeQuantize
