@@ -253,11 +253,27 @@ def test_a_quantizer_behind_the_join_takes_every_part_as_it_is(move, activation,
     assert np.abs(expected - received).max() <= 0.05 * np.ptp(expected)
 
 
-def test_a_quantizer_of_some_values_does_not_cut_off_the_others(tmp_path):
-    def parted(x):
-        both = Dense(8)(x) * tf.constant([0.01] * 4 + [5.0] * 4)
-        return layers.Concatenate()([Dense(2)(both[:, :4]) * 100.0, both[:, 4:] + 1.0])
+def sliced(reads_others):
+    """Return a graph in which a quantizer reads some values of a tensor, and what ``reads_others`` makes reads others."""
+    with tf.Graph().as_default() as made:
+        both = tf.compat.v1.placeholder(tf.float32, (2, 4), name="x") * 3.0
+        tf.quantization.fake_quant_with_min_max_vars(both[:, :2], -1.0, 1.0)
+        reads_others(both)
+        graph_def = made.as_graph_def()
+    add_constant(graph_def, FLOAT_ZERO, np.zeros(1, np.float32))
+    return graph_def
 
-    report, expected, received = exported(parted, tmp_path / "model.tflite")
-    assert report.problems == []
-    assert (np.abs(expected - received).max(0) <= 0.04 * np.ptp(expected, axis=0) + 1e-6).all()
+
+@pytest.mark.parametrize(
+    ("reads_others", "expected"),
+    [
+        (lambda both: tf.exp(both[:, 2:]), 1),
+        (lambda both: tf.identity(both[:, 2:], name="output"), 1),
+        (lambda both: tf.quantization.fake_quant_with_min_max_vars(both[:, 2:], -3.0, 3.0), 0),
+        (lambda both: None, 0),
+    ],
+)
+def test_a_quantizer_of_some_values_does_not_reach_others(reads_others, expected):
+    graph_def = sliced(reads_others)
+    keep_grids_apart(graph_def)
+    assert [node.op for node in graph_def.node].count("AddV2") == expected
