@@ -10,6 +10,7 @@ from keras_compress._keras import keras
 from keras_compress.calibration import Measurement, RangeInitializer, calibrate_activations
 from keras_compress.calibration.calibration_record import CalibrationRecord, calibration_of
 from keras_compress.data import Dataset
+from keras_compress.export.passing_range import leave_out_what_does_not_pass
 from keras_compress.graph import InsertLayer, ModelSnapshot, build, take
 from keras_compress.graph.passes.fix_quantizers import fix_quantizers
 from keras_compress.graph.passes.forget_states import forget_states
@@ -17,7 +18,7 @@ from keras_compress.graph.passes.quantize_model_outputs import quantize_model_ou
 from keras_compress.graph.passes.quantize_outputs import quantize_outputs
 from keras_compress.graph.passes.to_float32 import to_float32
 from keras_compress.graph.variables import leaf_layers
-from keras_compress.graph.view import OUTPUT
+from keras_compress.graph.view import ModelGraph
 
 __all__ = ["inference_model", "with_quantized_outputs"]
 
@@ -59,7 +60,8 @@ def with_quantized_outputs(
 
     Args:
         model: the compressed model; it is only read.
-        data: what :class:`~keras_compress.data.Dataset` takes; the ranges are measured on it.
+        data: what :class:`~keras_compress.data.Dataset` takes; the ranges are measured on it. They hold all that the quantizers
+            of the model let through, and no more.
         of_matrix_products: not only of convolutions. Default True.
         of_model: also the outputs of the model that are of floating point. Default False.
         into_recurrent_layers: also of what a recurrent layer reads. Default True.
@@ -80,13 +82,14 @@ def with_quantized_outputs(
         record = calibration_of(model)
         new = {layers[edit.path]: Measurement(_initializer(edit, record), len(edit.sources)) for edit in added}
         calibrate_activations(complete, new, list(new), Dataset.of(data))
+        leave_out_what_does_not_pass(ModelGraph(snapshot), layers, [edit.path for edit in added])
     return complete
 
 
 def _initializer(edit: InsertLayer, record: CalibrationRecord | None) -> RangeInitializer:
-    """Return how the range of a new quantizer is measured: as configured; what is an output of the model is never clipped."""
-    is_output = any(consumer.layer == OUTPUT for consumer in edit.consumers)
+    """Return how the range of a new quantizer is measured: on as many samples as configured, and without clipping.
+
+    The model itself clips where it is to, in the quantizers that it has.
+    """
     how = RangeInitializer() if record is None else record.initializer(edit.sources[0].layer)
-    return how.model_copy(
-        update={"type": "min_max" if is_output else how.type, "num_init_samples": how.num_init_samples or SAMPLES}
-    )
+    return how.model_copy(update={"type": "min_max", "num_init_samples": how.num_init_samples or SAMPLES})

@@ -11,7 +11,7 @@ import numpy as np
 import tensorflow as tf
 
 from keras_compress.export.graph_editing import add_constant, add_node, readers_of
-from keras_compress.export.tflite_grids import AVERAGES, FIXED, JOINS, KEEPS, QUANTIZER, Grids, Range, is_float
+from keras_compress.export.tflite_grids import AVERAGES, JOINS, KEEPS, QUANTIZER, Grids, Range, is_float
 from keras_compress.export.tflite_weights import FLOAT_ZERO
 
 __all__ = ["FloatParts", "compute_in_float"]
@@ -65,8 +65,7 @@ def compute_in_float(graph_def: tf.compat.v1.GraphDef) -> None:
 
     An average lies in a narrower range than what it is made of, and the converter gives it the grid of that, unless all that
     reads it are quantizers. A pooling has one grid for what it reads and makes, so it is cut off by a quantizer behind it too. A
-    reversal may write a grid that it does not read, and the kernel does not turn one into the other. The converter makes a join of a roll, and refuses it behind an activation function whose
-    outputs have a fixed range. Nothing is done without
+    reversal may write a grid that it does not read, and the kernel does not turn one into the other. Nothing is done without
     :data:`~keras_compress.export.tflite_weights.FLOAT_ZERO` in the graph.
     """
     nodes = {node.name: node for node in graph_def.node}
@@ -109,12 +108,7 @@ def _around_reversal(grid: Range | None, ends: list[Range] | None) -> tuple[bool
     return ends is not None and any(end != grid for end in ends), False
 
 
-def _around_roll(grid: Range | None, ends: list[Range] | None) -> tuple[bool, bool]:
-    return grid in FIXED.values(), False
-
-
 _CHECKED = {
-    "Roll": _around_roll,
     "Mean": _around_mean,
     "AvgPool": _around_pooling,
     "ResizeBilinear": _around_resizing,

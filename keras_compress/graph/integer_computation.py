@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 from keras_compress.graph.compressed_entry import is_compressed_entry, weight_operations
-from keras_compress.graph.identity import is_operation
+from keras_compress.graph.identity import operation_class
 from keras_compress.graph.layer_spec import LayerRole
 from keras_compress.graph.view import GraphNode, ModelGraph, TensorRef
-from keras_compress.layers import FakeQuantize
+from keras_compress.layers import FakeQuantize, fixed_fits
 
 __all__ = [
     "computes_with_integers",
@@ -19,8 +21,14 @@ __all__ = [
 
 
 def is_quantizer(node: GraphNode) -> bool:
-    """Return whether a node quantizes an activation."""
-    return is_operation(node.entry, FakeQuantize)
+    """Return whether a node quantizes an activation, on a grid that runtimes know."""
+    return _is_known_quantizer(node.entry)
+
+
+def _is_known_quantizer(entry: dict[str, Any]) -> bool:
+    """Whether an operation is a quantizer, and not one of another package that computes something else."""
+    found = operation_class(entry)
+    return found is not None and issubclass(found, FakeQuantize) and fixed_fits(found)
 
 
 def is_compressed(node: GraphNode) -> bool:
@@ -30,7 +38,7 @@ def is_compressed(node: GraphNode) -> bool:
 
 def has_quantized_weights(node: GraphNode) -> bool:
     """Return whether a quantizer is on one of the weights of a node."""
-    return is_compressed(node) and any(is_operation(op, FakeQuantize) for _, op in weight_operations(node.entry))
+    return is_compressed(node) and any(_is_known_quantizer(op) for _, op in weight_operations(node.entry))
 
 
 def computes_with_integers(graph: ModelGraph, node: GraphNode) -> bool:

@@ -12,7 +12,7 @@ from keras_compress.layers.parameter import Parameter
 from keras_compress.layers.pointwise_dense import PointwiseDense
 from keras_compress.layers.sparsity_mask import BinaryMask, SparsityMask
 from keras_compress.layers.stochastic_gate import StochasticGate
-from keras_compress.layers.weight_op import IntegerWeight, Stage, WeightOp
+from keras_compress.layers.weight_op import IntegerWeight, Stage, WeightOp, fixed_fits
 
 __all__ = [
     "AsymmetricFakeQuantize",
@@ -35,6 +35,7 @@ __all__ = [
     "SymmetricFakeQuantize",
     "WeightOp",
     "bypassed_unless",
+    "fixed_fits",
     "observed",
     "weight_owner",
 ]

@@ -229,6 +229,8 @@ class SymmetricFakeQuantize(FakeQuantize):
     Source: Kozlov et al. 2020, arXiv:2002.08679, section 4.1; Jain et al. 2019, arXiv:1903.08066.
     """
 
+    fixed = FakeQuantize.fixed  # the range below is all that differs
+
     def __init__(self, num_bits: int = 8, *, signed: bool | None = None, max_value: float | None = None, **kwargs):
         super().__init__(num_bits, **kwargs)
         self.force_signed = None if signed is None else checked_flag(signed, "signed", self.name)
@@ -296,6 +298,8 @@ class AsymmetricFakeQuantize(FakeQuantize):
 
     Source: Kozlov et al. 2020, arXiv:2002.08679, section 4.1; Choi et al. 2018, arXiv:1805.06085.
     """
+
+    fixed = FakeQuantize.fixed  # the range below is all that differs
 
     def build(self, input_shape):
         super().build(input_shape)

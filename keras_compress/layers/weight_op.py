@@ -14,7 +14,10 @@ import numpy as np
 
 from keras_compress._keras import keras
 
-__all__ = ["IntegerWeight", "Stage", "WeightOp", "op_stage"]
+__all__ = ["IntegerWeight", "Stage", "WeightOp", "fixed_fits", "op_stage"]
+
+#: Methods and properties that tell what an operation computes.
+_COMPUTATION = ("call", "apply", "quantized", "range", "steps", "grid_bits")
 
 
 class Stage(enum.IntEnum):
@@ -100,7 +103,8 @@ class WeightOp(keras.layers.Layer):
     def fixed(self, num_bits: int | None = None) -> tuple[keras.layers.Layer, Mapping[str, np.ndarray]] | None:
         """Return the replacement of the operation in a model for inference: a layer without trained variables, and its arrays.
 
-        Default None: a weight is mapped once and for all, and an operation on an activation stays as it is.
+        Default None: a weight is mapped once and for all, and an operation on an activation stays as it is. So it is as well where a
+        subclass changes what is computed and inherits this method; see :func:`fixed_fits`.
 
         Args:
             num_bits: bits of the container in which the runtime holds the integers of a grid; default: those of the
@@ -124,3 +128,25 @@ def op_stage(description: dict) -> Stage:
         <Stage.MASK: 0>
     """
     return keras.saving.get_registered_object(description["registered_name"]).stage
+
+
+def fixed_fits(operation: type[WeightOp]) -> bool:
+    """Return whether :meth:`WeightOp.fixed` of a class was written for what the class computes.
+
+    It was not if a subclass overrides ``call``, ``apply``, ``quantized``, ``range``, ``steps`` or ``grid_bits`` and inherits
+    ``fixed``: the replacement would compute what the parent computes. Such an operation is exported as it is.
+
+    Example:
+        >>> from keras_compress.layers import SymmetricFakeQuantize
+        >>> class Halves(SymmetricFakeQuantize):
+        ...     def apply(self, inputs, training):
+        ...         return inputs / 2
+        >>> fixed_fits(SymmetricFakeQuantize), fixed_fits(Halves)
+        (True, False)
+    """
+    for parent in operation.__mro__:
+        if "fixed" in vars(parent):
+            return True
+        if any(name in vars(parent) for name in _COMPUTATION):
+            return False
+    return True

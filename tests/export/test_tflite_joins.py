@@ -11,6 +11,7 @@ from keras_compress.export.graph_editing import add_constant
 from keras_compress.export.registry import format_of
 from keras_compress.export.tflite_joins import keep_grids_apart
 from keras_compress.export.tflite_weights import FLOAT_ZERO
+from tests.levels import levels
 
 layers = keras.layers
 Dense = layers.Dense
@@ -148,3 +149,131 @@ def test_a_join_of_joins_keeps_every_range(tmp_path):
     report, expected, received = exported(join, tmp_path / "model.tflite")
     assert report.problems == []
     assert (np.abs(expected - received).max(0) <= 0.04 * np.ptp(expected, axis=0) + 1e-6).all()
+
+
+def softmax_of_exponentials(x):
+    powers = tf.exp(x - tf.reduce_max(x, -1, keepdims=True))
+    return powers / tf.reduce_sum(powers, -1, keepdims=True)
+
+
+#: Functions of several operations that the converter makes one operation of, with a fixed range.
+FUSED = {
+    "unit length": lambda x: tf.math.l2_normalize(Dense(4)(x), -1),
+    "divided by the length": lambda x: (lambda y: y / tf.sqrt(tf.reduce_sum(tf.square(y), -1, keepdims=True)))(
+        Dense(4)(x)
+    ),
+    "times the reciprocal": lambda x: (
+        lambda y: y * tf.math.rsqrt(tf.reduce_sum(tf.square(y), -1, keepdims=True) + 1e-5)
+    )(Dense(4)(x)),
+    "softmax by hand": lambda x: softmax_of_exponentials(Dense(4)(x)),
+    "sigmoid by hand": lambda x: 1.0 / (1.0 + tf.exp(-Dense(4)(x))),
+    "sigmoid times one": lambda x: tf.sigmoid(Dense(4)(x)) * 1.0,
+}
+
+
+@pytest.mark.parametrize("join", levels(JOINS, first=["concatenate", "stack"]))
+@pytest.mark.parametrize("narrow", levels(FUSED, first=["unit length", "softmax by hand"]))
+def test_no_part_is_cut_off_by_the_range_of_what_is_fused(narrow, join, tmp_path):
+    def whole(x):
+        return JOINS[join](FUSED[narrow](x), Dense(4)(x) * 50.0, x)
+
+    report, expected, received = exported(whole, tmp_path / "model.tflite")
+    assert report.problems == []
+    assert np.abs(expected - received).max() <= 0.01 * np.ptp(expected)
+
+
+def flat(values):
+    return layers.Flatten()(values)
+
+
+#: What keeps the grid of what it reads, of values of shape (4, 4, 4).
+MOVED = {
+    "mean": lambda y: tf.reduce_mean(y, [1, 2]),
+    "largest": lambda y: tf.reduce_max(y, 1),
+    "smallest": lambda y: tf.reduce_min(y, 1),
+    "average pooling": lambda y: layers.AveragePooling2D(2)(y),
+    "maximum pooling": lambda y: layers.MaxPooling2D(2)(y),
+    "bilinear": lambda y: layers.UpSampling2D(2, interpolation="bilinear")(y),
+    "nearest": lambda y: layers.UpSampling2D(2)(y),
+    "roll": lambda y: tf.roll(y, 1, 1),
+    "roll of two axes": lambda y: tf.roll(y, [1, -1], [1, 3]),
+    "reversed": lambda y: tf.reverse(y, [1]),
+    "gathered": lambda y: tf.gather(y, [1, 2], axis=1),
+    "gathered by index": lambda y: tf.gather_nd(y, tf.zeros_like(y[:, :2, 0, 0], tf.int32)[..., None], batch_dims=1),
+    "split": lambda y: tf.split(y, 2, -1)[1],
+    "split by sizes": lambda y: tf.split(y, [1, 3], -1)[1],
+    "unstacked": lambda y: tf.unstack(y, axis=1)[1],
+    "sliced": lambda y: y[:, 1:3],
+    "transposed": lambda y: tf.transpose(y, [0, 2, 1, 3]),
+    "repeated": lambda y: tf.repeat(y, 2, 1),
+    "padded": lambda y: tf.pad(y, [[0, 0], [1, 1], [0, 0], [0, 0]]),
+    "mirrored": lambda y: tf.pad(y, [[0, 0], [1, 1], [0, 0], [0, 0]], "REFLECT"),
+    "padded by a half": lambda y: tf.pad(y, [[0, 0], [1, 1], [0, 0], [0, 0]], constant_values=0.5),
+    "in blocks": lambda y: tf.nn.space_to_depth(y, 2),
+    "largest ones": lambda y: tf.math.top_k(y, 2)[0],
+    "clipped": lambda y: tf.clip_by_value(y, 0.2, 0.7),
+    "einsum": lambda y: tf.einsum("abcd->acbd", y),
+    "a band": lambda y: tf.linalg.band_part(y, -1, 0),
+}
+FIRST = ["split", "bilinear", "roll"]
+
+
+def exported_images(join, path):
+    keras.utils.set_random_seed(5)
+    image = keras.Input((4, 4, 3), name="image")
+    images = np.random.default_rng(3).normal(size=(64, 4, 4, 3)).astype(np.float32)
+    compressed = kc.quantize(keras.Model(image, join(image)), images)
+    report = kc.export_model(compressed, path, calibration_data=images)
+    run = format_of(path).load(path, tensor_names(compressed), 0)
+    return report, np.asarray(compressed(images, training=False)), run([images])[0]
+
+
+@pytest.mark.parametrize("activation", levels(["sigmoid", "tanh", "linear"], first=["sigmoid"]))
+@pytest.mark.parametrize("move", levels(MOVED, first=FIRST))
+def test_no_part_is_cut_off_by_what_was_moved_from_another_grid(move, activation, tmp_path):
+    def join(image):
+        narrow = layers.Conv2D(4, 3, padding="same", activation=activation)(image)
+        return layers.Concatenate()([flat(MOVED[move](narrow)), flat(layers.Conv2D(4, 1)(image) * 50.0)])
+
+    report, expected, received = exported_images(join, tmp_path / "model.tflite")
+    assert report.problems == []
+    assert np.abs(expected - received).max() <= 0.01 * np.ptp(expected)
+
+
+@pytest.mark.parametrize("activation", levels(["sigmoid", "linear"], first=["sigmoid"]))
+@pytest.mark.parametrize("move", levels(MOVED, first=FIRST))
+def test_a_quantizer_behind_the_join_takes_every_part_as_it_is(move, activation, tmp_path):
+    def join(image):
+        narrow = layers.Conv2D(4, 3, padding="same", activation=activation)(image)
+        wide = layers.Conv2D(4, 1)(image) * 30.0
+        return Dense(2)(layers.Concatenate()([flat(narrow), flat(wide), flat(MOVED[move](narrow))]))
+
+    report, expected, received = exported_images(join, tmp_path / "model.tflite")
+    assert report.problems == []
+    assert np.abs(expected - received).max() <= 0.05 * np.ptp(expected)
+
+
+def sliced(reads_others):
+    """Return a graph in which a quantizer reads some values of a tensor, and what ``reads_others`` makes reads others."""
+    with tf.Graph().as_default() as made:
+        both = tf.compat.v1.placeholder(tf.float32, (2, 4), name="x") * 3.0
+        tf.quantization.fake_quant_with_min_max_vars(both[:, :2], -1.0, 1.0)
+        reads_others(both)
+        graph_def = made.as_graph_def()
+    add_constant(graph_def, FLOAT_ZERO, np.zeros(1, np.float32))
+    return graph_def
+
+
+@pytest.mark.parametrize(
+    ("reads_others", "expected"),
+    [
+        (lambda both: tf.exp(both[:, 2:]), 1),
+        (lambda both: tf.identity(both[:, 2:], name="output"), 1),
+        (lambda both: tf.quantization.fake_quant_with_min_max_vars(both[:, 2:], -3.0, 3.0), 0),
+        (lambda both: None, 0),
+    ],
+)
+def test_a_quantizer_of_some_values_does_not_reach_others(reads_others, expected):
+    graph_def = sliced(reads_others)
+    keep_grids_apart(graph_def)
+    assert [node.op for node in graph_def.node].count("AddV2") == expected
