@@ -18,6 +18,7 @@ import tensorflow as tf
 import tf_keras as keras
 from tensorflow.python.autograph.core.ag_ctx import ControlStatusCtx, Status
 from tensorflow.python.framework.ops import gradient_registry
+from tf_keras.src.backend import RandomGenerator
 from tf_keras.src.engine.base_preprocessing_layer import PreprocessingLayer
 from tf_keras.src.engine.functional import Functional
 from tf_keras.src.engine.functional import _make_node_key as call_key
@@ -39,6 +40,7 @@ __all__ = [
     "GraphFunction",
     "KerasHistory",
     "PreprocessingLayer",
+    "RandomGenerator",
     "TFOpLambda",
     "accepts",
     "autograph_converted",

@@ -83,9 +83,8 @@ class CheckpointManagerCallback(keras.callbacks.Callback):
 
     def _recall(self, memory: dict, position: FitPosition | None) -> None:
         """Go on counting batches, with those that came before the checkpoint and that this callback was not told of."""
-        inside = position is not None and position.batch > 0
-        untold = max(0, position.batch - int(memory["of_epoch"])) if inside else 0
-        self._batches = int(memory["batches"]) + untold
+        inside = 0 if position is None else position.batch
+        self._batches = int(memory["batches"]) + (max(0, inside - int(memory["of_epoch"])) if inside else 0)
 
     def on_epoch_begin(self, epoch, logs=None):
         self._batches_of_epoch = 0

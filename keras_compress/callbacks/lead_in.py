@@ -50,7 +50,7 @@ class LeadIn:
         model.train_function = self
 
     def stay(self) -> None:
-        """Take the place of the training function again where it has been traced anew."""
+        """Take the place of the training function again after it was traced once more."""
         if self._active and self._model.train_function is not self:
             self._function = self._model.train_function
             self._model.train_function = self
