@@ -10,6 +10,7 @@ from pathlib import Path
 import tensorflow as tf
 
 from keras_compress._keras import keras
+from keras_compress.callbacks.memory import read_memory
 from keras_compress.callbacks.restorable import controller_of, warn_of_what_is_not_restored
 from keras_compress.controller import CompressionController
 from keras_compress.distribution import is_chief
@@ -83,8 +84,9 @@ class CheckpointManagerCallback(keras.callbacks.Callback):
 
     def _recall(self, memory: dict, position: FitPosition | None) -> None:
         """Go on counting batches, with those that came before the checkpoint and that this callback was not told of."""
+        memory = read_memory(type(self).__name__, memory, {"batches": int, "of_epoch": int})
         inside = 0 if position is None else position.batch
-        self._batches = int(memory["batches"]) + (max(0, inside - int(memory["of_epoch"])) if inside else 0)
+        self._batches = memory["batches"] + (max(0, inside - memory["of_epoch"]) if inside else 0)
 
     def on_epoch_begin(self, epoch, logs=None):
         self._batches_of_epoch = 0
