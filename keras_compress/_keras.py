@@ -21,6 +21,7 @@ from tensorflow.python.framework.auto_control_deps import AutomaticControlDepend
 from tensorflow.python.framework.ops import gradient_registry
 from tensorflow.python.util.tf_decorator import TFDecorator
 from tf_keras.protobuf.saved_metadata_pb2 import SavedMetadata
+from tf_keras.src.backend import RandomGenerator
 from tf_keras.src.engine.base_layer import TensorFlowOpLayer
 from tf_keras.src.engine.base_preprocessing_layer import PreprocessingLayer
 from tf_keras.src.engine.functional import Functional
@@ -46,6 +47,7 @@ __all__ = [
     "GraphFunction",
     "KerasHistory",
     "PreprocessingLayer",
+    "RandomGenerator",
     "SavedMetadata",
     "TFOpLambda",
     "TensorFlowOpLayer",

@@ -9,9 +9,8 @@ from typing import Any
 import numpy as np
 import tensorflow as tf
 from tensorflow.python.eager import context
-from tf_keras.src.backend import RandomGenerator
 
-from keras_compress._keras import flat_layers, innermost_optimizer, keras
+from keras_compress._keras import RandomGenerator, flat_layers, innermost_optimizer, keras
 
 __all__ = [
     "data_functions",
@@ -95,6 +94,10 @@ def global_seed() -> int | None:
     return context.global_seed()
 
 
+#: Attributes of layers that say how much of their result is drawn at random.
+_AMOUNTS = ("rate", "dropout", "recurrent_dropout", "stddev")
+
+
 class _StoredRandomNumbers(RandomGenerator):
     """Draws random numbers from a generator whose state is a variable.
 
@@ -115,27 +118,36 @@ class _StoredRandomNumbers(RandomGenerator):
         self.make_seed_for_stateless_op = self._drawing.make_seed_for_stateless_op
 
 
+def _drawing_layers(model: Any) -> list[Any]:
+    """Return the layers of Keras that draw random numbers: a recurrent layer without dropout does not, though it could."""
+    able = [
+        layer for layer in flat_layers(model) if isinstance(getattr(layer, "_random_generator", None), RandomGenerator)
+    ]
+    amounts = [[getattr(layer, name) for name in _AMOUNTS if hasattr(layer, name)] for layer in able]
+    return [layer for layer, amount in zip(able, amounts, strict=True) if not amount or any(amount)]
+
+
 def store_random_numbers(model: Any) -> None:
     """Let every layer of Keras that draws random numbers, as dropout, draw them from a generator with a state.
 
     Equal global seeds give equal numbers: the seed of a layer's generator is made of the global one and of the layer's own,
     or of its place in the model. Without a global seed and one of its own, a layer starts anywhere.
     """
-    for index, layer in enumerate(flat_layers(model)):
-        numbers = getattr(layer, "_random_generator", None)
+    for index, layer in enumerate(_drawing_layers(model)):
+        numbers = layer._random_generator
         if type(numbers) is not RandomGenerator or numbers._rng_type != RandomGenerator.RNG_LEGACY_STATEFUL:
             continue
         own = numbers._seed if isinstance(numbers._seed, int) else None
-        parts = [0 if global_seed() is None else global_seed(), index if own is None else own]
+        parts = (global_seed() or 0, index if own is None else own)
         known = own is not None or global_seed() is not None
-        sequence = np.random.SeedSequence([abs(int(part)) for part in parts]) if known else np.random.SeedSequence()
+        sequence = np.random.SeedSequence([abs(part) for part in parts]) if known else np.random.SeedSequence()
         seed = int(sequence.generate_state(1)[0])
         vars(layer)["_random_generator"] = _StoredRandomNumbers(seed)  # not tracked, as the one it had
 
 
 def _generators(model: Any) -> Iterator[Any]:
-    for layer in flat_layers(model):
-        found = getattr(getattr(layer, "_random_generator", None), "_generator", None)
+    for layer in _drawing_layers(model):
+        found = getattr(layer._random_generator, "_generator", None)
         if isinstance(found, tf.random.Generator):
             yield found
 
@@ -186,7 +198,7 @@ def is_restarted(iterator: Any, steps: int | None) -> bool:
 def fresh_iterator(iterator: Any) -> Any:
     """Return a new iterator over the data of another one, which draws a new order where the data are shuffled.
 
-    What is spread over several devices is not read anew: the iterator itself comes back.
+    What is spread over several devices is not started again: the iterator itself comes back.
     """
     dataset = _dataset(iterator)
     return iterator if dataset is None else iter(dataset)

@@ -12,7 +12,6 @@ from typing import Any
 import tensorflow as tf
 
 from keras_compress._keras import keras
-from keras_compress._keras_training import load_random_states, random_states
 from keras_compress.algorithms import (
     BoundOp,
     CompressionAlgorithm,
@@ -25,7 +24,7 @@ from keras_compress.algorithms import (
 )
 from keras_compress.arguments import flag, number, wrong
 from keras_compress.config import CompressionConfig
-from keras_compress.distribution import broadcast_from_chief, number_of_workers
+from keras_compress.distribution import broadcast_from_chief
 from keras_compress.errors import ConfigError
 from keras_compress.export import export_model, strip
 from keras_compress.graph import Edit
@@ -33,7 +32,7 @@ from keras_compress.html_report.report import report
 from keras_compress.initialization import adapt_to_changes
 from keras_compress.reports import CompressionStatistics, Coverage, ExportReport, collect_statistics
 from keras_compress.scheduler import CompressionScheduler
-from keras_compress.state import CompressionState
+from keras_compress.state import CompressionState, put_back_random_numbers, random_numbers
 from keras_compress.state_validation import check_digest
 
 __all__ = ["CompressionController", "require_controller"]
@@ -231,7 +230,7 @@ class CompressionController:
             skipped=self._skipped,
             scheduler=self.scheduler.get_state(),
             fit=self.scheduler.fit_position,
-            random=random_states(self.model) if number_of_workers(self.model.distribute_strategy) == 1 else (),
+            random=random_numbers(self.model),
             callbacks={**self._remembered, **{key: memory() for key, memory in self._memories.items()}},
             by_hand=self._level_by_hand,
             with_digest=self.with_digest,
@@ -267,12 +266,7 @@ class CompressionController:
         self.scheduler.restore_fit(state.fit)
         self._level_by_hand = state.by_hand
         self._remembered = dict(state.callbacks)
-        if state.random and not load_random_states(self.model, state.random):
-            warnings.warn(
-                "The random numbers of layers as dropout do not go on where they stopped: the checkpoint holds those of "
-                "another number of devices. Train on as many devices as before where that matters.",
-                stacklevel=2,
-            )
+        put_back_random_numbers(self.model, state.random)
 
 
 def _final_epoch(config: CompressionConfig) -> int | None:

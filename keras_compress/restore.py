@@ -36,7 +36,7 @@ def restore(
     The checkpoint is one of
     ``tf.train.Checkpoint(model=compressed, compression_state=TFCompressionState(controller))``, as
     ``CheckpointManagerCallback`` writes it. Nothing is planned or measured again. If the uncompressed model is
-    compiled, the compressed one is too, and the numbers of its optimizer come from the checkpoint, as far as it has any;
+    compiled, the compressed one is too, and the numbers of its optimizer come from the checkpoint if it has some;
     if it is compiled later, they come then. To go on training at the very batch where it stopped, pass
     ``create_compression_callbacks(controller, resume=True)`` to ``fit``, called as before. If this process has no global
     seed, the one that the training had is set: arrays are shuffled as it would have shuffled them.

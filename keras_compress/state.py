@@ -7,21 +7,31 @@ is rebuilt.
 from __future__ import annotations
 
 import json
+import warnings
 from collections.abc import Sequence
 from dataclasses import asdict, astuple, dataclass, field
 from typing import Any, Protocol
 
 import tensorflow as tf
 
+from keras_compress._keras import keras
+from keras_compress._keras_training import load_random_states, random_states
 from keras_compress.algorithms import SkippedWeight
 from keras_compress.arguments import wrong
+from keras_compress.distribution import number_of_workers
 from keras_compress.errors import CompressionError, StateError, short_repr
 from keras_compress.fit_position import FitPosition
 from keras_compress.graph import Edit, ModelGraph, edit_from_dict, edit_to_dict
 from keras_compress.graph.snapshot import ModelSnapshot
 from keras_compress.state_validation import check_edit, check_edits_fit, checked_configuration, checked_position, digest
 
-__all__ = ["CompressionState", "TFCompressionState", "TFCompressionStateLoader"]
+__all__ = [
+    "CompressionState",
+    "TFCompressionState",
+    "TFCompressionStateLoader",
+    "put_back_random_numbers",
+    "random_numbers",
+]
 
 VERSION = 1
 
@@ -132,6 +142,21 @@ class CompressionState:
                 )
         if len(mine) != len(others):
             raise StateError(f"The state has {len(mine)} decisions. Expected: {len(others)}.")
+
+
+def random_numbers(model: keras.Model) -> Sequence[Any]:
+    """Return where the layers of a model stand that draw random numbers; nothing where several workers train."""
+    return random_states(model) if number_of_workers(model.distribute_strategy) == 1 else ()
+
+
+def put_back_random_numbers(model: keras.Model, states: Sequence[Any]) -> None:
+    """Let the layers of a model go on drawing where others stopped; warn if they cannot."""
+    if states and not load_random_states(model, states):
+        warnings.warn(
+            "The random numbers of layers as dropout do not go on where they stopped: the checkpoint holds those of "
+            "another number of devices. Train on as many devices as before where that matters.",
+            stacklevel=3,
+        )
 
 
 def _first_difference(mine: Any, other: Any, path: str) -> str:

@@ -12,6 +12,7 @@ import tensorflow as tf
 from keras_compress._keras import keras
 from keras_compress.arguments import checked_path, flag, whole_number, wrong
 from keras_compress.callbacks.checkpoint_folder import CheckpointFolder
+from keras_compress.callbacks.memory import read_memory
 from keras_compress.callbacks.restorable import controller_of, warn_of_what_is_not_restored
 from keras_compress.controller import CompressionController
 from keras_compress.distribution import is_chief
@@ -93,9 +94,9 @@ class CheckpointManagerCallback(keras.callbacks.Callback):
 
     def _recall(self, memory: dict, position: FitPosition | None) -> None:
         """Go on counting batches, with those that came before the checkpoint and that this callback was not told of."""
-        inside = position is not None and position.batch > 0
-        untold = max(0, position.batch - int(memory["of_epoch"])) if inside else 0
-        self._batches = int(memory["batches"]) + untold
+        memory = read_memory(type(self).__name__, memory, {"batches": int, "of_epoch": int})
+        inside = 0 if position is None else position.batch
+        self._batches = memory["batches"] + (max(0, inside - memory["of_epoch"]) if inside else 0)
 
     def on_epoch_begin(self, epoch, logs=None):
         self._batches_of_epoch = 0

@@ -6,6 +6,7 @@ It counts what has been trained, not what callbacks were told: a checkpoint save
 from __future__ import annotations
 
 import warnings
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -52,7 +53,7 @@ class FitFollower:
         self._steps = steps if steps is not None or self._start is None else self._start.steps
         self._seed = global_seed()
         self._first_epoch: int | None = None
-        self._ended, self._logs = False, {}
+        self._ended, self._logs = False, dict[str, Any]()
         again = self._start is not None and self._end_is_to_come(self._start, steps)
         self._lead = LeadIn(model, self._start, steps, again=again)
         scheduler.place, scheduler.repeating = self, again
@@ -68,6 +69,8 @@ class FitFollower:
     def _where(self, initial_epoch: int) -> tuple[int, int]:
         """Return epoch and batch to start at; raise an error if ``fit`` is another call than the interrupted one."""
         start = self._start
+        if start is None:
+            return initial_epoch, 0
         if initial_epoch != start.first_epoch:
             raise ValueError(
                 f"The training that is resumed was begun by fit(initial_epoch={start.first_epoch}). Expected: the same "
@@ -92,10 +95,11 @@ class FitFollower:
             self._first_epoch = epoch if self._start is None else self._start.first_epoch
             self._warn_of_what_is_left_out(epoch)
         self._epoch, self._ended, self._logs = epoch, False, {}
-        self._base = self._start.batch if first and self._start is not None else None
+        start = self._start if first else None
+        self._base = None if start is None else start.batch
         self._told = self._base or 0
         self._counted = trained_batches(self._model)
-        self._entered = first and self._start is not None and (self._start.entered or self._start.batch > 0)
+        self._entered = start is not None and (start.entered or start.batch > 0)
         return self._entered
 
     def entered(self) -> None:
@@ -116,7 +120,7 @@ class FitFollower:
 
     def end_epoch(self, logs: dict | None) -> None:
         """An epoch ends."""
-        self._steps = self._steps or self.position().batch
+        self._steps = self._steps or self._trained()
         self._ended, self._logs = True, {} if logs is None else logs
         self._scheduler.repeating = False
 
@@ -130,19 +134,18 @@ class FitFollower:
         """Return where the ``fit`` stands; None before its first epoch."""
         if self._first_epoch is None:
             return self._start
-        known = {
-            "first_epoch": self._first_epoch,
-            "steps": self._steps,
-            "seed": self._seed,
-            "optimizer": optimizer_name(self._model),
-        }
+        place = FitPosition(
+            self._first_epoch, self._epoch, steps=self._steps, seed=self._seed, optimizer=optimizer_name(self._model)
+        )
         if self._ended:
             logs = {key: float(value) for key, value in self._logs.items() if np.ndim(value) == 0}
-            return FitPosition(epoch=self._epoch + 1, logs=logs, **known)
-        trained = (self._base or 0) + trained_batches(self._model) - self._counted
-        batch = max(trained, self._told)
-        metrics = self._metrics() if batch else ()
-        return FitPosition(epoch=self._epoch, batch=batch, entered=self._entered, metrics=metrics, **known)
+            return replace(place, epoch=self._epoch + 1, logs=logs)
+        batch = self._trained()
+        return replace(place, batch=batch, entered=self._entered, metrics=self._metrics() if batch else ())
+
+    def _trained(self) -> int:
+        """Return how many batches of the epoch have been trained."""
+        return max((self._base or 0) + trained_batches(self._model) - self._counted, self._told)
 
     def _metrics(self) -> list[Any]:
         """Return the values of the metrics' variables; none with several workers, which would have to ask each other."""

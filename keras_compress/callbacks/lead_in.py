@@ -8,6 +8,7 @@ takes note of the data.
 from __future__ import annotations
 
 import warnings
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
@@ -50,7 +51,7 @@ class LeadIn:
         model.train_function = self
 
     def stay(self) -> None:
-        """Take the place of the training function again where it has been traced anew."""
+        """Take the place of the training function again after it was traced once more."""
         if self._active and self._model.train_function is not self:
             self._function = self._model.train_function
             self._model.train_function = self
@@ -115,7 +116,7 @@ class LeadIn:
             function = tf.function(function)
         function.get_concrete_function(self._iterator)
         variables = metric_variables(self._model)
-        values = [np.asarray(value) for value in start.metrics]
+        values = _arrays(start.metrics)
         if [tuple(variable.shape) for variable in variables] != [value.shape for value in values]:
             reason = "those of a model that was compiled otherwise" if values else "none"
             warnings.warn(
@@ -126,6 +127,15 @@ class LeadIn:
             return
         for variable, value in zip(variables, values, strict=True):
             variable.assign(tf.cast(value, variable.dtype))
+
+
+def _arrays(values: Sequence[Any]) -> list[np.ndarray]:
+    """Return the values as arrays of numbers; none where they are something else."""
+    try:
+        arrays = [np.asarray(value) for value in values]
+    except (TypeError, ValueError):
+        return []
+    return arrays if all(array.dtype.kind in "bif" for array in arrays) else []
 
 
 def _skip(iterator: Any, batches: int) -> None:

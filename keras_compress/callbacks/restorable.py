@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import warnings
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 from typing import Any
 
 import tensorflow as tf
 
-from keras_compress._keras import keras
+from keras_compress._keras import flat_layers, keras
 from keras_compress._keras_training import data_functions, is_restarted, is_spread, shuffling_seeds, training_operations
 from keras_compress.callbacks.fit_follower import FitFollower
 from keras_compress.controller import CompressionController
@@ -32,7 +32,7 @@ _COUNTING = frozenset(
         "TruncatedNormal",
     }
 )
-_PYTHON = frozenset({"EagerPyFunc", "PyFunc", "PyFuncStateless"})
+_PYTHON = frozenset({"EagerPyFunc", "GeneratorDataset", "PyFunc", "PyFuncStateless"})
 
 
 def controller_of(checkpoint: tf.train.Checkpoint) -> CompressionController | None:
@@ -75,21 +75,21 @@ def _of_workers(model: keras.Model) -> Iterator[str]:
 
 def _of_the_step(model: keras.Model, data: Any) -> Iterator[str]:
     operations = training_operations(model, data)
-    drawing = sorted({_layer(node.name) for node in operations if node.op in _COUNTING})
+    names = {layer.name for layer in flat_layers(model)}
+    drawing = sorted({_layer(node.name, names) for node in operations if node.op in _COUNTING})
     if drawing:
         yield (
             f"{drawing} draw random numbers by operations without a state; draw them from a tf.random.Generator that is an "
             "attribute of the layer"
         )
-    python = sorted({_layer(node.name) for node in operations if node.op in _PYTHON})
+    python = sorted({_layer(node.name, names) for node in operations if node.op in _PYTHON})
     if python:
         yield f"{python} call Python functions; what these remember is in no checkpoint: let them be functions of their inputs"
 
 
-def _layer(operation: str) -> str:
-    """Return the part of an operation's name that the layer gave, behind that of the model."""
-    parts = operation.split("/")
-    return parts[1] if len(parts) > 2 else parts[0]
+def _layer(operation: str, names: Collection[str]) -> str:
+    """Return the innermost layer in the name of an operation, or the name itself."""
+    return next((part for part in reversed(operation.split("/")) if part in names), operation)
 
 
 def _of_the_data(follower: FitFollower) -> Iterator[str]:

@@ -12,6 +12,7 @@ import tensorflow as tf
 from keras_compress._keras import keras
 from keras_compress.algorithms import CompressionStage
 from keras_compress.arguments import checked_path, text, wrong
+from keras_compress.callbacks.memory import read_memory
 from keras_compress.controller import CompressionController, require_controller
 from keras_compress.errors import ExportError
 from keras_compress.export.saved_model import foreign_files
@@ -21,6 +22,15 @@ __all__ = ["SaveBestCompressed"]
 
 #: Endings by which Keras writes HDF5 files.
 HDF5 = (".h5", ".hdf5")
+
+_KINDS = {
+    "best": float,
+    "seen": bool,
+    "next_epoch": int,
+    "epochs_since_last_save": int,
+    "batches_since_last_save": int,
+    "last_batch": int,
+}
 
 
 class SaveBestCompressed(keras.callbacks.ModelCheckpoint):
@@ -79,13 +89,13 @@ class SaveBestCompressed(keras.callbacks.ModelCheckpoint):
 
     def _recall(self, memory: dict) -> None:
         """Go on with what a checkpoint holds, and with the end of an epoch that came after the checkpoint was saved."""
-        self._seen = bool(memory["seen"])
-        self._next_epoch = int(memory["next_epoch"])
-        self.epochs_since_last_save = int(memory["epochs_since_last_save"])
-        self._batches_seen_since_last_saving = int(memory["batches_since_last_save"])
-        self._last_batch_seen = int(memory["last_batch"])
+        memory = read_memory(type(self).__name__, memory, _KINDS)
+        self._seen, self._next_epoch = memory["seen"], memory["next_epoch"]
+        self.epochs_since_last_save = memory["epochs_since_last_save"]
+        self._batches_seen_since_last_saving = memory["batches_since_last_save"]
+        self._last_batch_seen = memory["last_batch"]
         if "{" in self.filepath or Path(self.filepath).exists():
-            self.best = float(memory["best"])
+            self.best = memory["best"]
         position = self._controller.scheduler.fit_position
         if position is not None and position.logs and self._next_epoch < position.epoch:
             self.on_epoch_end(position.epoch - 1, dict(position.logs))

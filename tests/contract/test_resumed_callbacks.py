@@ -201,6 +201,20 @@ def test_what_callbacks_remember_is_json(tmp_path):
     assert json.loads(json.dumps(state["callbacks"])) == state["callbacks"] != {}
 
 
+@pytest.mark.parametrize("damage", [{"best": "small"}, {"seen": None}, {"last_batch": 10**400}])
+def test_a_memory_that_is_damaged_is_an_error(damage, tmp_path):
+    controller, model = compressed(parts=[{"algorithm": "quantization"}])
+    callback = CALLBACKS["SaveBestCompressed"](controller, tmp_path)
+    callbacks = [*kc.create_compression_callbacks(controller), Scores(), callback]
+    model.fit(X, Y, epochs=1, callbacks=callbacks, verbose=0)
+    state = controller.get_compression_state()
+    for memory in state["callbacks"].values():
+        memory.update(damage)
+    controller.load_state(state)
+    with pytest.raises(kc.StateError, match=f"What SaveBestCompressed remembers.*'{next(iter(damage))}' is"):
+        model.fit(X, Y, epochs=2, callbacks=callbacks, verbose=0)
+
+
 def test_a_best_model_whose_file_is_gone_is_no_longer_the_best(tmp_path):
     controller, model = compressed(parts=[{"algorithm": "quantization"}])
     best = kc.SaveBestCompressed(controller, tmp_path / "best.h5", "score")
