@@ -32,7 +32,6 @@ from keras_compress.initialization import adapt_to_changes
 from keras_compress.reports import CompressionStatistics, Coverage, ExportReport, collect_statistics
 from keras_compress.scheduler import CompressionScheduler
 from keras_compress.state import CompressionState
-from keras_compress.state_validation import check_digest
 
 __all__ = ["CompressionController"]
 
@@ -233,7 +232,7 @@ class CompressionController:
         """
         loaded = CompressionState.from_dict(state)
         loaded.check_edits(self._edits)
-        check_digest(state)
+        loaded.check_unchanged()
         self.scheduler.load_state(loaded.scheduler)
 
 

@@ -12,7 +12,7 @@ from keras_compress.config import CompressionConfig
 from keras_compress.controller import CompressionController
 from keras_compress.create import create_compressed_model
 from keras_compress.errors import StateError
-from keras_compress.state import TFCompressionState, TFCompressionStateLoader
+from keras_compress.state import CompressionState, TFCompressionState, TFCompressionStateLoader
 
 __all__ = ["restore"]
 
@@ -59,7 +59,7 @@ def restore(
     if not isinstance(model, keras.Model) and callable(model):
         model = model()
     if config is None:
-        config = CompressionConfig.from_dict(state.get("config", {}))
+        config = CompressionConfig.from_dict(CompressionState.from_dict(state).config)
     controller, compressed = create_compressed_model(model, config, state)
     optimizer = compressed.optimizer
     if hasattr(optimizer, "build") and any(name.startswith("model/optimizer") for name, _ in saved):

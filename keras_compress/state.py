@@ -17,7 +17,14 @@ from keras_compress.algorithms import SkippedWeight
 from keras_compress.errors import CompressionError, StateError, short_repr
 from keras_compress.graph import Edit, ModelGraph, edit_from_dict, edit_to_dict
 from keras_compress.graph.snapshot import ModelSnapshot
-from keras_compress.state_validation import check_edit, check_edits_fit, checked_configuration, checked_position, digest
+from keras_compress.state_validation import (
+    check_digest,
+    check_edit,
+    check_edits_fit,
+    checked_configuration,
+    checked_position,
+    digest,
+)
 
 __all__ = ["CompressionState", "TFCompressionState", "TFCompressionStateLoader"]
 
@@ -33,13 +40,15 @@ class CompressionState:
         edits: the edits of each algorithm, in the order of the configuration.
         skipped: weights left alone, with the reason.
         scheduler: the position, as ``CompressionScheduler.get_state``.
-        with_digest: whether a hash of the decisions is written with them; states of earlier versions have none.
+        saved_digest: hash of the decisions that was saved with them.
+        with_digest: whether a hash is written; states of earlier versions have none.
     """
 
     config: dict
     edits: Sequence[Sequence[Edit]]
     skipped: Sequence[SkippedWeight] = ()
     scheduler: dict[str, int] = field(default_factory=dict)
+    saved_digest: str | None = None
     with_digest: bool = True
 
     def to_dict(self) -> dict:
@@ -73,6 +82,7 @@ class CompressionState:
                 [[edit_from_dict(edit) for edit in part] for part in values["edits"]],
                 [SkippedWeight(**weight) for weight in values["skipped"]],
                 checked_position(values["scheduler"]),
+                values.get("digest"),
                 "digest" in values,
             )
             for part in state.edits:
@@ -91,6 +101,11 @@ class CompressionState:
     def check_model(self, snapshot: ModelSnapshot) -> None:
         """Raise a StateError that names the first decision of the state that has no place in the model."""
         check_edits_fit(self.edits, ModelGraph(snapshot))
+
+    def check_unchanged(self) -> None:
+        """Raise a StateError if the decisions are not those that the state was saved with."""
+        if self.with_digest:
+            check_digest(self.to_dict(), self.saved_digest)
 
     def check_config(self, config: dict) -> None:
         """Raise a StateError that names the first key in which ``config`` differs from that of the state."""
@@ -183,8 +198,13 @@ class TFCompressionStateLoader(tf.train.experimental.PythonState):
 
 def _parsed(text: str | bytes) -> dict:
     try:
-        return json.loads(text)
+        values = json.loads(text)
     except (ValueError, RecursionError) as error:
         raise StateError(
             f"The compression state in the checkpoint is damaged: {error}. Use another checkpoint."
         ) from None
+    if not isinstance(values, dict):
+        raise StateError(
+            f"The compression state in the checkpoint is damaged. Expected: a dict. Received: {short_repr(values)}. Use another checkpoint."
+        )
+    return values

@@ -122,12 +122,17 @@ def _tried(form: Format, path: Path, inputs: Sequence[np.ndarray], threads: int)
     Raises:
         ExportError: its runtime cannot read or run it.
     """
-    with explained(f"'{path}' cannot be run as {form.name}", WAYS_OUT):
+    problem = f"'{path}' cannot be run as {form.name}"
+    with explained(problem, WAYS_OUT):
         if form.isolated is not None:
             isolated_load(form, path, None)(inputs)
         run = form.load(path, None, threads)
-        run(inputs)
-    return run
+
+    def explained_run(arrays: Sequence[np.ndarray]) -> list[np.ndarray]:
+        with explained(problem, WAYS_OUT):
+            return run(arrays)
+
+    return explained_run
 
 
 def _row(name: str, form: Format, path: Path, seconds: Mapping[str, list[float]]) -> LatencyRow:
