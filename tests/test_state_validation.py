@@ -130,9 +130,10 @@ def test_decisions_that_were_changed_are_told_by_their_digest(kind, compressed):
 
 @pytest.mark.parametrize("kind", zoo.MODELS)
 def test_what_was_saved_is_taken_back(kind):
-    controller, _ = zoo.compressed_once(kind)
+    model = zoo.MODELS[kind]()
+    controller, _ = zoo.compress(model)
     state = controller.get_compression_state()
-    again, _ = create_compressed_model(zoo.MODELS[kind](), controller.config.with_init_data(None), state)
+    again, _ = create_compressed_model(model, controller.config, state)
     assert again.get_compression_state() == state
 
 
