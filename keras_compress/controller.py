@@ -33,7 +33,6 @@ from keras_compress.initialization import adapt_to_changes
 from keras_compress.reports import CompressionStatistics, Coverage, ExportReport, collect_statistics
 from keras_compress.scheduler import CompressionScheduler
 from keras_compress.state import CompressionState, put_back_random_numbers, random_numbers
-from keras_compress.state_validation import check_digest
 
 __all__ = ["CompressionController", "require_controller"]
 
@@ -257,7 +256,7 @@ class CompressionController:
         """
         loaded = CompressionState.from_dict(state)
         loaded.check_edits(self._edits)
-        check_digest(state)
+        loaded.check_unchanged()
         self.take_position(loaded)
 
     def take_position(self, state: CompressionState) -> None:

@@ -21,7 +21,6 @@ from keras_compress.layers import CompressedLayer, weight_owner
 from keras_compress.planning import check_coverage, plan, prepare
 from keras_compress.reports import Coverage
 from keras_compress.state import CompressionState
-from keras_compress.state_validation import check_digest
 
 __all__ = ["bind", "coverage", "create_compressed_model", "uninitialized"]
 
@@ -79,7 +78,7 @@ def _create(
     state = CompressionState.from_dict(compression_state)
     state.check_config(config.to_dict())
     state.check_model(snapshot)
-    check_digest(compression_state)
+    state.check_unchanged()
     try:
         controller = _assembled(model, config, snapshot, state.edits, state.skipped)
     except CompressionError:

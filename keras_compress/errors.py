@@ -71,7 +71,7 @@ class StateError(CompressionError, ValueError):
 
 
 class UntrustedFileError(CompressionError, ValueError):
-    """A file is a program: it names code, functions or operations that do more than compute, and nobody said it is trusted."""
+    """A file is a program, and is not trusted: it names code, or functions and operations that do more than compute."""
 
 
 class ExportError(CompressionError, RuntimeError):

@@ -20,7 +20,7 @@ from keras_compress.controller import CompressionController
 from keras_compress.create import create_compressed_model
 from keras_compress.errors import StateError, short_repr
 from keras_compress.fit_position import FitPosition
-from keras_compress.state import TFCompressionState, TFCompressionStateLoader
+from keras_compress.state import CompressionState, TFCompressionState, TFCompressionStateLoader
 
 __all__ = ["restore"]
 
@@ -75,7 +75,7 @@ def restore(
     if not isinstance(model, keras.Model) and callable(model):
         model = model()
     if config is None:
-        config = CompressionConfig.from_dict(_without_log_dir(state.get("config", {}), path))
+        config = CompressionConfig.from_dict(_without_log_dir(CompressionState.from_dict(state).config, path))
     controller, compressed = create_compressed_model(model, config, state)
     _prepare_optimizer(compressed, saved, controller.scheduler.fit_position, path)
     checkpoint = tf.train.Checkpoint(model=compressed, compression_state=TFCompressionState(controller))

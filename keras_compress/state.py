@@ -23,7 +23,14 @@ from keras_compress.errors import CompressionError, StateError, short_repr
 from keras_compress.fit_position import FitPosition
 from keras_compress.graph import Edit, ModelGraph, edit_from_dict, edit_to_dict
 from keras_compress.graph.snapshot import ModelSnapshot
-from keras_compress.state_validation import check_edit, check_edits_fit, checked_configuration, checked_position, digest
+from keras_compress.state_validation import (
+    check_digest,
+    check_edit,
+    check_edits_fit,
+    checked_configuration,
+    checked_position,
+    digest,
+)
 
 __all__ = [
     "CompressionState",
@@ -49,7 +56,8 @@ class CompressionState:
         random: the states of layers that draw random numbers.
         callbacks: what callbacks remember, by their keys.
         by_hand: whether a level was set by hand.
-        with_digest: whether a hash of the decisions is written with them; states of earlier versions have none.
+        saved_digest: hash of the decisions that was saved with them.
+        with_digest: whether a hash is written; states of earlier versions have none.
     """
 
     config: dict
@@ -60,6 +68,7 @@ class CompressionState:
     random: Sequence[Any] = ()
     callbacks: dict[str, dict] = field(default_factory=dict)
     by_hand: bool = False
+    saved_digest: str | None = None
     with_digest: bool = True
 
     def to_dict(self) -> dict:
@@ -100,6 +109,7 @@ class CompressionState:
                 [[edit_from_dict(edit) for edit in part] for part in values["edits"]],
                 [SkippedWeight(**weight) for weight in values["skipped"]],
                 checked_position(values["scheduler"]),
+                saved_digest=values.get("digest"),
                 with_digest="digest" in values,
                 **_optional(values),
             )
@@ -119,6 +129,11 @@ class CompressionState:
     def check_model(self, snapshot: ModelSnapshot) -> None:
         """Raise a StateError that names the first decision of the state that has no place in the model."""
         check_edits_fit(self.edits, ModelGraph(snapshot))
+
+    def check_unchanged(self) -> None:
+        """Raise a StateError if the decisions are not those that the state was saved with."""
+        if self.with_digest:
+            check_digest(self.to_dict(), self.saved_digest)
 
     def check_config(self, config: dict) -> None:
         """Raise a StateError that names the first key in which ``config`` differs from that of the state."""
@@ -277,8 +292,13 @@ class TFCompressionStateLoader(tf.train.experimental.PythonState):
 
 def _parsed(text: str | bytes) -> dict:
     try:
-        return json.loads(text)
+        values = json.loads(text)
     except (ValueError, RecursionError) as error:
         raise StateError(
             f"The compression state in the checkpoint is damaged: {error}. Use another checkpoint."
         ) from None
+    if not isinstance(values, dict):
+        raise StateError(
+            f"The compression state in the checkpoint is damaged. Expected: a dict. Received: {short_repr(values)}. Use another checkpoint."
+        )
+    return values

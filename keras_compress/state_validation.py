@@ -32,16 +32,20 @@ def digest(values: Mapping[str, Any]) -> str:
     return hashlib.sha256(json.dumps(decisions, sort_keys=True).encode()).hexdigest()[:16]
 
 
-def check_digest(values: Mapping[str, Any]) -> None:
-    """Refuse a state whose decisions were changed since it was written; one without a digest is taken as it is.
+def check_digest(values: Mapping[str, Any], saved: Any) -> None:
+    """Refuse a state whose decisions were changed since it was written.
+
+    Args:
+        values: the state.
+        saved: the digest that was saved with it.
 
     Raises:
-        StateError: the digest in it is that of other decisions.
+        StateError: it is that of other decisions.
     """
-    if "digest" in values and values["digest"] != digest(values):
+    if saved != digest(values):
         raise StateError(
             "The decisions in the compression state were changed since it was saved. Expected: the configuration and the edits that "
-            f"digest={short_repr(values['digest'])} was made of. Use the checkpoint as it was written, or compress from the start."
+            f"digest={short_repr(saved)} was made of. Use the checkpoint as it was written, or compress from the start."
         )
 
 

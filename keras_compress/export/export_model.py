@@ -139,6 +139,14 @@ def _check_options(save_format: Any, options: Mapping[str, Any]) -> None:
         raise ExportError(
             f"'batch_size' is a whole number above 0, or None for an open batch. Received: batch_size={short_repr(batch)}."
         )
+    shapes = options.get("input_shapes")
+    for shape in shapes.values() if isinstance(shapes, Mapping) else [shapes]:
+        sizes = shape if isinstance(shape, (list, tuple)) else ()
+        if not all(size is None or isinstance(size, (int, np.integer)) for size in sizes):
+            raise ExportError(
+                "'input_shapes' takes the shape of an input, or shapes by the names of inputs: whole numbers, None for an open size. "
+                f"Received: input_shapes={short_repr(shapes)}."
+            )
     for key in ("input_names", "output_names"):
         names = options.get(key)
         listed = [names] if isinstance(names, str) else [] if names is None else names

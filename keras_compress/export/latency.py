@@ -94,7 +94,7 @@ def measure_latency(
     with ExitStack() as stack:
         runs: dict[str, tuple[Format, Path, Run]] = {}
         for name, (path, form) in files.items():
-            runs[name] = form, path, _loaded(form, path, threads)
+            runs[name] = form, path, _loaded(form, path, inputs, threads)
         if float_model is not None:
             folder = Path(stack.enter_context(tempfile.TemporaryDirectory()))
             for form in {form.name: form for form, _, _ in runs.values()}.values():
@@ -113,11 +113,11 @@ def measure_latency(
     return LatencyReport(tuple(rows), rounds, len(inputs[0]))
 
 
-def _loaded(form: Format, path: Path, threads: int) -> Run:
-    """Make a file ready to run in this process; one that ends its runtime ends another one first."""
+def _loaded(form: Format, path: Path, inputs: Sequence[np.ndarray], threads: int) -> Run:
+    """Make a file ready to run in this process, after it has run once in one of its own, which it may end."""
     with explained(f"'{path}' cannot be read as {form.name}", WHOLE_FILE):
         if form.isolated is not None:
-            isolated_load(form, path, None)
+            _run(isolated_load(form, path, None), path, inputs)
         return form.load(path, None, threads)
 
 

@@ -142,7 +142,7 @@ def _write_defaults_out(graph_def: tf.compat.v1.GraphDef) -> None:
 
 
 def _read_constants(graph_def: tf.compat.v1.GraphDef) -> None:
-    """Let what reads a variable read the constant that stands for it, in place."""
+    """Let what reads a variable read the constant in its place. The graph is changed."""
     nodes = {node.name: node for node in graph_def.node}
 
     def constant(reference: str) -> str | None:

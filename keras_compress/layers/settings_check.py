@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterable, Sequence
 from numbers import Integral, Real
 from typing import Any
@@ -36,7 +37,7 @@ def checked_number(value: Any, key: str, name: str) -> float:
     Raises:
         ValueError: it is none.
     """
-    if not _is_number(value) or not 0 < value < 1e300:
+    if not _is_number(value) or not value > 0 or not math.isfinite(value):
         raise ValueError(f"'{name}' takes a number above 0 as '{key}'. Received: {key}={short_repr(value)}.")
     return value
 
@@ -89,4 +90,6 @@ def is_whole(value: Any) -> bool:
 
 
 def _is_number(value: Any) -> bool:
-    return isinstance(value, Real) and not isinstance(value, bool)
+    return (
+        isinstance(value, Real) and not isinstance(value, bool) and not (isinstance(value, int) and abs(value) > 2**63)
+    )

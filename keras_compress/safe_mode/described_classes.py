@@ -54,7 +54,7 @@ _SPECS = ("TensorSpec", "RaggedTensorSpec", "SparseTensorSpec", "IndexedSlicesSp
 def described_class(
     entry: Mapping[str, Any], custom_objects: Mapping[str, Any] | None = None, *, old: bool = False
 ) -> Any:
-    """Return the class that Keras would make of a description, None if it is neither registered nor one that files may describe.
+    """Return the class that Keras would take for a description, None if it is neither registered nor one that files may describe.
 
     Args:
         entry: a dict with ``class_name``; in files of Keras' newer format also ``module`` and ``registered_name``, which come first.

@@ -15,10 +15,12 @@ from keras_compress.errors import CompressionError, UntrustedFileError
 from keras_compress.safe_mode.descriptions import WAY_OUT, refuse_programs_in
 from keras_compress.safe_mode.saved_model_graph import parsed_saved_model, refuse_programs_in_saved_model
 
-__all__ = ["is_archive", "refuse_programs_in_file"]
+__all__ = ["is_archive", "refuse_programs_in_file", "stored_bytes"]
 
 #: No configuration of a model is as long; a small archive can hold more than memory does.
 _LARGEST = 1 << 28
+#: How many times smaller zlib can make numbers.
+_PACKED = 1032
 _CONFIGURATION = "config.json"
 
 
@@ -44,6 +46,23 @@ def refuse_programs_in_file(path: Path, custom_objects: Mapping[str, Any] | None
         _refuse_archive(path, custom_objects)
     else:
         _refuse_hdf5(path, custom_objects)
+
+
+def stored_bytes(path: Path) -> int:
+    """Return how many bytes of numbers an HDF5 file holds once they are unpacked."""
+    total = path.stat().st_size
+
+    def count(_: str, item: Any) -> None:
+        nonlocal total
+        if isinstance(item, h5py.Dataset):
+            total += min(item.nbytes, _PACKED * item.id.get_storage_size())
+
+    try:
+        with h5py.File(path, "r") as file:
+            file.visititems(count)
+    except Exception:  # of a damaged file, which is told when it is read
+        return total
+    return total
 
 
 def _refuse_archive(path: Path, custom_objects: Mapping[str, Any] | None) -> None:

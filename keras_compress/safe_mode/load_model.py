@@ -8,10 +8,12 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+import h5py
+
 from keras_compress._keras import keras, safe_mode_scope
 from keras_compress.errors import CompressionError, UntrustedFileError
 from keras_compress.safe_mode.descriptions import WAY_OUT
-from keras_compress.safe_mode.file_configuration import refuse_programs_in_file
+from keras_compress.safe_mode.file_configuration import refuse_programs_in_file, stored_bytes
 from keras_compress.safe_mode.trust import is_trusted, trusting
 from keras_compress.safe_mode.variable_limit import limited_variables
 
@@ -71,6 +73,8 @@ def _bytes_of(path: Path) -> int:
     if zipfile.is_zipfile(path):
         with zipfile.ZipFile(path) as archive:
             return sum(member.file_size for member in archive.infolist())
+    if h5py.is_hdf5(path):
+        return stored_bytes(path)
     return path.stat().st_size
 
 

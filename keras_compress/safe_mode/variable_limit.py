@@ -51,7 +51,7 @@ def limited_variables(path: Path, stored: int | None) -> Iterator[None]:
 
 
 def _size(arguments: dict[str, Any]) -> int:
-    """Return the bytes of a variable that is about to be made, as far as they are known."""
+    """Return the bytes of a variable that is about to be made, 0 where they are not known."""
     shape = arguments.get("shape")
     dtype = arguments.get("dtype")
     try:

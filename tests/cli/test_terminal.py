@@ -17,7 +17,8 @@ def test_everything_is_put_back(capfd):
         print("said")
         warnings.warn("beware", UserWarning, stacklevel=1)
         warnings.warn("for programmers", DeprecationWarning, stacklevel=1)
-        assert sys.path[0] == os.getcwd()
+        assert sys.path[-1] == os.getcwd()
+        assert sys.path.count(os.getcwd()) == 1
         assert logging.getLogger("tensorflow").level == logging.ERROR
     after = [logging.getLogger(name).level for name in CHATTY], list(sys.path), sys.stdout, warnings.showwarning
     assert after == before

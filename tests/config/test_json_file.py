@@ -1,5 +1,7 @@
 """read_json: what it allows is tested where configurations are read; here, that any JSON will do."""
 
+import time
+
 import pytest
 
 from keras_compress import ConfigError
@@ -15,3 +17,27 @@ def test_any_json_is_returned_as_it_is(tmp_path):
 def test_a_folder_is_an_error(tmp_path):
     with pytest.raises(ConfigError, match="cannot be read"):
         read_json(tmp_path)
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        *('"' + '\\"' * 300_000, '{"a": "' + '\\"' * 300_000, '"' + "\\\\" * 300_000 + "\\", '"\\' * 100_000),
+        *("/*" * 300_000, "/* *" * 100_000, "[1" + ", " * 300_000, "," + " " * 600_000, '"' * 300_001),
+    ],
+)
+def test_what_is_not_closed_is_read_once(text, tmp_path):
+    path = tmp_path / "config.json"
+    path.write_text(text)
+    started = time.process_time()
+    with pytest.raises(ConfigError, match="is not JSON"):
+        read_json(path)
+    assert time.process_time() - started < 10
+
+
+def test_a_comment_that_is_not_closed_is_none(tmp_path):
+    (tmp_path / "open.json").write_text("[1] /* never closed")
+    with pytest.raises(ConfigError, match="is not JSON"):
+        read_json(tmp_path / "open.json")
+    (tmp_path / "closed.json").write_text('[1, "a // b /* c", /* closed */ 2, // end\n]')
+    assert read_json(tmp_path / "closed.json") == [1, "a // b /* c", 2]

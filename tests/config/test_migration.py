@@ -163,3 +163,23 @@ def test_it_prints_as_a_table():
     assert lines[0].startswith("23 keys: ")
     assert lines[2].split() == ["key", "value", "here", "note"]
     assert "did you mean 'target_device'?" in str(migrate(FULL))
+
+
+@pytest.mark.parametrize("algorithm", [["quantization"], {"a": 1}, None, 7])
+def test_what_is_no_name_of_an_algorithm_is_unknown(algorithm):
+    found = migrate({"compression": {"algorithm": algorithm}})
+    assert [key.status for key in found.keys] == ["unknown"]
+    assert found.config is None
+
+
+@pytest.mark.parametrize("values", [{7: 1}, {"compression": {"algorithm": "quantization", 7: 1}}])
+def test_keys_are_names(values):
+    with pytest.raises(ConfigError, match="Wrong key"):
+        migrate({"compression": {"algorithm": "quantization"}, **values})
+
+
+def test_keys_of_several_lines_are_keys():
+    found = migrate(
+        {"compression": {"algorithm": "quantization", "scope_overrides": {"weights": {"a\nb": {"bits": "x"}}}}}
+    )
+    assert "wrong" in [key.status for key in found.keys]

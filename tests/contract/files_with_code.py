@@ -121,11 +121,7 @@ def write_keras_files(folder, marker):
 
 
 def _writer(marker):
-    def write(values):
-        open(marker, "w").close()
-        return values * 2
-
-    return lambda values, write=write: write(values)
+    return lambda values, marker=marker: (open(marker, "w").close(), values * 2)[1]
 
 
 class _WritingInitializer(tf.lookup.KeyValueTensorInitializer):
