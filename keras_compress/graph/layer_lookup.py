@@ -12,8 +12,8 @@ from dataclasses import replace
 from typing import Any
 
 from keras_compress._keras import keras
-from keras_compress.arguments import choice, flag, mapping, text, whole_number, wrong
-from keras_compress.errors import ConfigError
+from keras_compress.arguments import flag, mapping, text, whole_number, wrong
+from keras_compress.errors import ConfigError, short_repr
 from keras_compress.graph.activations import LINEAR, UNKNOWN, activation_of, rectifier
 from keras_compress.graph.identity import is_builtin
 from keras_compress.graph.layer_spec import LayerRole, LayerSpec, WeightSpec
@@ -129,7 +129,11 @@ def register_layer_spec(
     ):
         raise wrong("layer_class", "a subclass of tf_keras.layers.Layer, or its name", layer_class)
     name = text("layer_class", layer_class if isinstance(layer_class, str) else layer_class.__name__)
-    choice("role", role, [member.value for member in LayerRole])
+    roles = [member.value for member in LayerRole]
+    if not isinstance(role, str) or role not in roles:
+        raise ConfigError(
+            f"A layer has one of the roles {roles}. Expected: one of these. Received: role={short_repr(role)}. See LayerRole."
+        )
     facts = {
         "linear": linear,
         "foldable": foldable,
