@@ -139,6 +139,7 @@ def ignored_warnings(message: str = "") -> Iterator[None]:
         yield
     finally:
         with _SETTINGS:
-            for found in (filters, warnings.filters):
+            lists: list[Any] = [filters, warnings.filters]
+            for found in lists:
                 if ignored in found:
                     found.remove(ignored)

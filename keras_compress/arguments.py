@@ -55,11 +55,10 @@ def wrong(name: str, expected: str, received: Any, way_out: str = "", kind: Kind
 def whole_number(name: str, value: Any, least: int, most: int | None = None, kind: Kind = ConfigError) -> int:
     """Return a whole number in a range."""
     ends = f"{least} or more" if most is None else f"from {least} to {most}"
-    if isinstance(value, (bool, np.bool_)) or not isinstance(value, Integral) or value < least:
+    whole = int(value) if isinstance(value, Integral) and not isinstance(value, (bool, np.bool_)) else least - 1
+    if not least <= whole <= (2**31 - 1 if most is None else most):
         raise wrong(name, f"a whole number, {ends}", value, kind=kind)
-    if value > (most if most is not None else 2**31 - 1):
-        raise wrong(name, f"a whole number, {ends}", value, kind=kind)
-    return int(value)
+    return whole
 
 
 def number(name: str, value: Any, low: float = -math.inf, high: float = math.inf, kind: Kind = ConfigError) -> float:

@@ -84,5 +84,5 @@ def _hooked(call: Callable, own_call: Callable | None) -> Callable:
             converted = partial(hook, converted)
         return converted(*inputs, **arguments)
 
-    hooked_call.hooks, hooked_call.own_call = hooks, own_call  # type: ignore[attr-defined]
+    hooked_call.hooks, hooked_call.own_call = hooks, own_call
     return hooked_call

@@ -214,7 +214,7 @@ def _as_given(value: Any) -> Any:
 
 def _state(module: Any) -> dict[str, Any]:
     state = module.__getstate__() if isinstance(module, keras.layers.Layer) else dict(vars(module))
-    hooked = state.get("call")
+    hooked: Any = state.get("call")
     if hasattr(hooked, "own_call"):  # another thread looks at what the layer computes; that is not part of it
         state = {name: value for name, value in state.items() if name != "call"}
         state.update({} if hooked.own_call is None else {"call": hooked.own_call})

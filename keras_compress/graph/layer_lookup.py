@@ -146,9 +146,10 @@ def register_layer_spec(
     }
     for fact, value in facts.items():
         flag(fact, value)
-    for argument, value in {"input_axis": input_axis, "rank": rank}.items():
-        if value is not None:
-            whole_number(argument, value, -MOST_AXES if argument == "input_axis" else 0, MOST_AXES)
+    if input_axis is not None:
+        whole_number("input_axis", input_axis, -MOST_AXES, MOST_AXES)
+    if rank is not None:
+        whole_number("rank", rank, 0, MOST_AXES)
     if activation_argument is not None:
         text("activation_argument", activation_argument)
     rows = tuple(WeightSpec(path, _axes(path, axes), input_axis) for path, axes in mapping("weights", weights).items())

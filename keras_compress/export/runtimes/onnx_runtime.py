@@ -66,10 +66,10 @@ def _session(model: str | bytes, **settings: Any) -> Any:
 
 
 def _feed(session: Any, names: TensorNames | None, arrays: Sequence[np.ndarray]) -> dict[str, np.ndarray]:
-    types = {value.name: value.type for value in session.get_inputs()}
+    types: dict[str, str] = {value.name: value.type for value in session.get_inputs()}
     inputs = names.inputs if names else list(types)
     pairs = zip(inputs, arrays, strict=True)
-    return {name: in_float_type(array, _FLOATS.get(types.get(name), array.dtype)) for name, array in pairs}
+    return {name: in_float_type(array, _FLOATS.get(types.get(name, ""), array.dtype)) for name, array in pairs}
 
 
 def _batch(session: Any) -> int | None:
