@@ -139,7 +139,7 @@ def ignored_warnings(message: str = "") -> Iterator[None]:
         yield
     finally:
         with _SETTINGS:
-            present: Any = warnings.filters
-            for found in (filters, present):
+            lists: list[Any] = [filters, warnings.filters]
+            for found in lists:
                 if ignored in found:
                     found.remove(ignored)

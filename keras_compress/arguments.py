@@ -55,11 +55,10 @@ def wrong(name: str, expected: str, received: Any, way_out: str = "", kind: Kind
 def whole_number(name: str, value: Any, least: int, most: int | None = None, kind: Kind = ConfigError) -> int:
     """Return a whole number in a range."""
     ends = f"{least} or more" if most is None else f"from {least} to {most}"
-    if isinstance(value, (bool, np.bool_)) or not isinstance(value, Integral) or int(value) < least:
+    whole = int(value) if isinstance(value, Integral) and not isinstance(value, (bool, np.bool_)) else least - 1
+    if not least <= whole <= (2**31 - 1 if most is None else most):
         raise wrong(name, f"a whole number, {ends}", value, kind=kind)
-    if int(value) > (most if most is not None else 2**31 - 1):
-        raise wrong(name, f"a whole number, {ends}", value, kind=kind)
-    return int(value)
+    return whole
 
 
 def number(name: str, value: Any, low: float = -math.inf, high: float = math.inf, kind: Kind = ConfigError) -> float:
@@ -87,13 +86,12 @@ def flag(name: str, value: Any, kind: Kind = ConfigError) -> bool:
 
 
 def choice(name: str, value: Any, allowed: Iterable[str], kind: Kind = ConfigError) -> str:
-    """Return one of a few words."""
-    allowed = list(allowed)
-    if not isinstance(value, str) or value not in allowed:
-        near = close_matches(value, allowed, 1) if isinstance(value, str) else []
-        hint = f"Did you mean '{near[0]}'?" if near else ""
-        raise wrong(name, f"one of {', '.join(map(repr, allowed))}", value, hint, kind)
-    return str(value)
+    """Return one of a few words; a member of an enum counts by its value."""
+    allowed, plain = list(allowed), getattr(value, "value", value)
+    if not isinstance(plain, str) or plain not in allowed:
+        near = close_matches(plain, allowed, 1) if isinstance(plain, str) else []
+        raise wrong(name, ", ".join(map(repr, allowed)), value, f"Did you mean '{near[0]}'?" if near else "", kind)
+    return str(plain)
 
 
 def text(name: str, value: Any, kind: Kind = ConfigError) -> str:
@@ -157,14 +155,15 @@ def checked_path(name: str, value: Any, kind: Kind = ConfigError, *, exists: boo
     except FileNotFoundError:
         if exists:
             raise kind(
-                f"'{path}' does not exist. Expected: {expected} for '{name}'. Received: {short_repr(plain)}. Check the path, or write "
-                "the file first."
+                f"'{path}' does not exist. Expected: {expected} for '{name}'. Received: {short_repr(plain)}. Export the model "
+                "first, or check the path."
             ) from None
     except CompressionError:
         raise
     except (OSError, ValueError, TypeError) as error:  # too long, a NUL byte, a file in the place of a folder
-        raise wrong(
-            name, f"a path that the system takes ({_why(error)})", value, "Choose another path.", kind
+        raise kind(
+            f"Wrong value for '{name}', which cannot be written or read: {_why(error)}. Expected: {expected}. Received: "
+            f"{short_repr(value)}. Choose another path."
         ) from None
     return path
 

@@ -6,6 +6,7 @@ import copy
 import warnings
 from collections.abc import Callable, Sequence
 from functools import partial
+from numbers import Real
 from pathlib import Path
 from typing import Any
 
@@ -22,14 +23,13 @@ from keras_compress.algorithms import (
     SkippedWeight,
     registered_algorithms,
 )
-from keras_compress.arguments import flag, number, wrong
+from keras_compress.arguments import flag, wrong
 from keras_compress.config import CompressionConfig
-from keras_compress.distribution import broadcast_from_chief
-from keras_compress.errors import ConfigError
+from keras_compress.errors import ConfigError, short_repr
 from keras_compress.export import export_model, strip
 from keras_compress.graph import Edit
 from keras_compress.html_report.report import report
-from keras_compress.initialization import adapt_to_changes
+from keras_compress.initialization import adapt_to_changes, share_numbers
 from keras_compress.reports import CompressionStatistics, Coverage, ExportReport, collect_statistics
 from keras_compress.scheduler import CompressionScheduler
 from keras_compress.state import CompressionState, put_back_random_numbers, random_numbers
@@ -95,8 +95,10 @@ class CompressionController:
         Raises:
             ConfigError: the level is out of range, no algorithm has a level, or there are no data to adapt on.
         """
-        if number("level", level, 0, 1) == 1.0:
-            raise wrong("level", "a share of zeros, 0 or more and below 1", level)
+        if isinstance(level, bool) or not isinstance(level, Real) or not 0.0 <= level < 1.0:
+            raise ConfigError(
+                f"A sparsity level lies in [0, 1). Received: level={short_repr(level)}. Expected: the share of zeros, as 0.5."
+            )
         run_batchnorm_adaptation = flag("run_batchnorm_adaptation", run_batchnorm_adaptation)
         if run_batchnorm_adaptation and self.config.init_data is None:
             raise ConfigError(
@@ -219,7 +221,7 @@ class CompressionController:
         Done by :func:`create_compressed_model`, since workers measure ranges on data of their own. To be called by all
         of them again after anything that each has measured by itself.
         """
-        broadcast_from_chief(self.model.distribute_strategy, self.model.variables)
+        share_numbers(self.model)
 
     def get_compression_state(self) -> dict:
         """Return decisions and position as JSON-able values; the numbers are variables of the model."""

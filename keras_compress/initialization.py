@@ -26,13 +26,14 @@ from keras_compress.calibration import (
 )
 from keras_compress.calibration.calibration_record import CalibrationRecord, record_calibration
 from keras_compress.data import Dataset
+from keras_compress.distribution import broadcast_from_chief
 from keras_compress.errors import UnsupportedModelError
 from keras_compress.graph import ModelGraph, ModelSnapshot, build
 from keras_compress.graph.batch_norm_fusion import bias_locations, linear_kernels
 from keras_compress.graph.finite_numbers import refuse_not_finite, wrong_numbers
 from keras_compress.layers import CalibratedOp, FakeQuantize
 
-__all__ = ["Corrections", "adapt_to_changes", "initialize", "record_data"]
+__all__ = ["Corrections", "adapt_to_changes", "initialize", "record_data", "share_numbers"]
 
 Parts = Sequence[tuple[CompressionAlgorithm, Sequence[BoundOp]]]
 
@@ -140,6 +141,11 @@ def _measure(
 
 def _quantizes_weight(bound: BoundOp) -> bool:
     return bound.weight is not None and isinstance(bound.op, FakeQuantize)
+
+
+def share_numbers(model: keras.Model) -> None:
+    """Give every worker of ``tf.distribute`` the numbers of the chief."""
+    broadcast_from_chief(model.distribute_strategy, model.variables)
 
 
 def record_data(parts: Parts, model: keras.Model, data: Dataset) -> None:

@@ -101,9 +101,8 @@ class CompressionConfig(Settings):
         """
         if not isinstance(values, dict):
             raise ConfigError(
-                "A configuration is a dict. Expected: one like "
-                f'{{"compression": {{"algorithm": "quantization"}}}}. Received: {type(values).__name__}. Read a file with '
-                "kc.CompressionConfig.from_json(path)."
+                f"A configuration is a dict. Received: {type(values).__name__}. Expected: one like "
+                '{"compression": {"algorithm": "quantization"}}. Read a file with kc.CompressionConfig.from_json(path).'
             )
         if "compression" not in values:
             raise ConfigError(

@@ -276,7 +276,9 @@ def _arrays(data: Any) -> list[np.ndarray]:
         reason = "They are complex, which no runtime takes. " if complex_data else ""
         raise wrong("data", expected, data, f"{reason}Pass an array with samples along its first axis.", DataError)
     for array in arrays:
-        if array.dtype.kind in "fV" and not np.isfinite(array).all():
+        with np.errstate(over="ignore"):
+            single = array.astype(np.float32) if array.dtype.kind in "fV" else np.zeros(1)  # as files take it
+        if not np.isfinite(single).all():
             raise wrong(
                 "data", f"{expected}, without NaN or infinite values", array, "Clean the data first.", DataError
             )

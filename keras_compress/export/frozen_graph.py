@@ -243,7 +243,8 @@ def _rename(graph_def: tf.compat.v1.GraphDef, renamed: dict[str, str]) -> None:
     for new in renamed.values():
         if new in taken or list(renamed.values()).count(new) > 1:
             raise ExportError(
-                f"The name '{new}' belongs to another node of the graph. Choose another input or output name."
+                f"The name '{new}' belongs to another node of the graph. Expected: names of their own in 'input_names' and "
+                f"'output_names'. Received: {sorted(renamed.values())}. Choose another input or output name."
             )
     for node in graph_def.node:
         node.name = renamed.get(node.name, node.name)

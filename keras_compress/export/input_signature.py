@@ -8,7 +8,7 @@ from typing import Any
 import tensorflow as tf
 
 from keras_compress._keras import keras
-from keras_compress.arguments import mapping, whole_number, wrong
+from keras_compress.arguments import mapping, whole_number
 from keras_compress.data import fixed_batch, input_specs
 from keras_compress.errors import ExportError, short_repr
 
@@ -89,15 +89,11 @@ def _by_input(
     names = [names] if isinstance(names, str) else names
     if isinstance(input_shapes, Mapping):
         mapping("input_shapes", input_shapes, ExportError)
-    elif not isinstance(input_shapes, (list, tuple, tf.TensorShape)):
-        raise wrong(
-            "input_shapes", "a shape, or a dict from the names of inputs to shapes", input_shapes, kind=ExportError
-        )
     if not isinstance(input_shapes, Mapping):
         if len(known) != 1:
             raise ExportError(
                 f"'input_shapes' of a model with {len(known)} inputs is a dict from their names to shapes. Expected: keys among "
-                f"{known}. Received: {input_shapes!r}."
+                f"{known}. Received: {short_repr(input_shapes)}."
             )
         return {known[0]: input_shapes}
     renamed: dict[str, str] = dict(zip(names or known, known, strict=True)) | {name: name for name in known}

@@ -64,9 +64,10 @@ def compute_in_float(graph_def: tf.compat.v1.GraphDef) -> None:
     """Let averages and reversals compute with floats, in place, that would be wrong on the grid of what they read.
 
     An average lies in a narrower range than what it is made of, and the converter gives it the grid of that, unless all that
-    reads it are quantizers. A pooling has one grid for what it reads and makes, so it is cut off by a quantizer behind it too. A
-    reversal may write a grid that it does not read, and the kernel does not turn one into the other. Nothing is done without
-    :data:`~keras_compress.export.tflite_weights.FLOAT_ZERO` in the graph.
+    reads it are quantizers. A pooling has one grid for what it reads and makes, so it is cut off by a quantizer behind it
+    too. A reversal may write a grid that it does not read, and the kernel does not turn one into the other. The converter
+    makes a join of a roll, and refuses it behind an activation function whose outputs have a fixed range. Nothing is done
+    without :data:`~keras_compress.export.tflite_weights.FLOAT_ZERO` in the graph.
     """
     nodes = {node.name: node for node in graph_def.node}
     if FLOAT_ZERO not in nodes:

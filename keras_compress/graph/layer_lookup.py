@@ -12,8 +12,8 @@ from dataclasses import replace
 from typing import Any
 
 from keras_compress._keras import keras
-from keras_compress.arguments import choice, flag, mapping, text, whole_number, wrong
-from keras_compress.errors import ConfigError
+from keras_compress.arguments import flag, mapping, text, whole_number, wrong
+from keras_compress.errors import ConfigError, short_repr
 from keras_compress.graph.activations import LINEAR, UNKNOWN, activation_of, rectifier
 from keras_compress.graph.identity import is_builtin
 from keras_compress.graph.layer_spec import LayerRole, LayerSpec, WeightSpec
@@ -145,7 +145,11 @@ def register_layer_spec(
     ):
         raise wrong("layer_class", "a subclass of tf_keras.layers.Layer, or its name", layer_class)
     name = text("layer_class", layer_class if isinstance(layer_class, str) else layer_class.__name__)
-    choice("role", role, [member.value for member in LayerRole])
+    roles = [member.value for member in LayerRole]
+    if not isinstance(role, str) or role not in roles:
+        raise ConfigError(
+            f"A layer has one of the roles {roles}. Expected: one of these. Received: role={short_repr(role)}. See LayerRole."
+        )
     facts = {
         "linear": linear,
         "foldable": foldable,
@@ -159,9 +163,10 @@ def register_layer_spec(
     }
     for fact, value in facts.items():
         flag(fact, value)
-    for argument, axis in {"input_axis": input_axis, "rank": rank}.items():
-        if axis is not None:
-            whole_number(argument, axis, -MOST_AXES if argument == "input_axis" else 0, MOST_AXES)
+    if input_axis is not None:
+        whole_number("input_axis", input_axis, -MOST_AXES, MOST_AXES)
+    if rank is not None:
+        whole_number("rank", rank, 0, MOST_AXES)
     if activation_argument is not None:
         text("activation_argument", activation_argument)
     rows = tuple(WeightSpec(path, _axes(path, axes), input_axis) for path, axes in mapping("weights", weights).items())

@@ -158,7 +158,7 @@ def quantize_with_accuracy_control(
 
 
 def _drop_type(value: Any) -> DropType:
-    return DropType(choice("drop_type", getattr(value, "value", value), [member.value for member in DropType]))
+    return DropType(choice("drop_type", value, [member.value for member in DropType]))
 
 
 def _iterations(parameters: Any) -> int | None:

@@ -186,7 +186,7 @@ def _refuse(advanced: AdvancedQuantizationParameters) -> None:
 
 def _member(kind: type[enum.Enum], value: Any, name: str) -> Any:
     """Return the member of an enum, given as such, by its value, or as the same member of another package's enum."""
-    return kind(choice(name, getattr(value, "value", value), [member.value for member in kind]))
+    return kind(choice(name, value, [member.value for member in kind]))
 
 
 def _group(parameters: QuantizationParameters, name: str) -> GroupSettings:

@@ -8,7 +8,7 @@ import tensorflow as tf
 
 from keras_compress import create_compressed_model, create_compression_callbacks
 from keras_compress._keras import keras
-from keras_compress.callbacks import SchedulerCallback, StatisticsCallback
+from keras_compress.callbacks import FiniteLossCallback, SchedulerCallback, StatisticsCallback
 from keras_compress.errors import ConfigError
 from tests import zoo
 
@@ -109,9 +109,9 @@ def test_text_shows_the_table_and_the_numbers(controller, capsys):
     assert "epoch 1: compression_stage 2" in out
 
 
-def test_the_callbacks_are_a_scheduler_and_statistics(controller):
+def test_the_callbacks_are_a_scheduler_statistics_and_a_check_of_the_loss(controller):
     kinds = [type(callback) for callback in create_compression_callbacks(controller)]
-    assert kinds == [SchedulerCallback, StatisticsCallback]
+    assert kinds == [SchedulerCallback, StatisticsCallback, FiniteLossCallback]
 
 
 DETAILS = "3.compression_details"
