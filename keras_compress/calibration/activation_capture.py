@@ -13,7 +13,8 @@ from functools import partial
 
 import tensorflow as tf
 
-from keras_compress._keras import executed_in_order, keras, released_graphs
+from keras_compress._keras import keras
+from keras_compress._tracing import executed_in_order, released_graphs
 from keras_compress.calibration.layer_hooks import hooked_calls
 from keras_compress.calibration.model_states import ModelStates
 from keras_compress.calibration.statistics_pass import CALIBRATION_BATCH, ValidRows

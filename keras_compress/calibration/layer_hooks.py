@@ -10,8 +10,9 @@ from typing import Any
 
 import tensorflow as tf
 
-from keras_compress._keras import autograph_converted, inferring_shapes, keras
+from keras_compress._keras import keras
 from keras_compress._threads import WEIGHTS
+from keras_compress._tracing import autograph_converted, inferring_shapes
 
 __all__ = ["hooked_calls", "is_hooked"]
 

@@ -13,7 +13,8 @@ from typing import Any
 import numpy as np
 import tensorflow as tf
 
-from keras_compress._keras import keras, released_graphs
+from keras_compress._keras import keras
+from keras_compress._tracing import released_graphs
 from keras_compress.batch_rows import rows_of_samples
 from keras_compress.calibration.model_states import fresh_states
 from keras_compress.data import Batch, Dataset, fixed_batch, input_specs, pack_inputs, tensor_specs

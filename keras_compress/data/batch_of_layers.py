@@ -12,8 +12,9 @@ from weakref import WeakKeyDictionary
 
 import tensorflow as tf
 
-from keras_compress._keras import accepts, keras, released_graphs, scratch_graph
+from keras_compress._keras import accepts, keras
 from keras_compress._keras_calls import arguments_of, calls_in_order
+from keras_compress._tracing import released_graphs, scratch_graph
 
 __all__ = ["batch_of_layers"]
 

@@ -13,7 +13,7 @@ from contextlib import contextmanager
 import numpy as np
 import tensorflow as tf
 
-from keras_compress._keras import inferring_shapes
+from keras_compress._tracing import inferring_shapes
 from keras_compress.layers.weight_op import WeightOp
 
 __all__ = ["CalibratedOp", "bypassed_unless", "observed"]

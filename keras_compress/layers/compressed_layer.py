@@ -16,13 +16,13 @@ from keras_compress._keras import (
     by_known_name,
     deserialize,
     in_safe_mode,
-    inferring_shapes,
     keras,
     knows_one_name,
     register,
     serialize,
 )
 from keras_compress._threads import WEIGHTS
+from keras_compress._tracing import inferring_shapes
 from keras_compress.errors import short_repr
 from keras_compress.layers.weight_op import IntegerWeight, WeightOp
 from keras_compress.safe_mode import refuse_programs_in
