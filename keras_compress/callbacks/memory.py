@@ -27,7 +27,7 @@ def read_memory(owner: str, memory: Mapping[str, Any], kinds: Mapping[str, type]
     """
     found = {}
     for name, kind in kinds.items():
-        value = memory.get(name)
+        value: Any = memory.get(name)
         if kind is float and type(value) is int and abs(value) < 2**63:
             value = float(value)
         if type(value) is not kind or (kind is int and abs(value) >= 2**63):
