@@ -69,8 +69,7 @@ def quantize_in_front_of_transpositions(graph: Any) -> None:
 
 def _moves_before(quantize: Any, producers: dict[str, Any]) -> tuple[Any, list[Any]]:
     """Return the first node of a quantizer, which may be a Clip, and what moves numbers in front of it."""
-    first: Any = quantize
-    moves: list[Any] = []
+    first, moves = quantize, list[Any]()
     node = producers.get(quantize.input[0])
     if node is not None and node.op_type == "Clip":
         first, node = node, producers.get(node.input[0])

@@ -118,7 +118,7 @@ def kinds(graph_def):
         partial(tf.multiply, FACTORS),
         lambda x: x * FACTORS,
         lambda x: x / FACTORS,
-        lambda x: x * tf.constant(FACTORS[:, None]),
+        lambda x: x * tf.constant(FACTORS[:6, None]),
     ],
 )
 def test_numbers_stay_the_same_to_the_last_bit(function):

@@ -100,7 +100,7 @@ def graph_of(nodes, output):
         helper.make_tensor("zero", TensorProto.UINT8, [], [128]),
         helper.make_tensor("shape", TensorProto.INT64, [2], [0, -1]),
     ]
-    ends = [helper.make_tensor_value_info(name, TensorProto.FLOAT, None) for name in ("x", output)]
+    ends = [helper.make_tensor_value_info(name, TensorProto.FLOAT, ["n", 4]) for name in ("x", output)]
     made = [helper.make_node(kind, inputs, [result]) for kind, inputs, result in nodes]
     return helper.make_graph(made, "graph", ends[:1], ends[1:], initializers)
 
