@@ -85,12 +85,12 @@ def flag(name: str, value: Any, kind: Kind = ConfigError) -> bool:
     return bool(value)
 
 
-def choice(name: str, value: Any, allowed: Iterable[str], kind: Kind = ConfigError) -> str:
+def choice(name: str, value: Any, allowed: Iterable[str], kind: Kind = ConfigError, join: str = ", ") -> str:
     """Return one of a few words; a member of an enum counts by its value."""
     allowed, plain = list(allowed), getattr(value, "value", value)
     if not isinstance(plain, str) or plain not in allowed:
         near = close_matches(plain, allowed, 1) if isinstance(plain, str) else []
-        raise wrong(name, ", ".join(map(repr, allowed)), value, f"Did you mean '{near[0]}'?" if near else "", kind)
+        raise wrong(name, join.join(map(repr, allowed)), value, f"Did you mean '{near[0]}'?" if near else "", kind)
     return str(plain)
 
 

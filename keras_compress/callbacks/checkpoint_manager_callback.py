@@ -16,7 +16,7 @@ from keras_compress.callbacks.memory import read_memory
 from keras_compress.callbacks.restorable import controller_of, warn_of_what_is_not_restored
 from keras_compress.controller import CompressionController
 from keras_compress.distribution import is_chief
-from keras_compress.errors import StateError
+from keras_compress.errors import ConfigError, StateError, short_repr
 from keras_compress.fit_position import FitPosition
 
 __all__ = ["CheckpointManagerCallback"]
@@ -57,7 +57,10 @@ class CheckpointManagerCallback(keras.callbacks.Callback):
             raise wrong("checkpoint", "a tf.train.Checkpoint", checkpoint, "Pass tf.train.Checkpoint(model=model, …).")
         directory = checked_path("directory", directory)
         if save_freq != "epoch" and (type(save_freq) is not int or save_freq < 1):
-            raise wrong("save_freq", "'epoch', or a number of batches above 0", save_freq)
+            raise ConfigError(
+                "save_freq takes 'epoch' or a number of batches above 0. Expected: one of these. Received: "
+                f"save_freq={short_repr(save_freq)}. Leave it out to save after every epoch."
+            )
         if max_to_keep is not None:
             max_to_keep = whole_number("max_to_keep", max_to_keep, 1)
         asynchronous = flag("asynchronous", asynchronous)

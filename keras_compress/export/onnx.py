@@ -10,8 +10,8 @@ from typing import Any, Literal
 
 from keras_compress._keras import keras
 from keras_compress._threads import CONVERTERS
-from keras_compress.arguments import choice, whole_number
-from keras_compress.errors import ExportError
+from keras_compress.arguments import whole_number
+from keras_compress.errors import ExportError, short_repr
 from keras_compress.export.factors_of_both_signs import write_signs_apart
 from keras_compress.export.foreign_errors import explained
 from keras_compress.export.format import Format
@@ -90,7 +90,11 @@ def export_onnx(
         raise ExportError("Writing ONNX files needs two packages: pip install tf2onnx onnx") from None
     newest = max(tf2onnx.constants.OPSET_TO_IR_VERSION)
     opset = whole_number("opset", opset, OPSET, NEWEST_OPSET, ExportError)
-    choice("activation_type", activation_type, ("uint8", "int8"), ExportError)
+    if not isinstance(activation_type, str) or activation_type not in ("uint8", "int8"):
+        raise ExportError(
+            "Activations are uint8 or int8. Expected: one of these for 'activation_type'. Received: "
+            f"activation_type={short_repr(activation_type)}. Choose one of them."
+        )
     names = tensor_names(model, input_names, output_names)
     layers = [name for name, _ in leaf_layers(model)]
     complete = (

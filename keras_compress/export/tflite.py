@@ -12,8 +12,7 @@ import tensorflow as tf
 
 from keras_compress._keras import keras
 from keras_compress._threads import CONVERTERS, ignored_warnings, silent_standard_error
-from keras_compress.arguments import choice
-from keras_compress.errors import ExportError
+from keras_compress.errors import ExportError, short_repr
 from keras_compress.export.foreign_errors import reason_of
 from keras_compress.export.format import Format
 from keras_compress.export.frozen_graph import freeze, tensor_names
@@ -83,7 +82,11 @@ def export_tflite(
     Raises:
         ExportError: the converter refuses the model, or as for the frozen graph.
     """
-    choice("io_type", io_type, ("float32", "int8", "uint8"), ExportError)
+    if not isinstance(io_type, str) or io_type not in ("float32", "int8", "uint8"):
+        raise ExportError(
+            "Inputs are float32, int8 or uint8. Expected: one of these for 'io_type'. Received: "
+            f"io_type={short_repr(io_type)}. Choose one of them."
+        )
     require_litert()
     names = tensor_names(model, input_names, output_names)
     signature = input_signature(model, batch_size, input_shapes, names.inputs)

@@ -127,7 +127,7 @@ def quantize_with_accuracy_control(
                 )
         data = [calibration_dataset, validation_dataset]
         return quantize_openvino_model("quantize_with_accuracy_control", model, data, {**given_options, **further})
-    choice("on_failure", on_failure, ("raise", "return_best"))
+    choice("on_failure", on_failure, ("raise", "return_best"), join=" or ")
     higher_is_better = flag("higher_is_better", higher_is_better)
     iterations = _iterations(advanced_accuracy_restorer_parameters)
     max_drop = number("max_drop", max_drop)
@@ -158,7 +158,7 @@ def quantize_with_accuracy_control(
 
 
 def _drop_type(value: Any) -> DropType:
-    return DropType(choice("drop_type", value, [member.value for member in DropType]))
+    return DropType(choice("drop_type", value, [member.value for member in DropType], join=" or "))
 
 
 def _iterations(parameters: Any) -> int | None:
