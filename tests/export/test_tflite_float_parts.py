@@ -75,7 +75,6 @@ FROM_FLOATS = {
     "average pooling": lambda y: layers.AveragePooling2D(4)(y),
     "bilinear": lambda y: tf.image.resize(y, (3, 3)),
     "global": lambda y: layers.GlobalAveragePooling2D(keepdims=True)(y),
-    "reversed": lambda y: tf.reverse(y, [1]),
 }
 
 
