@@ -25,12 +25,12 @@ def read_memory(owner: str, memory: Mapping[str, Any], kinds: Mapping[str, type]
         >>> read_memory("SaveBestCompressed", {"best": 1, "seen": True}, {"best": float, "seen": bool})
         {'best': 1.0, 'seen': True}
     """
-    found: dict[str, Any] = {}
+    found = {}
     for name, kind in kinds.items():
         value: Any = memory.get(name)
         if kind is float and type(value) is int and abs(value) < 2**63:
             value = float(value)
-        if type(value) is not kind or (type(value) is int and abs(value) >= 2**63):
+        if type(value) is not kind or (kind is int and not -(2**63) < value < 2**63):
             raise StateError(
                 f"What {owner} remembers in the checkpoint is damaged: '{name}' is {short_repr(value)}. Expected: a "
                 f"{kind.__name__}. Use another checkpoint."
