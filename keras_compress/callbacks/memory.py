@@ -30,7 +30,8 @@ def read_memory(owner: str, memory: Mapping[str, Any], kinds: Mapping[str, type]
         value: Any = memory.get(name)
         if kind is float and type(value) is int and abs(value) < 2**63:
             value = float(value)
-        if type(value) is not kind or (kind is int and not -(2**63) < value < 2**63):
+        fits = type(value) is kind and not (isinstance(value, int) and not -(2**63) < value < 2**63)
+        if not fits:
             raise StateError(
                 f"What {owner} remembers in the checkpoint is damaged: '{name}' is {short_repr(value)}. Expected: a "
                 f"{kind.__name__}. Use another checkpoint."
