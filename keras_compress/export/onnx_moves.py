@@ -9,6 +9,8 @@ from __future__ import annotations
 
 from typing import Any
 
+from keras_compress.export.onnx_loops import bodies, reading_from_outside
+
 __all__ = ["MOVES", "quantize_in_front_of_moves", "quantize_in_front_of_transpositions"]
 
 #: Operations that only move numbers; on constants they are carried out on the integers.
@@ -109,6 +111,8 @@ def _drop_unread(graph: Any) -> None:
     outputs = {value.name for value in graph.output}
     while True:
         read = outputs.union(*(node.input for node in graph.node))
+        for body in (body for node in graph.node for body in bodies(node)):
+            read.update(node.input[index] for node, index in reading_from_outside(body))
         unread = [node for node in graph.node if node.op_type in MOVES and node.output[0] not in read]
         if not unread:
             return
