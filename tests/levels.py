@@ -10,7 +10,7 @@ import pytest
 
 extended = pytest.mark.extended
 #: How many cases of one test `make test` takes.
-CASES = 3
+CASES = 2
 
 
 def levels(cases, first):

@@ -30,7 +30,7 @@ OPTIMIZERS = {
     "a schedule": lambda: keras.optimizers.Adam(keras.optimizers.schedules.ExponentialDecay(0.01, 5, 0.9)),
     "scaled losses": lambda: keras.mixed_precision.LossScaleOptimizer(keras.optimizers.Adam(0.01)),
 }
-FIRST = ("SGD", "Adam", "Adam of Keras 2.10")
+FIRST = ("Adam",)
 every_optimizer = pytest.mark.parametrize(
     "name", [pytest.param(name, marks=() if name in FIRST else pytest.mark.extended) for name in OPTIMIZERS]
 )

@@ -141,7 +141,7 @@ def test_the_state_of_a_model_without_that_weight_is_refused():
 
 @pytest.mark.parametrize("state", [{}, {"version": 2}, {"version": 1}, {"version": 1, "edits": 3}, [], "state", 7])
 def test_what_is_not_a_state_is_refused(state):
-    with pytest.raises(StateError, match=r"compression state"):
+    with pytest.raises(StateError, match=r"compression.state"):
         create_compressed_model(zoo.dense(), {"compression": {"algorithm": "quantization"}}, state)
 
 

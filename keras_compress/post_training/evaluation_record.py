@@ -32,7 +32,8 @@ class EvaluationRecord:
         self._path = path
         self._model = f"{_fingerprint(quantized)} in {runtime}"
         self._metrics: dict[str, float] = {}
-        require_replaceable(path)
+        if not path.is_dir():  # which is no record, and said below
+            require_replaceable(path)
         if path.exists():
             try:
                 values = json.loads(path.read_text(encoding="utf-8"))

@@ -137,7 +137,7 @@ def test_a_compile_of_the_users_own_is_left_to_the_user():
 def test_steps_are_counted_when_several_are_executed_at_once(tmp_path):
     inputs = keras.Input((8,), name="x")
     model = keras.Model(inputs, layers.Dense(2)(inputs))
-    model.compile("sgd", "mse", steps_per_execution=4)
+    model.compile(keras.optimizers.SGD(1e-6), "mse", steps_per_execution=4)
     controller, compressed = kc.create_compressed_model(model, kc.register_default_init_args(CONFIG, NUMBERS))
     saver = kc.CheckpointManagerCallback(tf.train.Checkpoint(model=compressed), tmp_path, save_freq=4)
     callbacks = [*kc.create_compression_callbacks(controller), saver]

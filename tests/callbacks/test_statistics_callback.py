@@ -219,12 +219,12 @@ def test_the_folder_is_given_by_its_name_or_in_the_first_place(controller, argum
         (("one", False, "other"), {}, r"Two folders.*log_tensorboard='one' and log_dir='other'"),
         ((Path("one"),), {"log_dir": "one"}, r"Two folders.*log_dir='one'"),
         (("one",), {"log_dir": Path("other")}, r"Two folders.*log_dir='other'"),
-        ((1,), {}, r"'log_tensorboard' must be True or False.*Received: 1\..*log_dir="),
-        ((0,), {}, r"'log_tensorboard' must be True or False"),
-        ((["logs"],), {}, r"'log_tensorboard' must be.*\['logs'\]"),
-        ((True, "logs"), {}, r"'log_text' must be True or False.*'logs'.*log_dir="),
-        ((True, False, 3), {}, r"'log_dir' must be a path or None.*Received: 3"),
-        ((), {"log_dir": True}, r"'log_dir' must be a path or None.*Received: True"),
+        ((1,), {}, r"'log_tensorboard'.*Received: 1\."),
+        ((0,), {}, r"'log_tensorboard'.*Received: 0\."),
+        ((["logs"],), {}, r"'log_tensorboard'.*\['logs'\]"),
+        ((True, "logs"), {}, r"'log_text'.*True or False.*'logs'"),
+        ((True, False, 3), {}, r"'log_dir'.*a path.*Received: 3"),
+        ((), {"log_dir": True}, r"'log_dir'.*a path.*Received: True"),
     ],
 )  # fmt: skip
 def test_arguments_that_say_nothing_clear_are_an_error(controller, arguments, options, message):

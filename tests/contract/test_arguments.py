@@ -131,6 +131,8 @@ CALLS = {
     kc.quantization_parameters: lambda m: {"model": m["compressed"]},
     kc.report: lambda m: {"model": m["controller"], "path": m["folder"] / "report.html"},
     kc.restore: lambda m: {"model": m["plain"], "directory": m["folder"] / "none"},
+    kc.latest_checkpoint: lambda m: {"directory": m["folder"] / "none"},
+    kc.load_model: lambda m: {"path": m["folder"] / "none.keras"},
     kc.create_compression_callbacks: lambda m: {"controller": m["controller"]},
     kc.plot_schedule: lambda m: {"config": CONFIG},
     kc.plot_latency: lambda m: {"report": m["latency"]},

@@ -41,6 +41,7 @@ CALLBACKS = {
     "CheckpointManagerCallback": lambda controller, folder: kc.CheckpointManagerCallback(
         checkpoint_of(controller), folder / "own", save_freq=3
     ),
+    "FiniteLossCallback": lambda controller, folder: ours.FiniteLossCallback(),
     "OptimizerCallback": lambda controller, folder: ours.OptimizerCallback(controller),
     "RememberedCallbacks": lambda controller, folder: ours.RememberedCallbacks(controller, []),
     "SaveBestCompressed": lambda controller, folder: kc.SaveBestCompressed(controller, folder / "best.h5", "score"),
@@ -152,7 +153,9 @@ def test_a_callback_remembers(name, moment, first, tmp_path):
 OTHERS = {
     "EarlyStopping": lambda folder: keras.callbacks.EarlyStopping("score", patience=3),
     "ReduceLROnPlateau": lambda folder: keras.callbacks.ReduceLROnPlateau("score", patience=1),
-    "ModelCheckpoint": lambda folder: keras.callbacks.ModelCheckpoint(folder / "best.h5", "score", save_best_only=True),
+    "ModelCheckpoint": lambda folder: keras.callbacks.ModelCheckpoint(
+        str(folder / "best.h5"), "score", save_best_only=True
+    ),
 }
 
 

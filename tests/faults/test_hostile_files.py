@@ -13,6 +13,7 @@ from collections import Counter
 from pathlib import Path
 
 import keras_compress
+from tests.levels import extended
 
 ROOT = Path(keras_compress.__file__).parent.parent
 COUNT = int(os.environ.get("FUZZ", "300"))
@@ -59,6 +60,7 @@ def _line(stream, seconds):
         return stream.readline() if selector.select(max(until - time.monotonic(), 0)) else None
 
 
+@extended
 def test_no_crash_no_hang_no_raw_error_and_nothing_written_outside(tmp_path):
     ends, first = [], 0
     while first < COUNT:

@@ -6,7 +6,7 @@ import tensorflow as tf
 
 import keras_compress as kc
 from keras_compress._keras import keras
-from keras_compress.algorithms import CompressionAlgorithm, Plan, plan_activations, register_algorithm
+from keras_compress.algorithms import CompressionAlgorithm, Plan, plan_activations, register_algorithm, registry
 from keras_compress.graph.compressed_entry import CompressedEntry, Operation, described
 from keras_compress.graph.passes.fix_quantizers import fix_quantizers
 from keras_compress.graph.quantization_points import QuantizationPoint
@@ -78,7 +78,6 @@ CHANGED = [OwnApply, OwnCall, OwnQuantized, OwnRange, OwnSteps, ChildOfOwn, OwnT
 CURRENT = {}
 
 
-@register_algorithm
 class Changed(CompressionAlgorithm):
     """Puts one operation in front of every dense layer."""
 
@@ -94,6 +93,14 @@ class Changed(CompressionAlgorithm):
             if not isinstance(bound.op, BinaryActivation):
                 bound.op.set_range(np.float32(-3.0), np.float32(3.0))
         return False
+
+
+@pytest.fixture(scope="module", autouse=True)
+def algorithm():
+    """Register the algorithm for the tests of this module."""
+    register_algorithm(Changed)
+    yield
+    registry._ALGORITHMS.pop(Changed.name)
 
 
 SAMPLES = np.random.default_rng(0).normal(size=(64, 8)).astype(np.float32)

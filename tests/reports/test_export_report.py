@@ -70,6 +70,8 @@ def test_it_is_a_dict_of_plain_values():
         "decided": 0,
         "problem": "",
         "note": "",
+        "default_precision": "",
+        "default_sqnr": None,
     }
     assert strict(json.dumps(values))["weights"][0] == values["weights"][0]
 

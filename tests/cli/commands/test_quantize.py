@@ -119,7 +119,7 @@ def test_wrong_usage(arguments, message, folder, capfd):
         (["model.keras", "m.pb", "--data", "samples.npy", "--config", "int8.json"], "'compression' is for"),
         (["training:broken", "m.pb", "--data", "samples.npy"], "ZeroDivisionError: nothing to divide by"),
         (["training:samples", "m.pb", "--data", "samples.npy"], "'training:samples' returned no model"),
-        (["int8.json", "m.pb", "--data", "samples.npy"], "cannot be read as a tf-keras model"),
+        (["int8.json", "m.pb", "--data", "samples.npy"], "is no file of Keras"),
     ],
 )
 def test_work_that_fails(arguments, message, folder, capfd):
