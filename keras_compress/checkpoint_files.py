@@ -11,6 +11,8 @@ from pathlib import Path
 
 import tensorflow as tf
 
+from keras_compress.arguments import checked_path
+
 __all__ = ["checkpoint_number", "latest_checkpoint", "whole_checkpoints"]
 
 
@@ -24,12 +26,12 @@ def latest_checkpoint(directory: str | Path) -> str | None:
         >>> print(latest_checkpoint("a folder that is not there"))
         None
     """
-    folder = str(directory)
+    folder = str(checked_path("directory", directory))
     named = tf.train.get_checkpoint_state(folder)
     newest = None if named is None else named.model_checkpoint_path
     if newest and _is_whole(newest):
         return newest
-    whole = whole_checkpoints(directory)
+    whole = whole_checkpoints(folder)
     if not whole:
         return None
     missing = "the list of them is" if newest is None else f"'{Path(newest).name}' is"

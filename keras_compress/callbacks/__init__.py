@@ -7,7 +7,7 @@ from collections.abc import Sequence
 
 from keras_compress._keras import keras
 from keras_compress.algorithms import OptimizerGuide
-from keras_compress.arguments import checked_path, flag
+from keras_compress.arguments import checked_path, flag, wrong
 from keras_compress.callbacks.checkpoint_manager_callback import CheckpointManagerCallback
 from keras_compress.callbacks.finite_loss_callback import FiniteLossCallback
 from keras_compress.callbacks.optimizer_callback import OptimizerCallback
@@ -57,7 +57,11 @@ def create_compression_callbacks(
         ConfigError: an argument is of another type, or two folders are given.
     """
     require_controller(controller)
-    log_text = flag("log_text", log_text)
+    log_text, resume = flag("log_text", log_text), flag("resume", resume)
+    if not isinstance(remember, (list, tuple)) or not all(
+        isinstance(one, keras.callbacks.Callback) for one in remember
+    ):
+        raise wrong("remember", "callbacks of Keras in a list", remember)
     folder = None if log_tensorboard is None or isinstance(log_tensorboard, bool) else log_tensorboard
     if folder is not None and log_dir is not None:
         raise ConfigError(

@@ -39,7 +39,11 @@ def quantize_in_front_of_moves(graph: Any) -> None:
             continue
         node.input[0], quantize.input[0] = quantize.input[0], between
         quantize.output[0], node.output[0] = node.output[0], between
-        producers[quantize.output[0]], producers[between] = quantize, node
+        source = producers.get(node.input[0])
+        if (
+            source is not None and source.op_type in _JOINED
+        ):  # of one operation without a bias, moves stay behind the quantizer
+            producers[quantize.output[0]], producers[between] = quantize, node
         first, second = (order.index(item) for item in (quantize, node))
         order[first], order[second] = node, quantize
     del graph.node[:]

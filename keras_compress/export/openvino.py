@@ -12,6 +12,7 @@ from typing import Any
 import tensorflow as tf
 
 from keras_compress._keras import keras
+from keras_compress.arguments import flag
 from keras_compress.errors import ExportError
 from keras_compress.export.factors_of_both_signs import write_signs_apart
 from keras_compress.export.foreign_errors import explained, reason_of
@@ -70,6 +71,7 @@ def export_openvino(
         from openvino._offline_transformations import compress_quantize_weights_transformation
     except ImportError:
         raise ExportError("Writing OpenVINO files needs its package: pip install openvino") from None
+    overwrite = flag("overwrite", overwrite, ExportError)
     path = Path(path)
     if path.suffix.lower() != ".xml":
         raise ExportError(f"An OpenVINO file ends in '.xml'. Received: '{path.name}'. Change the name.")

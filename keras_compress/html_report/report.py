@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from keras_compress._keras import keras
-from keras_compress.arguments import checked_path, mapping, text, wrong
+from keras_compress.arguments import checked_path, flag, mapping, text, wrong
 from keras_compress.errors import ConfigError, ExportError
 from keras_compress.export import audit
 from keras_compress.export.latency import LatencyReport
@@ -88,7 +88,7 @@ def report(
     _require("sensitivity", sensitivity, ("rows", "sqnr", "samples"), "kc.analyze(model, data)")
     _require("latency", latency, ("rows", "rounds", "batch_size"), "kc.benchmark(files, data)")
     training = training_section(history, subject.leveled)
-    reports = _audited(subject.model, exports, data, trust)
+    reports = _audited(subject.model, exports, data, flag("trust", trust))
     weights = weight_rows(subject.model, subject.reasons)
     size = measure_size(subject.model)
     outputs = None if data is None else compare_with_float(subject.model, data)

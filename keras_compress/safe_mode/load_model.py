@@ -11,6 +11,7 @@ from typing import Any
 import h5py
 
 from keras_compress._keras import keras, safe_mode_scope
+from keras_compress.arguments import checked_path, flag, mapping
 from keras_compress.errors import CompressionError, UntrustedFileError
 from keras_compress.safe_mode.descriptions import WAY_OUT
 from keras_compress.safe_mode.file_configuration import refuse_programs_in_file, stored_bytes
@@ -45,8 +46,9 @@ def load_model(
         ...     load_model(f"{folder}/model.keras").layers[-1].name
         'out'
     """
-    path = Path(path)
-    trust = is_trusted() if trust is None else trust
+    path = checked_path("path", path)
+    trust = is_trusted() if trust is None else flag("trust", trust)
+    custom_objects = {} if custom_objects is None else mapping("custom_objects", custom_objects)
     if not path.exists():
         raise CompressionError(f"There is no model '{path}'. Expected: a file or a folder. Check the path.")
     try:

@@ -10,6 +10,8 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from contextvars import ContextVar
 
+from keras_compress.arguments import flag
+
 __all__ = ["is_trusted", "trusting"]
 
 _TRUSTED: ContextVar[bool] = ContextVar("trusted", default=False)
@@ -27,7 +29,7 @@ def trusting(trust: bool) -> Iterator[None]:
         ...     is_trusted()
         True
     """
-    token = _TRUSTED.set(trust)
+    token = _TRUSTED.set(flag("trust", trust))
     try:
         yield
     finally:
