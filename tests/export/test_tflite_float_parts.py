@@ -85,7 +85,7 @@ def test_a_narrow_quantizer_behind_cuts_nothing_off_in_front(move, tmp_path):
 
     report = kc.export_model(compressed(build), tmp_path / "model.tflite", data=IMAGES)
     assert report.problems == []
-    assert report.comparison.steps <= 5
+    assert report.comparison.sqnr > 40  # what is cut off leaves less than 20
 
 
 def test_a_reversal_keeps_the_numbers_in_front_of_a_wider_range(tmp_path):
