@@ -68,10 +68,15 @@ def numbers(model):
 
 
 def assert_same_end(restored, received, expected, history):
-    """Check that a resumed training has the numbers of the whole one, and the last epochs of its logs."""
+    """Check that a resumed training has the numbers of the whole one, and the last epochs of its logs.
+
+    The stage is not compared: how long an epoch is, and with it the end of a schedule by steps, is known to the resumed one earlier.
+    """
     for index, (one, other) in enumerate(zip(numbers(restored), expected, strict=True)):
         np.testing.assert_array_equal(one, other, err_msg=f"{index}")
     for name, values in received.history.items():
+        if name == "compression_stage":
+            continue
         assert values == history.history[name][len(history.history[name]) - len(values) :], name
 
 

@@ -34,7 +34,7 @@ def test_the_same_command_goes_on_from_its_checkpoints(folder, capfd):
     assert call(capfd, *arguments, "one.pb", "--epochs", "1").code == 0
     called = call(capfd, *arguments, "three.pb", "--epochs", "3", "--json")
     assert called.code == 0, called.err
-    assert "going on from 'checkpoints' after epoch 1" in called.err
+    assert "going on from 'checkpoints/ckpt-1' after epoch 1" in called.err
     assert "Epoch 1/3" not in called.err
     assert "Epoch 2/3" in called.err
     with (folder / "logs" / "history.csv").open() as file:
@@ -142,4 +142,4 @@ def test_an_interrupted_training_can_go_on(folder, capfd):
     assert state == {"compression": {"algorithm": "quantization"}}
     called = call(capfd, *TRAIN, "m.pb", "--epochs", "1", "--checkpoints", "saved")
     assert called.code == 0, called.err
-    assert "going on from 'saved' after epoch" in called.err
+    assert "going on from 'saved/ckpt-" in called.err
