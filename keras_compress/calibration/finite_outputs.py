@@ -4,17 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from functools import partial
 from typing import Any
 
 import numpy as np
 import tensorflow as tf
 
 from keras_compress._keras import keras
-from keras_compress.calibration.layer_hooks import hooked_calls
-from keras_compress.calibration.model_states import fresh_states
-from keras_compress.data import pack_inputs
-from keras_compress.graph.variables import leaf_layers
+from keras_compress.calibration.layer_outputs import see_outputs
 
 __all__ = ["LayerOutputs", "observe_outputs"]
 
@@ -60,16 +56,5 @@ def observe_outputs(model: keras.Model, arrays: Sequence[np.ndarray], *, trainin
     """
     found = LayerOutputs()
 
-    def note(path: str, call: Any, *inputs: Any, **arguments: Any) -> Any:
-        outputs = call(*inputs, **arguments)
-        found.add(path, outputs)
-        return outputs
-
-    layers = {
-        layer: partial(note, path)
-        for path, layer in leaf_layers(model)
-        if not isinstance(layer, keras.layers.InputLayer)
-    }
-    with hooked_calls(layers), fresh_states(model):
-        model(pack_inputs(model, [tf.constant(array) for array in arrays]), training=training)
+    see_outputs(model, [tf.constant(array) for array in arrays], found.add, training)
     return found

@@ -5,7 +5,6 @@ from __future__ import annotations
 import re
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
-from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -15,9 +14,8 @@ import tensorflow as tf
 from keras_compress._keras import keras
 from keras_compress.arguments import checked_path, number
 from keras_compress.batch_rows import filled_up
-from keras_compress.calibration.layer_hooks import hooked_calls
-from keras_compress.calibration.model_states import fresh_states
-from keras_compress.data import fixed_batch, input_specs, pack_inputs
+from keras_compress.calibration.layer_outputs import see_outputs
+from keras_compress.data import fixed_batch, input_specs
 from keras_compress.errors import ExportError
 from keras_compress.export.audit_samples import AuditSamples, audit_samples
 from keras_compress.export.foreign_errors import explained
@@ -260,21 +258,13 @@ def _layer_outputs(model: keras.Model, arrays: Sequence[np.ndarray]) -> list[tup
     """Return the float output of every call of a layer, in the order of the calls."""
     seen: list[tuple[str, np.ndarray]] = []
 
-    def note(path: str, call: Any, *inputs: Any, **arguments: Any) -> Any:
-        outputs = call(*inputs, **arguments)
+    def see(path: str, outputs: Any) -> None:
         is_float = tf.is_tensor(outputs) and getattr(outputs.dtype, "is_floating", False)
         array = tf.cast(outputs, tf.float32).numpy() if is_float else None
         if array is not None and array.ndim > 1 and array.size:
             seen.append((path, array))
-        return outputs
 
-    layers = {
-        layer: partial(note, path)
-        for path, layer in leaf_layers(model)
-        if not isinstance(layer, keras.layers.InputLayer)
-    }
-    with hooked_calls(layers), fresh_states(model):
-        model(pack_inputs(model, arrays), training=False)
+    see_outputs(model, arrays, see)
     counts: dict[str, int] = {}
     named = []
     for path, array in seen:
