@@ -11,6 +11,7 @@ from keras_compress.calibration.model_states import ModelStates
 from keras_compress.graph.variables import leaf_layers
 from tests import zoo
 from tests.calibration.corrections import at, uneven
+from tests.calibration.counter import Counter
 
 layers = keras.layers
 
@@ -100,21 +101,6 @@ def test_the_model_computes_as_before():
     inputs_of(model, ["stem", "out"])
     assert all("call" not in vars(layer) for _, layer in leaf_layers(model))
     np.testing.assert_array_equal(model(x), before)
-
-
-class Counter(layers.Layer):
-    """Counts its calls, and adds their number."""
-
-    def build(self, input_shape):
-        self.count = self.add_weight("count", (), trainable=False, initializer="zeros")
-        self.stateful = True
-
-    def call(self, inputs):
-        self.count.assign_add(1.0)
-        return inputs + self.count
-
-    def reset_states(self):
-        self.count.assign(0.0)
 
 
 def lstm(x):
