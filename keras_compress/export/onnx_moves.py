@@ -22,7 +22,11 @@ _ON_EACH = ("Clip", "Relu", "LeakyRelu")
 
 
 def quantize_in_front_of_moves(graph: Any) -> None:
-    """Let what only moves numbers happen before QuantizeLinear instead of behind it, in place."""
+    """Let what only moves numbers happen before QuantizeLinear instead of behind it, in place.
+
+    Behind a sum or product these are all moves; behind other operations the first alone, so that the quantizer stays near the
+    operation that runtimes join with it.
+    """
     producers = {name: node for node in graph.node for name in node.output}
     readers: dict[str, int] = {}
     for node in graph.node:
@@ -40,9 +44,7 @@ def quantize_in_front_of_moves(graph: Any) -> None:
         node.input[0], quantize.input[0] = quantize.input[0], between
         quantize.output[0], node.output[0] = node.output[0], between
         source = producers.get(node.input[0])
-        if (
-            source is not None and source.op_type in _JOINED
-        ):  # of one operation without a bias, moves stay behind the quantizer
+        if source is not None and source.op_type in _JOINED:  # the next move finds the quantizer behind this one
             producers[quantize.output[0]], producers[between] = quantize, node
         first, second = (order.index(item) for item in (quantize, node))
         order[first], order[second] = node, quantize

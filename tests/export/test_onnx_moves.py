@@ -110,10 +110,18 @@ def kinds(graph):
     return [node.op_type for node in graph.node]
 
 
-def test_all_moves_come_in_front_of_the_quantizer():
+@pytest.mark.parametrize(
+    "kind, moved",
+    [
+        ("Add", ["Transpose", "Reshape", "QuantizeLinear"]),
+        ("Relu", ["Transpose", "QuantizeLinear", "Reshape"]),
+    ],
+)
+def test_moves_come_in_front_of_the_quantizer(kind, moved):
     graph = graph_of(
         [
-            ("QuantizeLinear", ["x", "scale", "zero"], "q"),
+            (kind, ["x", "b"] if kind == "Add" else ["x"], "s"),
+            ("QuantizeLinear", ["s", "scale", "zero"], "q"),
             ("Transpose", ["q"], "t"),
             ("Reshape", ["t", "shape"], "r"),
             ("DequantizeLinear", ["r", "scale", "zero"], "y"),
@@ -121,7 +129,7 @@ def test_all_moves_come_in_front_of_the_quantizer():
         "y",
     )
     quantize_in_front_of_moves(graph)
-    assert kinds(graph) == ["Transpose", "Reshape", "QuantizeLinear", "DequantizeLinear"]
+    assert kinds(graph) == [kind, *moved, "DequantizeLinear"]
 
 
 @pytest.mark.parametrize("clip", [False, True])

@@ -107,8 +107,9 @@ def refused(path, words):
 
 def test_a_function_that_calls_the_saver_is_refused(saved):
     def call_saver(graph):
-        saver = next(one for one in graph.graph_def.library.function if any(n.op == "SaveV2" for n in one.node_def))
-        other = next(one for one in graph.graph_def.library.function if not any(n.op == "SaveV2" for n in one.node_def))
+        functions = graph.graph_def.library.function
+        saver = next(one for one in functions if any(n.op == "SaveV2" for n in one.node_def))
+        other = next(one for one in functions if one.signature.name in graph.object_graph_def.concrete_functions)
         node = other.node_def.add(name="again", op="StatefulPartitionedCall")
         node.attr["f"].func.name = saver.signature.name
 
