@@ -1,6 +1,7 @@
-"""How long tests and their fixtures take: written by `make durations`, read to start the modules that take longest first.
+"""How long tests and their fixtures take: written by `make durations`.
 
-Two workers end together only if no long module comes last. A module that is not in the file yet is started early.
+It is read to start the modules that take longest first, for two workers end together only if no long module comes last (a module that
+is not in the file yet is started early), and to choose how many cases of a test `make test` has time for (tests/levels.py).
 """
 
 import json
@@ -22,14 +23,18 @@ class Recorder:
         self._phases.append((round(report.duration, 2), report.when, report.nodeid.partition("@")[0]))
 
     def pytest_sessionfinish(self):
-        modules = defaultdict(float)
-        for seconds, _, test in self._phases:
+        modules, cases = defaultdict(float), defaultdict(list)
+        for seconds, when, test in self._phases:
             modules[module_of(test)] += seconds
+            if when == "call":
+                cases[test.partition("[")[0]].append(seconds)
+        several = {test: round(sum(times) / len(times), 2) for test, times in cases.items() if len(times) > 1}
         values = {
             "tests": len({test for _, _, test in self._phases}),
             "seconds": round(sum(modules.values())),
             "dearest": [list(phase) for phase in sorted(self._phases, reverse=True)[:DEAREST]],
             "modules": {name: round(modules[name], 1) for name in sorted(modules)},
+            "cases": dict(sorted(several.items())),
         }
         self._path.write_text(json.dumps(values, indent=1) + "\n")
 
@@ -37,6 +42,11 @@ class Recorder:
 def module_of(test):
     """Return the module of a test from its id."""
     return test.partition("::")[0]
+
+
+def of_one_case():
+    """Return how many seconds one case of a test takes on average, by the id of the test without its case."""
+    return json.loads(FILE.read_text())["cases"]
 
 
 def longest_first(items):

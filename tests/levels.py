@@ -1,7 +1,7 @@
 """Which tests `make test` runs, and which only `make test-all` runs.
 
-A test or a case marked ``extended`` is left to `make test-all`. Of a test with many cases `make test` takes a few, spread evenly over
-the list, the first and the last among them.
+A test or a case marked ``extended`` is left to `make test-all`. Of a test with many cases `make test` takes as many as a second has
+room for, spread evenly over the list: one at least, :data:`MOST` at most.
 """
 
 from collections import defaultdict
@@ -9,8 +9,12 @@ from collections import defaultdict
 import pytest
 
 extended = pytest.mark.extended
-#: How many cases of one test `make test` takes.
-CASES = 2
+#: How long the cases of one test may take together in `make test`.
+SECONDS = 1.0
+#: How many cases of one test `make test` takes at most.
+MOST = 3
+#: How many it takes of a test that no duration is known of.
+OF_NEW_TESTS = 2
 
 
 def levels(cases, first):
@@ -28,16 +32,29 @@ def levels(cases, first):
     ]
 
 
-def extend_all_but_a_few(items):
-    """Mark the cases of tests with many cases as extended, but for :data:`CASES` of each."""
+def extend_all_but_a_few(items, seconds):
+    """Mark the cases of tests with many cases as extended, but for those that `make test` has time for.
+
+    Args:
+        items: the collected tests.
+        seconds: how long one case of a test takes, by the id of the test without its case.
+    """
     by_test = defaultdict(list)
     for item in items:
         if item.get_closest_marker("extended") is None:
             by_test[item.nodeid.partition("[")[0]].append(item)
-    for cases in by_test.values():
-        if len(cases) > CASES:
-            last = len(cases) - 1
-            kept = {round(number * last / (CASES - 1)) for number in range(CASES)}
-            for index, item in enumerate(cases):
-                if index not in kept:
-                    item.add_marker(extended)
+    for test, cases in by_test.items():
+        kept = _spread(len(cases), _room(seconds[test]) if test in seconds else OF_NEW_TESTS)
+        for index, item in enumerate(cases):
+            if index not in kept:
+                item.add_marker(extended)
+
+
+def _room(seconds):
+    return max(1, min(MOST, int(SECONDS / max(seconds, 0.01))))
+
+
+def _spread(count, kept):
+    """Return at most ``kept`` of the first ``count`` numbers, the first and the last among them if there is room for two."""
+    last = count - 1
+    return {round(number * last / max(kept - 1, 1)) for number in range(kept)} if kept < count else set(range(count))

@@ -4,7 +4,7 @@ import itertools
 
 import pytest
 
-from tests.levels import CASES, extend_all_but_a_few, extended, levels
+from tests.levels import MOST, OF_NEW_TESTS, SECONDS, extend_all_but_a_few, extended, levels
 
 
 class Item:
@@ -21,29 +21,37 @@ class Item:
         self.markers.append(marker)
 
 
-def first_level(items):
-    extend_all_but_a_few(items)
+def first_level(items, **seconds):
+    extend_all_but_a_few(items, {f"tests/test_{module}.py::test_a": value for module, value in seconds.items()})
     return [item.nodeid for item in items if item.get_closest_marker("extended") is None]
 
 
-def test_few_cases_are_all_in_the_first_level():
-    items = [Item(f"tests/test_x.py::test_a[{number}]") for number in range(CASES)]
-    assert first_level(items) == [item.nodeid for item in items]
+def cases(count, module="x", *markers):
+    return [Item(f"tests/test_{module}.py::test_a[{number}]", *markers) for number in range(count)]
 
 
-@pytest.mark.parametrize("count", [CASES + 1, 20, 100])
+@pytest.mark.parametrize(
+    ("seconds", "room"), [(0.0, MOST), (SECONDS / MOST, MOST), (SECONDS / 2, 2), (SECONDS, 1), (60.0, 1)]
+)
+def test_as_many_cases_as_a_second_has_room_for(seconds, room):
+    assert len(first_level(cases(20), x=seconds)) == room
+    assert len(first_level(cases(room), x=seconds)) == room
+
+
+def test_of_a_test_without_a_known_duration_two_cases_are_taken():
+    assert len(first_level(cases(20))) == OF_NEW_TESTS
+
+
+@pytest.mark.parametrize("count", [MOST + 1, 20, 100])
 def test_of_many_cases_some_are_from_the_first_to_the_last(count):
-    items = [Item(f"tests/test_x.py::test_a[{number}]") for number in range(count)]
-    kept = [int(name[name.index("[") + 1 : -1]) for name in first_level(items)]
-    assert len(kept) == CASES
+    kept = [int(name[name.index("[") + 1 : -1]) for name in first_level(cases(count), x=0.0)]
     assert (kept[0], kept[-1]) == (0, count - 1)
-    assert max(after - before for before, after in itertools.pairwise(kept)) <= count / (CASES - 1) + 1
+    assert max(after - before for before, after in itertools.pairwise(kept)) <= count / (MOST - 1) + 1
 
 
 def test_cases_of_different_tests_and_cases_left_out_by_name_are_not_counted_together():
-    items = [Item(f"tests/test_{module}.py::test_a[{number}]") for module in "xy" for number in range(CASES)]
-    items += [Item(f"tests/test_x.py::test_a[left out {number}]", extended.mark) for number in range(9)]
-    assert len(first_level(items)) == 2 * CASES
+    items = [*cases(MOST, "x"), *cases(MOST, "y"), *cases(9, "x", extended.mark)]
+    assert len(first_level(items, x=0.0, y=0.0)) == 2 * MOST
 
 
 def test_cases_named_first_are_not_marked_and_a_name_that_is_none_is_an_error():
