@@ -135,6 +135,7 @@ def test_a_damaged_checkpoint_names_those_beside_it(tmp_path):
         kc.restore(build, tmp_path)
 
 
+@pytest.mark.extended
 def test_the_seed_of_the_training_comes_back_where_the_process_has_none(tmp_path):
     def make():
         model = build()

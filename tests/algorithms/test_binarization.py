@@ -378,6 +378,7 @@ def test_scales_start_at_the_percentile_99_9_of_what_is_read():
         np.testing.assert_array_equal(op.levels()[1], 0.5)
 
 
+@pytest.mark.extended
 def test_scales_are_measured_on_the_float_model_also_if_it_is_binary_at_once():
     model = binary.residual()
     scales = [

@@ -145,6 +145,7 @@ def test_errors_of_quantized_activations_are_made_good_too():
     assert after < before
 
 
+@pytest.mark.extended
 def test_the_seed_makes_it_come_again():
     model, x = dense(), correlated((32,))
     seeds = (1, 1, 2)

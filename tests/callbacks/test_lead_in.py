@@ -105,6 +105,7 @@ def test_a_training_that_runs_eagerly(tmp_path):
     assert_resumes(tmp_path, fit_on("arrays"), places=(1, 3, 5), make=make)
 
 
+@pytest.mark.extended
 def test_asynchronous_saving_holds_the_place_of_its_numbers(tmp_path):
     assert_resumes(tmp_path, fit_on("arrays"), places=(1, 5), asynchronous=True)
 

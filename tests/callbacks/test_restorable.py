@@ -74,6 +74,7 @@ def batches():
         yield X[:8], Y[:8]
 
 
+@pytest.mark.extended
 def test_what_comes_back_is_not_named(tmp_path):
     assert said(tmp_path) == []
     assert said(tmp_path, rows().shuffle(30).batch(BATCH)) == []

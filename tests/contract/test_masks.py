@@ -7,7 +7,6 @@ import keras_compress as kc
 from keras_compress._keras import keras
 from keras_compress.export.frozen_graph import tensor_names
 from keras_compress.export.registry import registered_formats
-from tests.levels import levels
 from tests.zoo import sqnr
 
 layers = keras.layers
@@ -71,7 +70,12 @@ def check(name, heads, folder):
     assert {output: ratio for output, ratio in found.items() if ratio < least} == {}
 
 
-@pytest.mark.parametrize("name", levels(FILES, first=["onnx"]))
+def test_padding_counts_for_nothing_behind_one_layer_and_behind_several(tmp_path):
+    check("onnx", ["dense_relu", "sum"], tmp_path)
+
+
+@pytest.mark.extended
+@pytest.mark.parametrize("name", FILES)
 def test_padding_counts_for_nothing(name, tmp_path):
     check(name, [head for head in HEADS if head not in LOOPS], tmp_path)
 

@@ -159,6 +159,7 @@ OTHERS = {
 }
 
 
+@pytest.mark.extended
 @pytest.mark.parametrize("moment", MOMENTS)
 @pytest.mark.parametrize("name", OTHERS)
 def test_callbacks_of_keras_that_are_named_remember(name, moment, tmp_path):
@@ -181,6 +182,7 @@ def test_callbacks_of_keras_that_are_named_remember(name, moment, tmp_path):
         np.testing.assert_array_equal(value, whole)
 
 
+@pytest.mark.extended
 def test_weights_that_early_stopping_keeps_are_named(tmp_path):
     def fit(controller, model):
         stop = keras.callbacks.EarlyStopping("score", patience=9, restore_best_weights=True)
@@ -218,6 +220,7 @@ def test_a_memory_that_is_damaged_is_an_error(damage, tmp_path):
         model.fit(X, Y, epochs=2, callbacks=callbacks, verbose=0)
 
 
+@pytest.mark.extended
 def test_a_best_model_whose_file_is_gone_is_no_longer_the_best(tmp_path):
     controller, model = compressed(parts=[{"algorithm": "quantization"}])
     best = kc.SaveBestCompressed(controller, tmp_path / "best.h5", "score")

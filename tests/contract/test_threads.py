@@ -91,6 +91,7 @@ def test_eager_calls_compute_the_same_and_leave_variables(kind, algorithm, uncha
     assert_all_variables(model)
 
 
+@pytest.mark.extended
 def test_a_model_that_was_called_by_threads_is_trained_as_one_that_was_not(unchanged):
     trained = []
     for threads in (0, 8):

@@ -32,6 +32,7 @@ def test_the_numbers_are_those_of_the_loader(kind, tmp_path):
     assert weights_of(frozen_signature(tmp_path / "model")) == weights_of(loaded.graph.as_graph_def())
 
 
+@pytest.mark.extended
 def test_another_process_reads_the_same(tmp_path):
     kc.export_model(zoo.compressed_once("nested")[0].model, tmp_path / "model")
     code = (

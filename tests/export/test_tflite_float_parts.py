@@ -78,6 +78,7 @@ FROM_FLOATS = {
 }
 
 
+@pytest.mark.extended
 @pytest.mark.parametrize("move", levels(FROM_FLOATS, first=["average pooling"]))
 def test_a_narrow_quantizer_behind_cuts_nothing_off_in_front(move, tmp_path):
     def build(x):
@@ -88,6 +89,7 @@ def test_a_narrow_quantizer_behind_cuts_nothing_off_in_front(move, tmp_path):
     assert report.comparison.sqnr > 40  # what is cut off leaves less than 20
 
 
+@pytest.mark.extended
 def test_a_reversal_keeps_the_numbers_in_front_of_a_wider_range(tmp_path):
     def build(x):
         y = layers.Flatten()(x)[:, :8]

@@ -116,6 +116,7 @@ def test_models_with_trained_ranges_keep_their_grids(kind, tmp_path):
     assert kc.export_model(quantized, tmp_path / "model.tflite", calibration_data=data).problems == []
 
 
+@pytest.mark.extended
 def test_weights_of_equal_integers_and_other_scales_are_told_apart(tmp_path):
     """A kernel of one row is one integer, 127 or -127, per channel, so two of them may be equal but for their scales."""
     model = keras.Sequential([keras.Input((5, 1)), layers.Bidirectional(layers.LSTM(1))])
