@@ -24,6 +24,7 @@ __all__ = [
     "Operation",
     "described",
     "inner_entry",
+    "inner_variable",
     "is_compressed_entry",
     "is_operation_variable",
     "live_operation",
@@ -157,6 +158,16 @@ def inner_entry(entry: dict[str, Any]) -> dict[str, Any]:
 def weight_operations(entry: dict[str, Any]) -> list[tuple[str, dict[str, Any]]]:
     """Return the dotted path of the weight and the serialized operation, for each operation of a wrapped layer."""
     return [(weight, description) for weight, description in entry["config"]["operations"]]
+
+
+def inner_variable(name: str) -> str | None:
+    """Return the name that a variable of a wrapped layer has in the layer inside; None if it belongs to an operation.
+
+    Example:
+        >>> inner_variable("layer.cell.kernel"), inner_variable("weight_ops.0.scale")
+        ('cell.kernel', None)
+    """
+    return name.removeprefix(_LAYER) if name.startswith(_LAYER) else None
 
 
 def is_operation_variable(name: str) -> bool:
