@@ -250,8 +250,10 @@ class CompressionAlgorithm(Settings):
         return -1
 
     def stage(self, ops: Sequence[BoundOp], position: Position) -> CompressionStage:
-        """Return how far this algorithm has come at ``position``."""
-        return CompressionStage.FULLY_COMPRESSED
+        """Return how far this algorithm has come at ``position``. Default: by :meth:`final_epoch`."""
+        final = self.final_epoch()
+        complete = final is None or position.epoch >= final
+        return CompressionStage.FULLY_COMPRESSED if complete else CompressionStage.UNCOMPRESSED
 
     def compression_rate(self, ops: Sequence[BoundOp]) -> float | None:
         """Return the share that was removed, in [0, 1], for algorithms that have one."""

@@ -23,11 +23,11 @@ from keras_compress.export.onnx_dense_layers import join_dense_layers
 from keras_compress.export.onnx_loops import keep_quantizers_out_of_loops
 from keras_compress.export.onnx_moves import quantize_in_front_of_moves, quantize_in_front_of_transpositions
 from keras_compress.export.onnx_quantization import activation_handlers, put_constants, refuse_other_grids
-from keras_compress.export.onnx_reproducible import make_reproducible, serialized
+from keras_compress.export.onnx_reproducible import make_reproducible
 from keras_compress.export.quantized_constants import cut_out_constants
 from keras_compress.export.registry import register_format
 from keras_compress.export.reproducible_graph import make_reproducible as make_graph_reproducible
-from keras_compress.export.reproducible_graph import merge_equal_nodes
+from keras_compress.export.reproducible_graph import merge_equal_nodes, serialized
 from keras_compress.export.runtimes.onnx_runtime import load, open_file, stored_weights
 from keras_compress.files import write_file
 from keras_compress.graph.passes.fit_biases import fit_biases

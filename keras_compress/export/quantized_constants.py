@@ -1,7 +1,8 @@
 """Quantized constants of a frozen graph as integers.
 
 Converters compute ``FakeQuant…(constant)`` at once and keep the result in floating point. Here the constants are taken
-out of the graph before that can happen.
+out of the graph before that can happen. All constants go this way into ONNX files; into TensorFlow Lite files only those
+that its converter does not store as integers by itself.
 """
 
 from __future__ import annotations
