@@ -67,7 +67,13 @@ def activation_of(name: Any) -> Activation:
 
 
 def rectifier(max_value: float | None, negative_slope: float, threshold: float) -> Activation:
-    """Return the activation function of a ``ReLU`` layer with these arguments."""
+    """Return the activation function of a ``ReLU`` layer with these arguments.
+
+    Args:
+        max_value: the bound above, None for none.
+        negative_slope: of values below the threshold.
+        threshold: where the slope of 1 begins.
+    """
     relu = _ACTIVATIONS["relu"]
     high = inf if max_value is None else float(max_value)
     if threshold or negative_slope:

@@ -176,7 +176,13 @@ def is_operation_variable(name: str) -> bool:
 
 
 def live_operation(description: dict[str, Any], shape: tuple[int, ...], arrays: Mapping[str, np.ndarray]) -> WeightOp:
-    """Return a serialized operation, built for a tensor of ``shape``, with its numbers."""
+    """Return a serialized operation, built for a tensor of ``shape``, with its numbers.
+
+    Args:
+        description: the operation as Keras serializes it.
+        shape: of the tensor that it maps.
+        arrays: its variables by name.
+    """
     op = deserialize({key: description[key] for key in _IDENTITY if key in description})
     op.build(shape)
     for name, variable in named_variables(op).items():
