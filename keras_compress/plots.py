@@ -107,7 +107,7 @@ def plot_sensitivity(names: Sequence[str], ratios: Sequence[float], title: str, 
 
     Example:
         >>> axes = plot_sensitivity(["conv", "head"], [20.0, 31.5], "Signal to error")
-        >>> [bar.get_width() for bar in axes.patches]
+        >>> [float(bar.get_width()) for bar in axes.patches]
         [20.0, 31.5]
     """
     if path is not None:
@@ -232,7 +232,7 @@ def plot_weight_histograms(
         >>> model = keras.Sequential([keras.Input((4,)), keras.layers.Dense(2, name="dense")])
         >>> _, compressed = create_compressed_model(model, {"compression": {"algorithm": "magnitude_sparsity"}})
         >>> plot_weight_histograms(compressed).axes[0].get_title()
-        'dense kernel'
+        'dense: kernel'
     """
     require_graph(compressed)
     if before is not None:

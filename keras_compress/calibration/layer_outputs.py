@@ -29,8 +29,9 @@ def see_outputs(
         training: run as in training. Default False.
 
     Example:
+        >>> import numpy as np
         >>> model = keras.Sequential([keras.Input((2,)), keras.layers.ReLU(name="relu"), keras.layers.Flatten(name="flat")])
-        >>> see_outputs(model, [[[-1.0, 3.0]]], lambda path, outputs: print(path, outputs.numpy().tolist()))
+        >>> see_outputs(model, [np.float32([[-1.0, 3.0]])], lambda path, outputs: print(path, outputs.numpy().tolist()))
         relu [[0.0, 3.0]]
         flat [[0.0, 3.0]]
     """
