@@ -29,6 +29,7 @@ __all__ = [
     "is_operation_variable",
     "live_operation",
     "weight_operations",
+    "wrapper_description",
 ]
 
 _LAYER = "layer."
@@ -133,16 +134,21 @@ class CompressedEntry:
             "layer": self.layer,
             "operations": [[operation.weight, operation.description] for operation in self.operations],
         }
-        entry.update(
-            module=CompressedLayer.__module__,
-            class_name=CompressedLayer.__name__,
-            registered_name=REGISTERED_NAME,
-            config=config,
-        )
+        entry.update(wrapper_description(config))
         written = {_LAYER + name: array for name, array in self.arrays.items()}
         for index, operation in enumerate(self.operations):
             written.update({f"{_OPERATIONS}{index}.{name}": array for name, array in operation.arrays.items()})
         return written
+
+
+def wrapper_description(config: dict[str, Any]) -> dict[str, Any]:
+    """Return what an entry says of a wrapped layer with a configuration, without a place in the graph."""
+    return {
+        "module": CompressedLayer.__module__,
+        "class_name": CompressedLayer.__name__,
+        "config": config,
+        "registered_name": REGISTERED_NAME,
+    }
 
 
 def is_compressed_entry(entry: dict[str, Any]) -> bool:
