@@ -1,7 +1,7 @@
 """Make Keras models small and fast: train them quantized, binary or sparse in ordinary ``fit``, export files that are small.
 
 Other packages register algorithms (:func:`register_algorithm`), file formats (:func:`register_format`) and layers
-(:func:`register_layer_spec`).
+(:func:`register_layer_spec`). Operations on weights and activations are Keras layers, and registered with Keras.
 """
 
 import keras_compress._working_folder  # noqa: F401  before anything that the working directory could hold

@@ -24,6 +24,11 @@ def rows_of_samples(made: Any, batch_size: int, samples: int) -> Any:
 
     Its first axis may be a multiple of the batch. What does not depend on the batch is returned whole.
 
+    Args:
+        made: what was computed for the batch.
+        batch_size: its size.
+        samples: how many of its rows are samples.
+
     Example:
         >>> rows_of_samples(np.arange(6), batch_size=3, samples=2).tolist()
         [0, 1, 2, 3]

@@ -22,6 +22,9 @@ def latest_checkpoint(directory: str | Path) -> str | None:
     Like ``tf.train.latest_checkpoint``, which knows the newest one only: where its files are missing, this warns and returns
     the newest of the others.
 
+    Args:
+        directory: the folder, as that of :class:`~keras_compress.callbacks.CheckpointManagerCallback`.
+
     Example:
         >>> print(latest_checkpoint("a folder that is not there"))
         None

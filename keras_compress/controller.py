@@ -45,6 +45,13 @@ class CompressionController:
         config: the configuration it was made with.
         scheduler: ``epoch_step()`` before each epoch and ``step()`` before each optimizer step; the compression
             callbacks do it in ``fit``.
+
+    Example:
+        >>> from keras_compress.create import create_compressed_model
+        >>> model = keras.Sequential([keras.Input((4,)), keras.layers.Dense(2, name="dense")])
+        >>> controller, _ = create_compressed_model(model, {"compression": {"algorithm": "magnitude_sparsity"}})
+        >>> controller.compression_stage()
+        <CompressionStage.UNCOMPRESSED: 0>
     """
 
     def __init__(

@@ -97,7 +97,13 @@ class AccuracyTargetNotMet(CompressionError, RuntimeError):  # noqa: N818  what 
 
 
 def close_matches(name: str, candidates: Iterable[str], count: int = 3) -> list[str]:
-    """Return up to ``count`` candidates that look most like ``name``, best first."""
+    """Return up to ``count`` candidates that look most like ``name``, best first.
+
+    Args:
+        name: what was received.
+        candidates: what may have been meant.
+        count: how many at most. Default 3.
+    """
     candidates = list(dict.fromkeys(candidates))
     close = difflib.get_close_matches(name, candidates, n=count, cutoff=0.4)
     lowered = name.lower()

@@ -149,7 +149,13 @@ def share_numbers(model: keras.Model) -> None:
 
 
 def record_data(parts: Parts, model: keras.Model, data: Dataset) -> None:
-    """Keep the data of the calibration with a compressed model, for what only files need and for their audits."""
+    """Keep the data of the calibration with a compressed model, for what only files need and for their audits.
+
+    Args:
+        parts: the algorithms and their operations, which say how many samples they were measured on.
+        model: the compressed model.
+        data: the samples.
+    """
     algorithms = [algorithm for algorithm, _ in parts]
 
     def initializer(layer: str) -> RangeInitializer:

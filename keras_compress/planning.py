@@ -83,6 +83,12 @@ def check_coverage(
 ) -> Coverage:
     """Return by what each weight is compressed, or why it is not.
 
+    Args:
+        snapshot: the model that was planned on.
+        config: the configuration.
+        edits: those of each algorithm.
+        skipped: the weights that algorithms left alone, with the reasons.
+
     Raises:
         UnsupportedModelError: the configuration is strict, and a weight would stay in floating point unasked.
     """

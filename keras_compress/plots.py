@@ -52,6 +52,11 @@ def plot_schedule(
     Raises:
         ConfigError: no algorithm of the configuration has a level.
         CompressionError: matplotlib is missing.
+
+    Example:
+        >>> axes = plot_schedule({"compression": {"algorithm": "magnitude_sparsity"}}, epochs=100)
+        >>> [text.get_text() for text in axes.get_legend().get_texts()]
+        ['magnitude_sparsity']
     """
     config = CompressionConfig.of(config)
     scheduled = [algorithm for algorithm in config.compression if isinstance(algorithm, ScheduledAlgorithm)]
@@ -99,6 +104,11 @@ def plot_sensitivity(names: Sequence[str], ratios: Sequence[float], title: str, 
 
     Raises:
         CompressionError: matplotlib is missing.
+
+    Example:
+        >>> axes = plot_sensitivity(["conv", "head"], [20.0, 31.5], "Signal to error")
+        >>> [float(bar.get_width()) for bar in axes.patches]
+        [20.0, 31.5]
     """
     if path is not None:
         path = checked_path("path", path)
@@ -135,6 +145,10 @@ def plot_latency(report: LatencyReport, axes: Any = None) -> Any:
 
     Raises:
         CompressionError: matplotlib is missing.
+
+    Example::
+
+        plot_latency(kc.benchmark(["model.onnx", "model.xml"], images[:1])).figure.savefig("latency.png")
     """
     _require_axes(axes)
     if not isinstance(report, LatencyReport):
@@ -168,6 +182,11 @@ def plot_accuracy_against_size(models: Mapping[str, tuple[float, float]], axes: 
 
     Raises:
         CompressionError: matplotlib is missing.
+
+    Example:
+        >>> axes = plot_accuracy_against_size({"float": (400_000, 0.91), "int8": (105_000, 0.90)})
+        >>> axes.get_xlabel()
+        'kB'
     """
     _require_axes(axes)
     points = [(name, *_point(name, pair)) for name, pair in mapping("models", models).items()]
@@ -207,6 +226,13 @@ def plot_weight_histograms(
     Raises:
         ConfigError: a layer has no compressed weights, or there are none.
         CompressionError: matplotlib is missing.
+
+    Example:
+        >>> from keras_compress.create import create_compressed_model
+        >>> model = keras.Sequential([keras.Input((4,)), keras.layers.Dense(2, name="dense")])
+        >>> _, compressed = create_compressed_model(model, {"compression": {"algorithm": "magnitude_sparsity"}})
+        >>> plot_weight_histograms(compressed).axes[0].get_title()
+        'dense: kernel'
     """
     require_graph(compressed)
     if before is not None:

@@ -117,7 +117,7 @@ def check_edit(edit: Edit) -> None:
         raise StateError(f"an operation in it has no name: {short_repr(config)}")
     try:
         found.from_config(dict(config))
-    except Exception as error:  # whatever Keras or the class makes of it
+    except Exception as error:  # Keras and the class may raise anything
         raise StateError(f"the settings of '{name}' are not those of {found.__name__}: {_reason(error)}") from None
 
 
@@ -173,7 +173,7 @@ def _check_weight(edit: WrapWeight, graph: ModelGraph, layers: set[str]) -> None
         with tf.Graph().as_default():  # where variables have shapes and take no memory
             operation = operation_class(edit.op)
             operation.from_config(dict(edit.op["config"])).build(shape)  # type: ignore[union-attr]
-    except Exception as error:  # whatever Keras or the class makes of it
+    except Exception as error:  # Keras and the class may raise anything
         raise StateError(
             f"The compression state is damaged: '{edit.op['config']['name']}' does not fit the weight '{edit.weight}' of "
             f"'{edit.layer}' with shape {shape}: {_reason(error)} Use another checkpoint."

@@ -194,6 +194,16 @@ class CompressionAlgorithm(Settings):
         target = context.target_scopes if self.target_scopes is None else self.target_scopes
         return Scope((*context.ignored_scopes, *self.ignored_scopes), target, self.validate_scopes)
 
+    def checked_scope(self, graph: ModelGraph, context: PlanContext) -> Scope:
+        """Return :meth:`scope`, after a look whether its patterns name layers of a model.
+
+        Raises:
+            ConfigError: one names none, and ``validate_scopes`` is True.
+        """
+        scope = self.scope(context)
+        scope.check([path for path, _ in graph.layers()])
+        return scope
+
     def prepare(self, snapshot: ModelSnapshot, context: PlanContext) -> ModelSnapshot:
         """Return the model in the form that this algorithm plans on. Pure and idempotent; the outputs of the model stay the same."""
         return snapshot
@@ -240,8 +250,10 @@ class CompressionAlgorithm(Settings):
         return -1
 
     def stage(self, ops: Sequence[BoundOp], position: Position) -> CompressionStage:
-        """Return how far this algorithm has come at ``position``."""
-        return CompressionStage.FULLY_COMPRESSED
+        """Return how far this algorithm has come at ``position``. Default: by :meth:`final_epoch`."""
+        final = self.final_epoch()
+        complete = final is None or position.epoch >= final
+        return CompressionStage.FULLY_COMPRESSED if complete else CompressionStage.UNCOMPRESSED
 
     def compression_rate(self, ops: Sequence[BoundOp]) -> float | None:
         """Return the share that was removed, in [0, 1], for algorithms that have one."""

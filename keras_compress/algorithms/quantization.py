@@ -120,11 +120,9 @@ class Quantization(CompressionAlgorithm):
         return split_separable(snapshot, lambda path: path in scope)
 
     def plan(self, graph: ModelGraph, context: PlanContext) -> Plan:
-        scope = self.scope(context)
-        paths = [path for path, _ in graph.layers()]
-        scope.check(paths)
+        scope = self.checked_scope(graph, context)
         if self.validate_scopes:
-            self._check_scopes(paths)
+            self._check_scopes([path for path, _ in graph.layers()])
         weights = plan_weights(self, graph, context, self._weight_quantizers(graph, context))
         return dataclasses.replace(weights, edits=(*weights.edits, *self._plan_activations(graph, scope, context)))
 
@@ -294,8 +292,9 @@ def _quantizer(
 def _is_data(graph: ModelGraph, tensor: TensorRef) -> bool:
     """Return whether a tensor is an input of the model, or one whose values were only scaled."""
     producer = graph.producer(tensor)
-    scaled = producer.is_a("Rescaling", "Normalization")
-    return all(_is_data(graph, source) for source in producer.inputs) if scaled else graph.is_model_input(tensor)
+    if producer.spec.scales_data:
+        return all(_is_data(graph, source) for source in producer.inputs)
+    return graph.is_model_input(tensor)
 
 
 def _unified_operands(graph: ModelGraph, points: list[QuantizationPoint]) -> list[QuantizationPoint]:

@@ -34,6 +34,11 @@ def matches(pattern: str, path: str) -> bool:
 def matching(patterns: Iterable[str], paths: Iterable[str], key: str) -> set[str]:
     """Return the paths that any of ``patterns`` names.
 
+    Args:
+        patterns: as in :func:`matches`.
+        paths: of all layers of the model.
+        key: of the configuration that holds the patterns, for the error.
+
     Raises:
         ConfigError: a pattern names no path; the message offers the nearest.
     """

@@ -84,8 +84,7 @@ def plan_weights(
         >>> [(edit.layer, edit.weight) for edit in plan.edits]
         [('dense', 'kernel')]
     """
-    scope = algorithm.scope(context)
-    scope.check([path for path, _ in graph.layers()])
+    scope = algorithm.checked_scope(graph, context)
     edits: list[WrapWeight] = []
     skipped: list[SkippedWeight] = []
     for weight in compressible_weights(graph):

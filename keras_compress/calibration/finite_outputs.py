@@ -55,6 +55,5 @@ def observe_outputs(model: keras.Model, arrays: Sequence[np.ndarray], *, trainin
         'log'
     """
     found = LayerOutputs()
-
     see_outputs(model, [tf.constant(array) for array in arrays], found.add, training)
     return found

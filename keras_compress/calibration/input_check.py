@@ -61,7 +61,7 @@ class InputCheck:
         first = first_compute_layers(graph)
         self._first: dict[keras.layers.Layer, GraphNode] = {}
         for node in graph.nodes.values():
-            scales = node.is_a("Rescaling", "Normalization") and all(map(self._is_data, node.inputs))
+            scales = node.spec.scales_data and all(map(self._is_data, node.inputs))
             behind = node.is_a("BatchNormalization") and any(tensor.layer in first for tensor in node.inputs)
             if (scales or behind) and node.ref.layer in living:
                 self._first[living[node.ref.layer]] = node

@@ -52,7 +52,7 @@ def hooked_calls(hooks: Mapping[keras.layers.Layer, Callable[..., Any]]) -> Iter
 
 
 def is_hooked(call: Any) -> bool:
-    """True for what takes the place of the ``call`` of a layer as long as it has hooks."""
+    """Return whether the ``call`` of a layer is one that :func:`hooked_calls` has put there, which calls hooks."""
     return hasattr(call, "hooks") and hasattr(call, "own_call")
 
 

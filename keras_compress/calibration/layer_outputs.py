@@ -18,13 +18,22 @@ __all__ = ["see_outputs"]
 def see_outputs(
     model: keras.Model, arrays: Sequence[Any], see: Callable[[str, Any], None], training: bool = False
 ) -> None:
-    """Run a model once and show the outputs of each call of a layer, in order; it begins without memory and gets its own back.
+    """Run a model once and show the outputs of each call of a layer, in order.
+
+    States of layers are as after ``reset_states()`` in this run, and restored afterwards.
 
     Args:
         model: the model.
         arrays: one array or tensor per input, in the order of the model.
         see: called with the path of the layer and what it returned.
         training: run as in training. Default False.
+
+    Example:
+        >>> import numpy as np
+        >>> model = keras.Sequential([keras.Input((2,)), keras.layers.ReLU(name="relu"), keras.layers.Flatten(name="flat")])
+        >>> see_outputs(model, [np.float32([[-1.0, 3.0]])], lambda path, outputs: print(path, outputs.numpy().tolist()))
+        relu [[0.0, 3.0]]
+        flat [[0.0, 3.0]]
     """
 
     def note(path: str, call: Any, *inputs: Any, **arguments: Any) -> Any:

@@ -55,6 +55,13 @@ def create_compression_callbacks(
 
     Raises:
         ConfigError: an argument is of another type, or two folders are given.
+
+    Example:
+        >>> from keras_compress.create import create_compressed_model
+        >>> model = keras.Sequential([keras.Input((4,)), keras.layers.Dense(2, name="dense")])
+        >>> controller, _ = create_compressed_model(model, {"compression": {"algorithm": "magnitude_sparsity"}})
+        >>> [type(callback).__name__ for callback in create_compression_callbacks(controller, log_tensorboard=False)]
+        ['SchedulerCallback', 'StatisticsCallback', 'FiniteLossCallback']
     """
     require_controller(controller)
     log_text, resume = flag("log_text", log_text), flag("resume", resume)

@@ -41,6 +41,12 @@ class CheckpointManagerCallback(keras.callbacks.Callback):
     Raises:
         StateError: a checkpoint cannot be written, another process writes into the folder, or its list of checkpoints names some
             that this callback did not write; raised out of ``fit``.
+
+    Example::
+
+        checkpoint = tf.train.Checkpoint(model=model, compression_state=kc.TFCompressionState(controller))
+        callbacks = [*kc.create_compression_callbacks(controller), CheckpointManagerCallback(checkpoint, "checkpoints")]
+        model.fit(images, labels, epochs=5, callbacks=callbacks)
     """
 
     def __init__(

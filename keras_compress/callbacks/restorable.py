@@ -17,7 +17,7 @@ from keras_compress.state import TFCompressionState
 
 __all__ = ["controller_of", "not_restored", "warn_of_what_is_not_restored"]
 
-#: Operations that draw random numbers and count in secret how many: a new process starts at the first again.
+#: Operations that draw random numbers and keep their counter in no variable: a new process starts at the first again.
 _COUNTING = frozenset(
     {
         "Multinomial",

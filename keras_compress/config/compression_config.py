@@ -214,7 +214,12 @@ def register_default_init_args(
 
 
 def json_schema() -> dict:
-    """Return a JSON Schema of the configuration, for editors that check and complete."""
+    """Return a JSON Schema of the configuration, for editors that check and complete.
+
+    Example:
+        >>> "compression" in json_schema()["properties"]
+        True
+    """
     definitions: dict[str, Any] = {}
     choices = []
     for name, algorithm in sorted(registered_algorithms().items()):

@@ -6,8 +6,14 @@ from collections import defaultdict
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
+from typing import Any
 
-__all__ = ["Dataflow"]
+__all__ = ["Dataflow", "source_node"]
+
+
+def source_node(node: Any, index: int) -> Any:
+    """Return the node of an OpenVINO model that makes what another one reads as its input number ``index``."""
+    return node.input(index).get_source_output().get_node()
 
 
 @dataclass(frozen=True)

@@ -15,7 +15,7 @@ from keras_compress.graph.passes.fix_quantizers import fix_quantizers
 from keras_compress.graph.passes.to_float32 import to_float32
 from keras_compress.graph.snapshot import entries
 from keras_compress.layers import BinaryWeight
-from keras_compress.numerics import number_of_steps
+from keras_compress.layers.fixed_fake_quantize import fixed_scale
 
 __all__ = ["ExpectedWeight", "expected_weights"]
 
@@ -84,6 +84,5 @@ def _step(wrapped: CompressedEntry, weight: str) -> float:
     """Return the smallest step of the grid of a weight, 0 without a grid."""
     for operation in wrapped.operations:
         if operation.weight == weight:
-            steps = number_of_steps(operation.settings["num_bits"], narrow_range=operation.settings["narrow_range"])
-            return float(np.min((operation.arrays["high"] - operation.arrays["low"]) / steps))
+            return float(fixed_scale(operation.settings, operation.arrays).min())
     return 0.0

@@ -186,6 +186,14 @@ def audit(
     Raises:
         ExportError: the file does not exist, or cannot be read.
         UntrustedFileError: the file does more than hold a model, and is not trusted.
+
+    Example:
+        >>> import tempfile
+        >>> model = keras.Sequential([keras.Input((4,)), keras.layers.Dense(2, name="dense")])
+        >>> with tempfile.TemporaryDirectory() as folder:
+        ...     path = export_model(model, Path(folder) / "model.pb").path
+        ...     audit(model, path).faults
+        []
     """
     require_graph(model)
     path = checked_path("path", path, ExportError, exists=True)
@@ -228,6 +236,11 @@ def benchmark(
     Raises:
         ExportError: a file does not exist, is of no known format, or its runtime is missing.
         UntrustedFileError: a file does more than hold a model, and is not trusted.
+
+    Example::
+
+        report = kc.benchmark({"int8": "model.onnx", "float": "float.onnx"}, images[:1])
+        print(report)
     """
     rounds, threads = whole_number("rounds", rounds, 1), whole_number("threads", threads, 0, MOST_THREADS)
     files = {

@@ -58,8 +58,8 @@ def audit_file(
     stored = stored_weights(path, form, layers)
     expected = expected_weights(snapshot, form.passes)
     rows = [_row(form, weight, found) for weight, found in match_weights(expected, stored)]
-    arrays = strip(snapshot).weights.values()
-    float_size = sum(4 * array.size for layer in arrays for array in layer.values())
+    plain = strip(snapshot)
+    float_size = sum(4 * array.size for arrays in plain.weights.values() for array in arrays.values())
     inputs, outputs = ((), ()) if form.interface is None else form.interface(path, names)
     report = ExportReport(
         path, form.name, form.size(path), float_size, tuple(rows), inputs=tuple(inputs), outputs=tuple(outputs)
@@ -67,7 +67,7 @@ def audit_file(
     samples = data if isinstance(data, AuditSamples) else audit_samples(model, data, shapes)
     if samples is None:
         return replace(report, not_run="no samples can be drawn for an input of text; pass data=…")
-    reference = model if form.keeps_quantizers else build(strip(snapshot))
+    reference = model if form.keeps_quantizers else build(plain)
     try:
         comparison = compare_outputs(reference, _loaded(form, path, names, layers), samples)
     except MissingRuntime as error:

@@ -93,6 +93,10 @@ def tensor_names(
 ) -> TensorNames:
     """Return the names asked for, by default those Keras gives, with ``_output`` for an output that is an input.
 
+    Args:
+        model: the model.
+        input_names, output_names: in the order of its inputs and outputs. Default: Keras' names.
+
     Raises:
         ExportError: not as many names as there are tensors, or one of them twice.
     """

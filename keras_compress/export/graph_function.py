@@ -13,7 +13,12 @@ __all__ = ["graph_function", "graph_optimizer"]
 
 
 def graph_function(graph_def: tf.compat.v1.GraphDef, inputs: Sequence[str], outputs: Sequence[str]) -> Any:
-    """Return the function from the first outputs of the nodes ``inputs`` to the list of those of the nodes ``outputs``."""
+    """Return the function from the first outputs of the nodes ``inputs`` to the list of those of the nodes ``outputs``.
+
+    Args:
+        graph_def: the graph.
+        inputs, outputs: names of nodes.
+    """
     imported = tf.compat.v1.wrap_function(lambda: tf.import_graph_def(graph_def, name=""), [])
     tensors = [imported.graph.get_tensor_by_name(f"{name}:0") for name in (*inputs, *outputs)]
     return imported.prune(tensors[: len(inputs)], tensors[len(inputs) :])

@@ -60,6 +60,11 @@ def fixed_shapes(
 ) -> list[tuple[int | None, ...]]:
     """Return the shape of one sample of every input of a file, see :func:`input_signature`.
 
+    Args:
+        model: the model.
+        input_shapes: the sizes that the file fixes, with the samples' axis or without it. Default: none.
+        names: of the inputs of the file. Default: Keras' names.
+
     Example:
         >>> model = keras.Sequential([keras.Input((None, None, 3), name="x"), keras.layers.Conv2D(2, 3)])
         >>> fixed_shapes(model, (32, None, 3))

@@ -50,6 +50,11 @@ serve({module!r})
 def isolated_stored_weights(form: Format, path: Path, seconds: float = SECONDS) -> list[StoredWeight]:
     """Return every constant of a file that may be a weight.
 
+    Args:
+        form: the format of the file.
+        path: the file.
+        seconds: how long it may take.
+
     Raises:
         ExportError: the runtime cannot read the file, takes too long, or dies of it.
     """
@@ -60,6 +65,12 @@ def isolated_stored_weights(form: Format, path: Path, seconds: float = SECONDS) 
 
 def isolated_load(form: Format, path: Path, names: TensorNames | None, seconds: float = SECONDS) -> Run:
     """Make a file ready to run. The runtime holds one file at a time: one that another has taken the place of is loaded again.
+
+    Args:
+        form: the format of the file.
+        path: the file.
+        names: of its inputs and outputs; None: in the order of the file.
+        seconds: how long each run may take.
 
     Raises:
         ExportError: the runtime cannot run the file, takes too long, or dies of it.
@@ -73,6 +84,9 @@ def isolated_load_by_default(
     form: Format, path: Path, names: TensorNames | None, seconds: float = SECONDS
 ) -> tuple[str, Run] | None:
     """Make a file ready to run as its runtime does without any options, with less than float32 on some CPUs.
+
+    Args:
+        form, path, names, seconds: as for :func:`isolated_load`.
 
     Returns:
         The precision, as ``"bf16"``, and what runs the file; None if that is what :func:`isolated_load` runs it in.
@@ -119,6 +133,10 @@ def isolated_tensors(
     form: Format, path: Path, names: TensorNames, arrays: Sequence[np.ndarray], seconds: float = SECONDS
 ) -> tuple[int, list[tuple[str, np.ndarray]]]:
     """Return how many samples a file takes of some, and the float tensors inside of it by name, in the order of computation.
+
+    Args:
+        form, path, names, seconds: as for :func:`isolated_load`.
+        arrays: the samples, one array per input.
 
     Raises:
         ExportError: the format has no runtime that tells them.

@@ -189,7 +189,16 @@ def compare(
 def compare_layers(
     model: keras.Model, path: Path, form: Format, names: TensorNames, samples: AuditSamples, min_sqnr: float
 ) -> LayerComparison:
-    """Compare a file of a format with its model on samples that were chosen, layer by layer; see :func:`compare`."""
+    """Compare a file of a format with its model on samples that were chosen, layer by layer; see :func:`compare`.
+
+    Args:
+        model: the compressed model the file was made from.
+        path: the file.
+        form: its format.
+        names: of its inputs and outputs.
+        samples: on which layers are compared.
+        min_sqnr: below this a layer departs, in dB.
+    """
     count = fixed_batch(input_specs(model)) or min(SAMPLES, len(samples.inputs[0]))
     arrays = [filled_up(array, count) for array in samples.inputs]
     layers = dict(leaf_layers(model))

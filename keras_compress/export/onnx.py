@@ -8,13 +8,15 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, Literal
 
+import tensorflow as tf
+
 from keras_compress._keras import keras
 from keras_compress._threads import CONVERTERS
 from keras_compress.arguments import whole_number
 from keras_compress.errors import ExportError, short_repr
 from keras_compress.export.factors_of_both_signs import write_signs_apart
 from keras_compress.export.foreign_errors import explained
-from keras_compress.export.format import Format
+from keras_compress.export.format import Format, TensorNames
 from keras_compress.export.frozen_graph import freeze, tensor_names
 from keras_compress.export.inference_model import inference_model, with_quantized_outputs
 from keras_compress.export.inline_calls import inline_calls
@@ -23,11 +25,11 @@ from keras_compress.export.onnx_dense_layers import join_dense_layers
 from keras_compress.export.onnx_loops import keep_quantizers_out_of_loops
 from keras_compress.export.onnx_moves import quantize_in_front_of_moves, quantize_in_front_of_transpositions
 from keras_compress.export.onnx_quantization import activation_handlers, put_constants, refuse_other_grids
-from keras_compress.export.onnx_reproducible import make_reproducible, serialized
+from keras_compress.export.onnx_reproducible import make_reproducible
 from keras_compress.export.quantized_constants import cut_out_constants
 from keras_compress.export.registry import register_format
 from keras_compress.export.reproducible_graph import make_reproducible as make_graph_reproducible
-from keras_compress.export.reproducible_graph import merge_equal_nodes
+from keras_compress.export.reproducible_graph import merge_equal_nodes, serialized
 from keras_compress.export.runtimes.onnx_runtime import load, open_file, stored_weights
 from keras_compress.files import write_file
 from keras_compress.graph.passes.fit_biases import fit_biases
@@ -108,17 +110,7 @@ def export_onnx(
             symmetric=activation_type == "int8",
         )
     )
-    graph_def = freeze(
-        inference_model(complete, fold_batch_norm, fit_biases),
-        names,
-        batch_size=batch_size,
-        input_shapes=input_shapes,
-        lower_control_flow=False,
-    )
-    inline_calls(graph_def)
-    write_signs_apart(graph_def)
-    make_graph_reproducible(graph_def, names.inputs, names.outputs)
-    merge_equal_nodes(graph_def, (*names.inputs, *names.outputs))
+    graph_def = _graph(inference_model(complete, fold_batch_norm, fit_biases), names, batch_size, input_shapes)
     constants = cut_out_constants(graph_def)
     if activation_type == "int8":
         refuse_other_grids(graph_def)
@@ -135,18 +127,35 @@ def export_onnx(
     if opset > newest:
         converted = onnx.version_converter.convert_version(converted, opset)
     put_constants(converted.graph, constants, four_bits=opset >= FOUR_BITS_SINCE)
-    quantize_in_front_of_moves(converted.graph)
-    quantize_in_front_of_transpositions(converted.graph)
-    del converted.graph.value_info[:]  # types and shapes of tensors that are no longer what they were
-    join_dense_layers(converted)
-    keep_quantizers_out_of_loops(converted.graph)
-    make_reproducible(converted)
+    _arrange(converted)
     for value, tensor in zip(converted.graph.output, model.outputs, strict=True):
         _state_shape(value, [batch_size or tensor.shape[0], *tensor.shape[1:]])
     converted.producer_name = "keras_compress"
     with _converting(path, layers):
         onnx.checker.check_model(converted)
     return write_file(path, serialized(converted))
+
+
+def _graph(
+    model: keras.Model, names: TensorNames, batch_size: int | None, input_shapes: InputShapes | None
+) -> tf.compat.v1.GraphDef:
+    """Return the graph of a model for inference, as the converter takes it."""
+    graph_def = freeze(model, names, batch_size=batch_size, input_shapes=input_shapes, lower_control_flow=False)
+    inline_calls(graph_def)
+    write_signs_apart(graph_def)
+    make_graph_reproducible(graph_def, names.inputs, names.outputs)
+    merge_equal_nodes(graph_def, (*names.inputs, *names.outputs))
+    return graph_def
+
+
+def _arrange(converted: Any) -> None:
+    """Bring quantizers and dense layers of a converted model to the places where runtimes look for them, in place."""
+    quantize_in_front_of_moves(converted.graph)
+    quantize_in_front_of_transpositions(converted.graph)
+    del converted.graph.value_info[:]  # types and shapes of tensors that are no longer what they were
+    join_dense_layers(converted)
+    keep_quantizers_out_of_loops(converted.graph)
+    make_reproducible(converted)
 
 
 def _state_shape(value: Any, shape: Sequence[int | None]) -> None:

@@ -10,6 +10,7 @@ from __future__ import annotations
 from typing import Any
 
 from keras_compress.export.onnx_loops import bodies, reading_from_outside
+from keras_compress.export.reproducible_graph import copied
 
 __all__ = ["MOVES", "quantize_in_front_of_moves", "quantize_in_front_of_transpositions"]
 
@@ -97,14 +98,11 @@ def _reads_a_sum(name: str, producers: dict[str, Any], constants: set[str]) -> b
 
 def _move_behind(graph: Any, dequantize: Any, moves: list[Any]) -> None:
     """Let copies of moves follow a DequantizeLinear; the last of them makes the tensor of its name."""
-    import onnx
-
     last, name = dequantize.output[0], f"{dequantize.output[0]}/moved"
     dequantize.output[0] = name
     position = list(graph.node).index(dequantize) + 1
     for number, move in enumerate(moves):
-        copy = onnx.NodeProto()
-        copy.CopyFrom(move)
+        copy = copied(move)
         copy.name = f"{last}/move{number}"
         copy.input[0] = name
         name = last if number == len(moves) - 1 else f"{last}/moved{number}"

@@ -123,6 +123,11 @@ def put_constants(graph: Any, constants: Sequence[IntegerConstant], *, four_bits
 
     What only moves the numbers of a constant, as a transposition, is carried out, so that the operation that computes
     with them directly follows.
+
+    Args:
+        graph: of the ONNX model.
+        constants: by the names of their placeholders.
+        four_bits: store integers of up to four bits as int4. Default False: as int8.
     """
     import onnx
 

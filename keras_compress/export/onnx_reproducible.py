@@ -11,8 +11,9 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from keras_compress.export.onnx_loops import bodies, reading_from_outside
+from keras_compress.export.reproducible_graph import copied
 
-__all__ = ["make_reproducible", "serialized"]
+__all__ = ["make_reproducible"]
 
 #: What the converter appends to names it makes, and what names of functions end in.
 _COUNTER = re.compile(r"__\d+|_[0-9a-f]{12}_\d+(?=_)")
@@ -50,11 +51,6 @@ def make_reproducible(model: Any) -> None:
     versions = [(one.domain, one.version) for one in imports]
     for one, (domain, version) in zip(model.opset_import, versions, strict=True):
         one.domain, one.version = domain, version
-
-
-def serialized(model: Any) -> bytes:
-    """Return a model as bytes, the same ones for an equal model."""
-    return model.SerializeToString(deterministic=True)
 
 
 def _name_open_sizes(graph: Any, names: dict[str, str]) -> None:
@@ -99,7 +95,7 @@ class _Renaming:
                 self.rename(body, f"{node.name}/body/", {**names, **own})
             node.input[:] = [names.get(name, name) for name in node.input]
             node.output[:] = [names.get(name, name) for name in node.output]
-            attributes = sorted(map(_copy, node.attribute), key=lambda attribute: attribute.name)
+            attributes = sorted(map(copied, node.attribute), key=lambda attribute: attribute.name)
             del node.attribute[:]
             node.attribute.extend(attributes)
         for value in graph.output:
@@ -109,7 +105,7 @@ class _Renaming:
             value.name = names.get(value.name, value.name)
         for value in (*graph.input, *graph.output):
             value.name = names.get(value.name, value.name)
-        nodes, constants = [list(map(_copy, part)) for part in (ordered, kept)]
+        nodes, constants = [list(map(copied, part)) for part in (ordered, kept)]
         del graph.node[:], graph.initializer[:], graph.value_info[:]
         graph.node.extend(nodes)
         graph.initializer.extend(constants)
@@ -140,7 +136,7 @@ def _pass_over_identities(body: Any) -> None:
             name = passed[name]
         return name
 
-    nodes = [_copy(node) for node in body.node if not (node.op_type == "Identity" and node.input[0] in made)]
+    nodes = [copied(node) for node in body.node if not (node.op_type == "Identity" and node.input[0] in made)]
     for node in nodes:
         node.input[:] = map(source, node.input)
         for inner in bodies(node):
@@ -192,9 +188,3 @@ def _captured(node: Any) -> list[str]:
             dict.fromkeys(name for name in (*read, *(v.name for v in body.output)) if name and name not in own)
         )
     return list(found)
-
-
-def _copy(message: Any) -> Any:
-    copied = type(message)()
-    copied.CopyFrom(message)
-    return copied

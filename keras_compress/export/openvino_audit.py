@@ -11,7 +11,7 @@ from typing import Any
 
 import numpy as np
 
-from keras_compress.export.dataflow import Dataflow
+from keras_compress.export.dataflow import Dataflow, source_node
 from keras_compress.export.stored_weight import StoredWeight
 
 __all__ = ["ExecutedLayer", "executed_layers", "stored_in_openvino"]
@@ -106,7 +106,7 @@ def stored_in_openvino(model: Any) -> list[StoredWeight]:
 
     nodes = {node.get_friendly_name(): node for node in model.get_ordered_ops()}
     inputs = {
-        name: [_source(node, i).get_friendly_name() for i in range(node.get_input_size())]
+        name: [source_node(node, i).get_friendly_name() for i in range(node.get_input_size())]
         for name, node in nodes.items()
     }
     kinds = {name: node.get_type_name() for name, node in nodes.items()}
@@ -158,14 +158,10 @@ def _is_weight(node: Any) -> bool:
     return is_float and node.get_output_partial_shape(0).is_static and len(node.get_output_shape(0)) > 0
 
 
-def _source(node: Any, index: int) -> Any:
-    return node.input(index).get_source_output().get_node()
-
-
 def _ancestors(node: Any) -> list[Any]:
     found = [node]
     for current in found:
-        found += [_source(current, index) for index in range(current.get_input_size())]
+        found += [source_node(current, index) for index in range(current.get_input_size())]
     return found
 
 
@@ -205,7 +201,7 @@ def _without_computing(node: Any) -> np.ndarray | None:
     if root.get_element_type().get_type_name() != "u1":
         return None
     bits = np.unpackbits(np.asarray(root.get_data()).view(np.uint8))[: math.prod(root.shape)].reshape(root.shape)
-    low, high = (_source(node, index).get_data() for index in (3, 4))
+    low, high = (source_node(node, index).get_data() for index in (3, 4))
     return np.where(bits > 0, high, low)
 
 

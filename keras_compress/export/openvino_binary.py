@@ -10,6 +10,8 @@ from typing import Any
 
 import numpy as np
 
+from keras_compress.export.dataflow import source_node
+
 __all__ = ["rewrite_binary_convolutions"]
 
 #: OpenVINO packs channels into bytes and computes something else where they do not fill them.
@@ -36,7 +38,7 @@ def rewrite_binary_convolutions(model: Any) -> None:
             factor = 2.0**number
             activation = _two_levels(x, thresholds, scale * factor)
             convolution = target.get_node()
-            weight = _source(convolution, 1).get_data()
+            weight = source_node(convolution, 1).get_data()
             target.replace_source_output(activation.output(0))
             convolution.input(1).replace_source_output(_one_bit(weight / factor).output(0))
     model.validate_nodes_and_infer_types()
@@ -47,10 +49,10 @@ def _two_valued(node: Any) -> tuple[Any, Any, float] | None:
     if node.get_type_name() != "Multiply":
         return None
     for number in (0, 1):
-        scale, convert = _constant(node, 1 - number), _source(node, number)
+        scale, convert = _constant(node, 1 - number), source_node(node, number)
         if scale is None or scale.size != 1 or convert.get_type_name() != "Convert":
             continue
-        greater = _source(convert, 0)
+        greater = source_node(convert, 0)
         if greater.get_type_name() == "Greater" and _constant(greater, 1) is not None:
             x, thresholds = (greater.input(index).get_source_output() for index in (0, 1))
             return x, thresholds, float(scale.reshape(()))
@@ -90,11 +92,7 @@ def _one_bit(weight: np.ndarray) -> Any:
     return opset8.fake_quantize(values, middle, middle, opset8.constant(-scale), opset8.constant(scale), 2)
 
 
-def _source(node: Any, index: int) -> Any:
-    return node.input(index).get_source_output().get_node()
-
-
 def _constant(node: Any, index: int) -> np.ndarray | None:
     """Return the constant at an input of a node, None if it is none."""
-    source = _source(node, index)
+    source = source_node(node, index)
     return source.get_data() if source.get_type_name() == "Constant" else None

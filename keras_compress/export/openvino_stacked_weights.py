@@ -11,6 +11,8 @@ import math
 from collections.abc import Iterator
 from typing import Any
 
+from keras_compress.export.dataflow import source_node
+
 __all__ = ["keep_stacked_weights_in_float"]
 
 _MOVES = ("Transpose", "Reshape", "Squeeze", "Unsqueeze")
@@ -32,12 +34,12 @@ def keep_stacked_weights_in_float(model: Any) -> None:
 
 def _is_dequantization(node: Any) -> bool:
     """Whether a multiplication gives integers that are stored their scale: ``(convert(q) - z) * scale``."""
-    values, scale = _source(node, 0), _source(node, 1)
+    values, scale = source_node(node, 0), source_node(node, 1)
     if values.get_type_name() == "Subtract":
-        values = _source(values, 0)
+        values = source_node(values, 0)
     if values.get_type_name() != "Convert" or scale.get_type_name() != "Constant":
         return False
-    return _source(values, 0).get_type_name() == "Constant"
+    return source_node(values, 0).get_type_name() == "Constant"
 
 
 def _products_of_stacks(node: Any) -> Iterator[bool]:
@@ -59,7 +61,3 @@ def _has_common_axis(equation: str, index: int) -> bool:
     letters = operands.split(",")
     others = set("".join(letters[:index] + letters[index + 1 :]))
     return bool(set(letters[index]) & others & set(result))
-
-
-def _source(node: Any, index: int) -> Any:
-    return node.input(index).get_source_output().get_node()

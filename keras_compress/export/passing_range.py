@@ -13,18 +13,11 @@ import tensorflow as tf
 
 from keras_compress._keras import keras
 from keras_compress.graph.integer_computation import is_quantizer
-from keras_compress.graph.view import GraphNode, ModelGraph, NodeRef, TensorRef
+from keras_compress.graph.view import ModelGraph, NodeRef, TensorRef
 from keras_compress.layers import FakeQuantize
 
 __all__ = ["leave_out_what_does_not_pass"]
 
-#: Layers that are functions of each value by itself.
-_LAYERS = ("LeakyReLU", "ELU", "ReLU", "ThresholdedReLU")
-#: Activation functions of Keras that are functions of each value by itself.
-_FUNCTIONS = {
-    *("linear", "relu", "relu6", "leaky_relu", "elu", "selu", "swish", "silu", "gelu", "mish", "exponential"),
-    *("tanh", "sigmoid", "hard_sigmoid", "softplus", "softsign"),
-}
 #: How many values of a range are tried.
 _POINTS = 4097
 
@@ -64,17 +57,11 @@ def _ways(graph: ModelGraph, ref: NodeRef, before: tuple[str, ...] = ()) -> list
             found.append(None)
         elif is_quantizer(node):
             found.append((*before, node.ref.layer) if before else None)
-        elif _is_of_each_value(node) or node.spec.inert_at_inference:
-            found += _ways(graph, reader, (*before, *([node.ref.layer] if _is_of_each_value(node) else [])))
+        elif node.spec.elementwise or node.spec.inert_at_inference:
+            found += _ways(graph, reader, (*before, *([node.ref.layer] if node.spec.elementwise else [])))
         else:
             found.append(None)
     return found or [None]
-
-
-def _is_of_each_value(node: GraphNode) -> bool:
-    if node.is_a("Activation"):
-        return node.config.get("activation") in _FUNCTIONS
-    return node.is_a(*_LAYERS)
 
 
 def _through(way: list[Any], points: np.ndarray) -> np.ndarray:

@@ -1,7 +1,8 @@
 """Quantized constants of a frozen graph as integers.
 
 Converters compute ``FakeQuant…(constant)`` at once and keep the result in floating point. Here the constants are taken
-out of the graph before that can happen.
+out of the graph before that can happen. All constants go this way into ONNX files; into TensorFlow Lite files only those
+that its converter does not store as integers by itself.
 """
 
 from __future__ import annotations
@@ -110,7 +111,13 @@ def _integers(node: Any, values: np.ndarray, low: np.ndarray, high: np.ndarray) 
 
 
 def grid(low: np.ndarray, high: np.ndarray, bits: int, *, narrow_range: bool) -> tuple[np.ndarray, np.ndarray, int]:
-    """Return scale (float32), zero point (int32) and number of steps of a range that ends on its grid."""
+    """Return scale (float32), zero point (int32) and number of steps of a range that ends on its grid.
+
+    Args:
+        low, high: the ends of the range, one per channel or single numbers.
+        bits: of the grid.
+        narrow_range: whether it leaves out the most negative level.
+    """
     steps = number_of_steps(bits, narrow_range=narrow_range)
     scale = ((high - low) / np.float32(steps)).astype(np.float32)
     return scale, np.round(-low / scale).astype(np.int32), steps

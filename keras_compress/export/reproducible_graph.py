@@ -16,7 +16,7 @@ import tensorflow as tf
 from keras_compress.export.graph_editing import node_name
 from keras_compress.export.impure_operations import draws_random_numbers
 
-__all__ = ["make_reproducible", "merge_equal_nodes", "serialized"]
+__all__ = ["copied", "make_reproducible", "merge_equal_nodes", "serialized"]
 
 #: What functions are marked with while a process runs; names in it are drawn at random.
 _MARKS = ("api_implements", "api_preferred_device", "forward_function_name", "backward_function_name")
@@ -39,7 +39,7 @@ def make_reproducible(graph_def: tf.compat.v1.GraphDef, inputs: Sequence[str], o
     functions = _Functions(graph_def)
     for node in ordered:
         functions.rename_calls(node)
-    content, library = [_copy(node) for node in ordered], [_copy(function) for function in functions.used]
+    content, library = [copied(node) for node in ordered], [copied(function) for function in functions.used]
     del graph_def.node[:]
     graph_def.node.extend(content)
     graph_def.ClearField("library")
@@ -68,14 +68,27 @@ def merge_equal_nodes(graph_def: tf.compat.v1.GraphDef, keep: Sequence[str]) -> 
         if node.name not in keep and not own_result:
             stands_for[node.name] = first.setdefault(content, node.name)
         if stands_for.get(node.name, node.name) == node.name:
-            kept.append(_copy(node))
+            kept.append(copied(node))
     del graph_def.node[:]
     graph_def.node.extend(kept)
 
 
-def serialized(graph_def: tf.compat.v1.GraphDef) -> bytes:
-    """Return a graph as bytes, the same ones for an equal graph."""
-    return graph_def.SerializeToString(deterministic=True)
+def serialized(message: Any) -> bytes:
+    """Return a graph as bytes, the same ones for an equal graph: a TensorFlow graph, an ONNX model, any protocol buffer.
+
+    Example:
+        >>> graph = tf.compat.v1.GraphDef(node=[{"name": "x", "op": "Placeholder"}])
+        >>> serialized(graph) == serialized(copied(graph))
+        True
+    """
+    return message.SerializeToString(deterministic=True)
+
+
+def copied(message: Any) -> Any:
+    """Return a copy of a part of a graph, which stays when the part is deleted from the graph."""
+    copy = type(message)()
+    copy.CopyFrom(message)
+    return copy
 
 
 def _in_order(graph_def: tf.compat.v1.GraphDef, inputs: Sequence[str], outputs: Sequence[str]) -> list[Any]:
@@ -137,7 +150,7 @@ class _Functions:
                 del function.attr[mark]
         plain = re.sub(r"(_[0-9]+)+$", "", name)
         function.signature.name = plain
-        digest = hashlib.sha256(function.SerializeToString(deterministic=True)).hexdigest()
+        digest = hashlib.sha256(serialized(function)).hexdigest()
         equal = sum(other.startswith(f"{plain}_{digest[:12]}") for other in self._names.values())
         self._names[name] = function.signature.name = f"{plain}_{digest[:12]}_{equal}"
         self.used.append(function)
@@ -146,9 +159,3 @@ class _Functions:
 
 def _calls(node: Any) -> bool:
     return any(value.HasField("func") or value.list.func for value in node.attr.values())
-
-
-def _copy(message: Any) -> Any:
-    copied = type(message)()
-    copied.CopyFrom(message)
-    return copied

@@ -51,6 +51,11 @@ class Limits:
 def compare_outputs(model: keras.Model, run: Run, samples: AuditSamples) -> Comparison:
     """Run a file and the model it was made from on the same samples, in batches of more than one where the file takes them.
 
+    Args:
+        model: what the file should compute.
+        run: the file, ready to run.
+        samples: on which they are compared.
+
     Raises:
         RunError: the file returns other outputs than the model, by their number or their sizes.
     """

@@ -1,4 +1,8 @@
-"""Export to TensorFlow Lite: compressed operations in int8 where their inputs and outputs are quantized."""
+"""Export to TensorFlow Lite: compressed operations in int8 where their inputs and outputs are quantized.
+
+TensorFlow's converter turns a kernel into int8, from the quantizer behind it in the graph; how the graph is arranged for
+that, and what the converter cannot do, is in :mod:`~keras_compress.export.tflite_weights`.
+"""
 
 from __future__ import annotations
 

@@ -78,7 +78,14 @@ def _layers(nodes: Sequence[Any], operator: str) -> str:
 
 
 def warn_of_floats(content: bytes, model: keras.Model, names: TensorNames, io_type: str) -> None:
-    """Warn of inputs and outputs that are float32 though integers were asked for, and name the layers that are the reason."""
+    """Warn of inputs and outputs that are float32 though integers were asked for, and name the layers that are the reason.
+
+    Args:
+        content: the file.
+        model: the compressed model it was made from.
+        names: of its inputs and outputs.
+        io_type: what was asked for.
+    """
     interpreter = require_litert().Interpreter(model_content=content)
     graph = ModelGraph(take(model))
     sides = (

@@ -19,6 +19,7 @@ class Activation:
         high: the largest value that it returns; default: no bound.
         scales_with_input: whether ``f(a * x) == a * f(x)`` for every positive ``a``.
         fused: whether runtimes compute it inside an integer convolution, without a quantizer in front of it.
+        elementwise: whether each value that it returns is computed from the one at the same place alone.
     """
 
     name: str
@@ -26,6 +27,7 @@ class Activation:
     high: float = inf
     scales_with_input: bool = False
     fused: bool = False
+    elementwise: bool = True
 
     @property
     def bounds(self) -> tuple[float, float]:
@@ -36,7 +38,7 @@ class Activation:
 #: No activation function.
 LINEAR = Activation("linear", scales_with_input=True, fused=True)
 #: A function of the user's, of which nothing is known.
-UNKNOWN = Activation("unknown")
+UNKNOWN = Activation("unknown", elementwise=False)
 
 _ACTIVATIONS = {
     activation.name: activation
@@ -49,9 +51,10 @@ _ACTIVATIONS = {
         Activation("exponential", low=0.0),
         Activation("sigmoid", low=0.0, high=1.0),
         Activation("hard_sigmoid", low=0.0, high=1.0),
-        Activation("softmax", low=0.0, high=1.0),
+        Activation("softmax", low=0.0, high=1.0, elementwise=False),
         Activation("tanh", low=-1.0, high=1.0),
         Activation("softsign", low=-1.0, high=1.0),
+        *(Activation(name) for name in ("elu", "selu", "swish", "silu", "gelu", "mish")),
     )
 }
 
@@ -64,7 +67,13 @@ def activation_of(name: Any) -> Activation:
 
 
 def rectifier(max_value: float | None, negative_slope: float, threshold: float) -> Activation:
-    """Return the activation function of a ``ReLU`` layer with these arguments."""
+    """Return the activation function of a ``ReLU`` layer with these arguments.
+
+    Args:
+        max_value: the bound above, None for none.
+        negative_slope: of values below the threshold.
+        threshold: where the slope of 1 begins.
+    """
     relu = _ACTIVATIONS["relu"]
     high = inf if max_value is None else float(max_value)
     if threshold or negative_slope:

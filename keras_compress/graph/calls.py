@@ -13,7 +13,7 @@ from typing import Any
 import numpy as np
 import tensorflow as tf
 
-from keras_compress._keras import TFOpLambda, keras, serialize
+from keras_compress._keras import TFOpLambda, keras
 from keras_compress._keras_calls import (
     arguments_of,
     kept_calls,
@@ -25,12 +25,11 @@ from keras_compress._keras_calls import (
 )
 from keras_compress.errors import UnsupportedModelError
 from keras_compress.graph.argument_variables import ArgumentVariables
+from keras_compress.graph.compressed_entry import described
 from keras_compress.graph.names import numbered_name
 from keras_compress.layers import Constant, OperatorCall
 
 __all__ = ["functional_config"]
-
-_PLACE = ("module", "class_name", "config", "registered_name")
 
 
 def functional_config(
@@ -124,7 +123,7 @@ class _Calls:
         arguments, keywords = (tf.nest.map_structure(without_tensor, part) for part in arguments_of(call))
         keywords.pop("name", None)
         layer = OperatorCall(call.layer.symbol, arguments, keywords, name=entry["name"], dtype=call.layer.dtype_policy)
-        return {**entry, **_described(layer), "inbound_nodes": [tensors]}
+        return {**entry, **described(layer), "inbound_nodes": [tensors]}
 
     def _is_concerned(self, call: Any) -> bool:
         """Whether a call has arguments that Keras' configuration would lose."""
@@ -156,10 +155,6 @@ class _Calls:
             place = {"name": layer.name, "inbound_nodes": [[[*self._input, {}]]]}
             self._values[id(thing)] = {**self._describe_layer(layer), **place}
         return output_of(self._values[id(thing)]["name"])
-
-
-def _described(layer: keras.layers.Layer) -> dict[str, Any]:
-    return {key: value for key, value in serialize(layer).items() if key in _PLACE}
 
 
 def _has_unnamed_arguments(call: Any) -> bool:

@@ -1,6 +1,7 @@
-"""Which axis of a tensor holds its channels, by the layers around it.
+"""Which axis of an activation holds its channels, by the layers around it.
 
-Layers and operators that rearrange axes end the search: nothing is known on their other side.
+The channel axes of a weight are in its row of :mod:`~keras_compress.graph.layer_table`. Layers and operators that
+rearrange axes end the search: nothing is known on their other side.
 """
 
 from __future__ import annotations

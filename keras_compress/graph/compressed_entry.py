@@ -24,10 +24,12 @@ __all__ = [
     "Operation",
     "described",
     "inner_entry",
+    "inner_variable",
     "is_compressed_entry",
     "is_operation_variable",
     "live_operation",
     "weight_operations",
+    "wrapper_description",
 ]
 
 _LAYER = "layer."
@@ -132,16 +134,21 @@ class CompressedEntry:
             "layer": self.layer,
             "operations": [[operation.weight, operation.description] for operation in self.operations],
         }
-        entry.update(
-            module=CompressedLayer.__module__,
-            class_name=CompressedLayer.__name__,
-            registered_name=REGISTERED_NAME,
-            config=config,
-        )
+        entry.update(wrapper_description(config))
         written = {_LAYER + name: array for name, array in self.arrays.items()}
         for index, operation in enumerate(self.operations):
             written.update({f"{_OPERATIONS}{index}.{name}": array for name, array in operation.arrays.items()})
         return written
+
+
+def wrapper_description(config: dict[str, Any]) -> dict[str, Any]:
+    """Return what an entry says of a wrapped layer with a configuration, without a place in the graph."""
+    return {
+        "module": CompressedLayer.__module__,
+        "class_name": CompressedLayer.__name__,
+        "config": config,
+        "registered_name": REGISTERED_NAME,
+    }
 
 
 def is_compressed_entry(entry: dict[str, Any]) -> bool:
@@ -159,13 +166,29 @@ def weight_operations(entry: dict[str, Any]) -> list[tuple[str, dict[str, Any]]]
     return [(weight, description) for weight, description in entry["config"]["operations"]]
 
 
+def inner_variable(name: str) -> str | None:
+    """Return the name that a variable of a wrapped layer has in the layer inside; None if it belongs to an operation.
+
+    Example:
+        >>> inner_variable("layer.cell.kernel"), inner_variable("weight_ops.0.scale")
+        ('cell.kernel', None)
+    """
+    return name.removeprefix(_LAYER) if name.startswith(_LAYER) else None
+
+
 def is_operation_variable(name: str) -> bool:
     """Return whether a variable of a wrapped layer, by its name, belongs to an operation and not to the layer inside."""
     return name.startswith(_OPERATIONS)
 
 
 def live_operation(description: dict[str, Any], shape: tuple[int, ...], arrays: Mapping[str, np.ndarray]) -> WeightOp:
-    """Return a serialized operation, built for a tensor of ``shape``, with its numbers."""
+    """Return a serialized operation, built for a tensor of ``shape``, with its numbers.
+
+    Args:
+        description: the operation as Keras serializes it.
+        shape: of the tensor that it maps.
+        arrays: its variables by name.
+    """
     op = deserialize({key: description[key] for key in _IDENTITY if key in description})
     op.build(shape)
     for name, variable in named_variables(op).items():

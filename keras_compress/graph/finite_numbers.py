@@ -13,6 +13,7 @@ import numpy as np
 from keras_compress._keras import keras
 from keras_compress._threads import WEIGHTS
 from keras_compress.errors import CompressionError, UnsupportedModelError
+from keras_compress.graph.compressed_entry import inner_variable
 from keras_compress.graph.variables import frozen_array, leaf_layers, named_variables
 from keras_compress.layers import CompressedLayer, WeightOp
 
@@ -70,7 +71,7 @@ def numbers_not_finite(model: keras.Model) -> Iterator[NotFinite]:
             }
         for name, array in arrays.items():
             infinite = not _is_compressed(layer, name)
-            found = wrong_numbers(path, name.removeprefix("layer."), array, infinite=infinite)
+            found = wrong_numbers(path, inner_variable(name) or name, array, infinite=infinite)
             if found is not None:
                 yield found
 
@@ -79,9 +80,7 @@ def _is_compressed(layer: keras.layers.Layer, name: str) -> bool:
     """Whether a variable is a compressed weight, or a number of an operation."""
     if isinstance(layer, WeightOp):
         return True
-    return isinstance(layer, CompressedLayer) and (
-        name.removeprefix("layer.") in layer.weight_paths or not name.startswith("layer.")
-    )
+    return isinstance(layer, CompressedLayer) and inner_variable(name) in (None, *layer.weight_paths)
 
 
 def refuse_not_finite(found: NotFinite, kind: type[CompressionError] = UnsupportedModelError) -> None:

@@ -1,4 +1,8 @@
-"""Which layers of a compressed model compute in integers: those with quantized weights whose inputs are quantized too."""
+"""Which layers of a compressed model compute in integers: those with quantized weights whose inputs are quantized too.
+
+Where quantizers are put, so that layers can, is decided in :mod:`~keras_compress.graph.quantization_points`; what a
+runtime really does with a file is found by the audit of the file.
+"""
 
 from __future__ import annotations
 

@@ -7,7 +7,7 @@ Layers around layers (``TimeDistributed``, ``Bidirectional``, ``RNN``) take the 
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import replace
 from typing import Any
 
@@ -150,7 +150,7 @@ def register_layer_spec(
         raise ConfigError(
             f"A layer has one of the roles {roles}. Expected: one of these. Received: role={short_repr(role)}. See LayerRole."
         )
-    facts = {
+    facts: dict[str, Any] = {
         "linear": linear,
         "foldable": foldable,
         "convolution": convolution,
@@ -171,32 +171,22 @@ def register_layer_spec(
         text("activation_argument", activation_argument)
     rows = tuple(WeightSpec(path, _axes(path, axes), input_axis) for path, axes in mapping("weights", weights).items())
     of_one_weight = {"linear": linear, "foldable": foldable, "input_axis": input_axis is not None}
-    stated = [fact for fact, value in of_one_weight.items() if value]
-    if stated and len(rows) != 1:
+    _check_facts_of_one_weight(name, weights, [fact for fact, value in of_one_weight.items() if value])
+    _REGISTERED[name] = LayerSpec(LayerRole(role), rows, activation_argument=activation_argument, rank=rank, **facts)
+
+
+def _check_facts_of_one_weight(name: str, weights: Mapping[str, Any], stated: Sequence[str]) -> None:
+    """Refuse facts about the only weight of a layer class that are stated of one with several, or inside another layer."""
+    if stated and len(weights) != 1:
         raise ConfigError(
             f"'{stated[0]}' is stated of layer class '{name}', and it is a fact about a layer with one weight. Expected: one "
             f"weight. Received: weights={dict(weights)!r}. Leave '{stated[0]}' out, or name the kernel alone."
         )
-    if linear and "." in rows[0].path:
+    if "linear" in stated and "." in next(iter(weights)):
         raise ConfigError(
             f"'linear' is stated of layer class '{name}', whose weight is inside another layer. Expected: a weight of its own, "
             f"as 'kernel'. Received: weights={dict(weights)!r}. Leave 'linear' out."
         )
-    _REGISTERED[name] = LayerSpec(
-        LayerRole(role),
-        rows,
-        linear=linear,
-        foldable=foldable,
-        convolution=convolution,
-        activation_argument=activation_argument,
-        inert_at_inference=inert_at_inference,
-        keeps_channels=keeps_channels,
-        scales_with_input=scales_with_input,
-        sum=sum,
-        rank=rank,
-        keeps_rank=keeps_rank,
-        rearranges=rearranges,
-    )
 
 
 def _axes(path: str, axes: Any) -> tuple[int, ...]:
@@ -281,7 +271,13 @@ def _input_layer(config: dict, row: LayerSpec) -> LayerSpec:
 def _activation(config: dict, row: LayerSpec) -> LayerSpec:
     activation = activation_of(config["activation"])
     scales = activation.scales_with_input
-    return replace(row, inert_at_inference=activation is LINEAR, keeps_channels=scales, scales_with_input=scales)
+    return replace(
+        row,
+        inert_at_inference=activation is LINEAR,
+        keeps_channels=scales,
+        scales_with_input=scales,
+        elementwise=activation.elementwise,
+    )
 
 
 def _relu(config: dict, row: LayerSpec) -> LayerSpec:

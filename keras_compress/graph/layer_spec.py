@@ -55,6 +55,8 @@ class LayerSpec:
         inert_at_inference: returns its input outside training.
         keeps_channels: every channel of its output is computed from the same channel of its input alone.
         scales_with_input: a positive factor on its input is a factor on its output.
+        elementwise: each value of its output is computed from the value at the same place of its input alone.
+        scales_data: brings the data of a model to the range that the layers behind it expect.
         sum: adds tensors element by element.
         rank: rank of its output, the batch axis counted; None if that depends on the input.
         keeps_rank: its output has the rank of its input.
@@ -74,6 +76,8 @@ class LayerSpec:
     inert_at_inference: bool = False
     keeps_channels: bool = False
     scales_with_input: bool = False
+    elementwise: bool = False
+    scales_data: bool = False
     sum: bool = False
     rank: int | None = None
     keeps_rank: bool = False

@@ -36,7 +36,12 @@ def _function(name: str) -> LayerSpec:
     activation = activation_of(name)
     scales = activation.scales_with_input
     return LayerSpec(
-        LayerRole.OTHER, activation=activation, keeps_channels=scales, scales_with_input=scales, keeps_rank=True
+        LayerRole.OTHER,
+        activation=activation,
+        keeps_channels=scales,
+        scales_with_input=scales,
+        elementwise=activation.elementwise,
+        keeps_rank=True,
     )
 
 
@@ -102,6 +107,8 @@ LAYER_TABLE: dict[str, LayerSpec] = {
     "ReLU": _function("relu"),
     "LeakyReLU": _function("leaky_relu"),
     "Softmax": _function("softmax"),
+    **dict.fromkeys(["ELU", "ThresholdedReLU"], LayerSpec(LayerRole.OTHER, elementwise=True)),
+    **dict.fromkeys(["Rescaling", "Normalization"], LayerSpec(LayerRole.OTHER, scales_data=True)),
     # Operators, by the names of operator_name.
     "add": LayerSpec(LayerRole.MERGE, sum=True, operands=2),
     **dict.fromkeys(["subtract", "multiply", "maximum", "minimum"], LayerSpec(LayerRole.MERGE, operands=2)),

@@ -27,6 +27,7 @@ from keras_compress._keras import (
 from keras_compress.errors import UnsupportedModelError
 from keras_compress.graph.argument_variables import ArgumentVariables
 from keras_compress.graph.calls import functional_config
+from keras_compress.graph.compressed_entry import wrapper_description
 from keras_compress.graph.copied_layers import CopyMaker
 from keras_compress.graph.copying import LiveCopy, copy_own_attributes
 from keras_compress.graph.identity import STAND_IN
@@ -35,7 +36,6 @@ from keras_compress.graph.tied_weights import WeightOwners
 from keras_compress.graph.variables import frozen_array, leaf_layers, named_variables, sublayers
 from keras_compress.layers import CompressedLayer, WeightOp
 from keras_compress.layers.array_layer import ArrayLayer
-from keras_compress.layers.compressed_layer import REGISTERED_NAME
 
 __all__ = ["describe", "live_copy"]
 
@@ -188,13 +188,7 @@ def _describe_layer(layer: keras.layers.Layer, custom_objects: dict[str, Any]) -
         _collect_custom_objects(inner, custom_objects)
     cls = type(layer)
     if isinstance(layer, CompressedLayer):
-        config = layer.config_with(lambda inner: _describe_layer(inner, custom_objects))
-        return {
-            "module": cls.__module__,
-            "class_name": cls.__name__,
-            "config": config,
-            "registered_name": REGISTERED_NAME,
-        }
+        return wrapper_description(layer.config_with(lambda inner: _describe_layer(inner, custom_objects)))
     if isinstance(layer, ArrayLayer):
         return layer.description()
     if not all(_can_be_made_again(inner) for inner in sublayers(layer)):

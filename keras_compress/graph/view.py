@@ -314,7 +314,13 @@ def _tensors(structure: Any, names: set[str]) -> Iterator[tuple[str, int, int]]:
 
 
 def replace_tensors(structure: Any, names: set[str], replacement) -> Any:
-    """Return ``structure`` with every ``[layer, node, index]`` in it replaced by ``replacement(layer, node, index)``."""
+    """Return ``structure`` with every ``[layer, node, index]`` in it replaced by ``replacement(layer, node, index)``.
+
+    Args:
+        structure: arguments of a call as Keras writes them down, in lists and dicts.
+        names: of the layers that a list has to begin with to be a tensor.
+        replacement: a function that returns what stands in its place.
+    """
     if _is_tensor(structure, names):
         rest = [replace_tensors(item, names, replacement) for item in structure[3:]]
         return [*replacement(*structure[:3]), *rest]

@@ -50,7 +50,7 @@ def bar_chart(bars: Sequence[Bar], description: str) -> Markup:
 
     Args:
         bars: at least one.
-        description: for who cannot see it.
+        description: what a screen reader says in its place.
     """
     ends = [_length(value) for bar in bars for value in (bar.value, *(bar.spread or ()))]
     axis = Axis(0.0, max(ends) or 1.0, 0, WIDTH)
@@ -111,7 +111,7 @@ def histogram_chart(histogram: Histogram, description: str) -> Markup:
 
     Args:
         histogram: the numbers.
-        description: for who cannot see it.
+        description: what a screen reader says in its place.
     """
     edges = histogram.edges
     x = Axis(float(edges[0]), float(edges[-1]), 4, WIDTH - 4)

@@ -1,6 +1,7 @@
 """ComputePrecision: whether a layer can compute in integers, in one bit or in floating point, by the compressed model.
 
-What a runtime really does with a file is reported by the audit of the file.
+The rule for integers is :mod:`~keras_compress.graph.integer_computation`; what a runtime really does with a file is
+reported by the audit of the file.
 """
 
 from __future__ import annotations

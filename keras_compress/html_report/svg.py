@@ -57,7 +57,7 @@ def picture(height: float, description: str) -> Element:
 
     Args:
         height: beside a width of 340.
-        description: for who cannot see it.
+        description: what a screen reader says in its place.
     """
     frame = {"viewBox": f"0 0 {WIDTH} {height:g}", "role": "img", "aria-label": description}
     return Element("svg", frame)

@@ -5,15 +5,18 @@ Exports use it in the place of the trained quantizers, because runtimes recogniz
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from typing import Any
 
+import numpy as np
 import tensorflow as tf
 
 from keras_compress._keras import register
 from keras_compress.layers.settings_check import checked_axes, checked_flag, checked_whole, positive_axes
 from keras_compress.layers.weight_op import Stage, WeightOp
+from keras_compress.numerics import number_of_steps
 
-__all__ = ["FixedFakeQuantize"]
+__all__ = ["FixedFakeQuantize", "fixed_scale"]
 
 
 @register
@@ -88,6 +91,22 @@ class FixedFakeQuantize(WeightOp):
             "narrow_range": self.narrow_range,
             "channel_axes": self.channel_axes,
         }
+
+
+def fixed_scale(settings: Mapping[str, Any], arrays: Mapping[str, np.ndarray]) -> np.ndarray:
+    """Return the step of the grid of a quantizer that is written down, as float64; one for each channel it has a range for.
+
+    Args:
+        settings: what ``get_config`` of the quantizer returned.
+        arrays: its variables ``low`` and ``high``.
+
+    Example:
+        >>> settings = FixedFakeQuantize(8, narrow_range=True).get_config()
+        >>> float(fixed_scale(settings, {"low": np.float32(-127.0), "high": np.float32(127.0)}))
+        1.0
+    """
+    steps = number_of_steps(settings["num_bits"], narrow_range=settings["narrow_range"])
+    return (arrays["high"].astype(np.float64) - arrays["low"]) / steps
 
 
 def _product(shape, axes: Sequence[int]) -> int:

@@ -81,6 +81,11 @@ def scale_gradient(x, pace: float, gradient_scale: float):
     An optimizer whose steps do not depend on the size of the gradient, as Adam, moves the result ``pace`` times as far
     as ``x``; for the others ``gradient_scale`` sets the pace.
 
+    Args:
+        x: float32 tensor of any shape.
+        pace: factor of the result.
+        gradient_scale: factor of the gradient.
+
     Example:
         >>> float(scale_gradient(tf.constant(2.0), pace=10.0, gradient_scale=3.0))
         20.0

@@ -19,14 +19,24 @@ Names = Annotated[tuple[str, ...], OneOrMore()]
 
 
 class Subgraph(UserParameters):
-    """All layers on ways from any of ``inputs`` to any of ``outputs``, these included; both are paths of layers."""
+    """All layers on ways from any of ``inputs`` to any of ``outputs``, these included; both are paths of layers.
+
+    Example:
+        >>> Subgraph(inputs="stem", outputs=["head", "mask"]).inputs
+        ('stem',)
+    """
 
     inputs: Names = ()
     outputs: Names = ()
 
 
 class IgnoredScope(UserParameters):
-    """Layers that are not quantized."""
+    """Layers that are not quantized.
+
+    Example:
+        >>> IgnoredScope(names="stem", types=["Dense"], subgraphs=Subgraph(inputs="neck", outputs="head")).types
+        ('Dense',)
+    """
 
     names: Names = ()
     """Paths of layers, as ``"conv1"`` or ``"backbone/conv1"``."""

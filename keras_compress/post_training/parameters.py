@@ -63,7 +63,12 @@ class OverflowFix(str, enum.Enum):
 
 
 class QuantizationParameters(UserParameters):
-    """Settings of all weight quantizers or all activation quantizers; None leaves the choice to the preset."""
+    """Settings of all weight quantizers or all activation quantizers; None leaves the choice to the preset.
+
+    Example:
+        >>> QuantizationParameters(num_bits=4, per_channel=True).num_bits
+        4
+    """
 
     num_bits: int | None = Field(None, ge=2, le=8)
     mode: Literal["symmetric", "asymmetric"] | None = None
@@ -80,7 +85,15 @@ class AdvancedBiasCorrectionParameters(UserParameters):
 
 
 class AdvancedQuantizationParameters(UserParameters):
-    """Everything about post-training quantization that has a good default."""
+    """Everything about post-training quantization that has a good default.
+
+    Example:
+        >>> from keras_compress.calibration import AdaptiveRounding
+        >>> weights = QuantizationParameters(num_bits=4)
+        >>> advanced = AdvancedQuantizationParameters(weights_quantization_params=weights, adaptive_rounding=AdaptiveRounding())
+        >>> advanced.weights_quantization_params.num_bits, advanced.adaptive_rounding.steps
+        (4, 1000)
+    """
 
     overflow_fix: OverflowFix | None = None
     """See :class:`OverflowFix`. Default: none."""

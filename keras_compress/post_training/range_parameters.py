@@ -54,7 +54,14 @@ class StatisticsCollectorParameters(UserParameters):
 
 
 class RangeEstimatorParameters(UserParameters):
-    """How a range is found."""
+    """How a range is found.
+
+    Example:
+        >>> RangeEstimatorParameters(type="mse").type
+        'mse'
+        >>> RangeEstimatorParameters(max={"statistics_type": "quantile", "quantile_outlier_prob": 0.01}).max.statistics_type.value
+        'quantile'
+    """
 
     type: RangeType | None = None
     """A range type of the configuration, as ``"min_max"``, ``"mse"``, ``"entropy"``; in the place of the two others."""
@@ -65,7 +72,13 @@ class RangeEstimatorParameters(UserParameters):
 
 
 def range_initializer(parameters: RangeEstimatorParameters, name: str, samples: int) -> RangeInitializer:
-    """Return the range initializer that NNCF's two collectors come nearest to."""
+    """Return the range initializer that NNCF's two collectors come nearest to.
+
+    Args:
+        parameters: how each end is found.
+        name: of the parameter that they come from, for the error.
+        samples: how many are measured.
+    """
     low, high = parameters.min, parameters.max
     unset = all(
         (end.statistics_type, end.aggregator_type, end.clipping_value) == (None, None, None) for end in (low, high)

@@ -79,6 +79,13 @@ def output_errors(
     """Return the power of the error of the outputs over the power of the outputs, for each set of quantized layers.
 
     Every output of the model counts the same, whatever its size.
+
+    Args:
+        switchable: the compressed model, whose quantized layers can be switched on and off.
+        quantized: sets of layers; in each run one set is switched on.
+        data: the samples.
+        samples: how many of them are used.
+        description: of the progress that is shown.
     """
     powers, errors = np.zeros(()), np.zeros((len(quantized), 1))
     batches = list(switchable.traced.batches(data, ANALYSIS_BATCH, samples))

@@ -115,6 +115,11 @@ class ExportReport(JsonReport):
         not_run: why it was not run, as the package that is missing; empty if it was.
         run_error: why its runtime could not run it; empty if it could.
         inputs, outputs: of the file, in its order; empty for formats that do not tell.
+
+    Example::
+
+        report = controller.export_model("model.tflite", data=images)
+        print(report.size / report.float_size, report.comparison.sqnr)
     """
 
     path: Path

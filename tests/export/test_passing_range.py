@@ -25,6 +25,8 @@ ACTIVATIONS = {
     "LeakyReLU": layers.LeakyReLU(0.2),
     "ELU": layers.ELU(),
     "PReLU": layers.PReLU(alpha_initializer="random_uniform"),
+    "tf.tanh": tf.tanh,
+    "tf.sigmoid": tf.sigmoid,
     "a function": lambda x: x * tf.sigmoid(1.5 * x),
 }
 

@@ -8,6 +8,9 @@ import tensorflow as tf
 
 from keras_compress._keras import keras
 from keras_compress.graph import ModelGraph, TensorRef, take
+from keras_compress.graph.activations import UNKNOWN, activation_of
+from keras_compress.graph.layer_lookup import spec_of
+from keras_compress.graph.layer_table import LAYER_TABLE
 
 layers = keras.layers
 
@@ -66,3 +69,38 @@ def test_bounds(name):
 def test_an_input_is_not_bounded():
     model = keras.Sequential([keras.Input((4,), name="x"), layers.ReLU()])
     assert ModelGraph(take(model)).producer(TensorRef("x", 0, 0)).spec.activation.bounds == (-inf, inf)
+
+
+ELEMENTWISE = [name for name, row in LAYER_TABLE.items() if row.elementwise and name[0].isupper()]
+NAMES = [*(name for name in dir(keras.activations) if activation_of(name) is not UNKNOWN), "leaky_relu", "relu6"]
+
+
+def is_elementwise(function):
+    """Whether exchanging values along any axis exchanges those of the result, and a value changes no other."""
+    values = np.random.default_rng(0).normal(0, 3, (3, 4, 5)).astype(np.float32)
+    other = values.copy()
+    other[0, 0, 0] += 1.0
+    changed = np.argwhere(np.asarray(function(values)) != np.asarray(function(other)))
+    turned = [np.allclose(function(np.flip(values, axis)), np.flip(function(values), axis)) for axis in (1, 2)]
+    return len(changed) <= 1 and all(turned)
+
+
+@pytest.mark.parametrize("name", ELEMENTWISE)
+def test_layers_that_the_table_calls_elementwise_are(name):
+    assert is_elementwise(getattr(layers, name)())
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_activation_functions_are_elementwise_or_not_as_they_say(name):
+    layer = layers.Activation(name)
+    assert is_elementwise(layer) == activation_of(name).elementwise
+    assert spec_of("Activation", layer.get_config()).elementwise == activation_of(name).elementwise
+
+
+def test_a_function_of_the_users_is_not_taken_for_elementwise():
+    assert not spec_of("Activation", {"activation": "of mine"}).elementwise
+    assert not spec_of("ReLU", {}, builtin=False).elementwise
+
+
+def test_layers_that_scale_data_are_in_the_table():
+    assert [name for name, row in LAYER_TABLE.items() if row.scales_data] == ["Rescaling", "Normalization"]

@@ -136,6 +136,8 @@ ARGUMENTS = {
     "GaussianNoise": [0.5],
     "ActivityRegularization": [0.1],
     "Activation": ["relu"],
+    "Rescaling": [0.5, 0.1],
+    "Normalization": [-1, 0.5, 2.0],
     "Lambda": [tf.identity],
 }
 for _axes in (1, 2, 3):
@@ -172,6 +174,8 @@ def test_what_the_table_says_of_a_class_is_what_its_layers_do(name):
     y = model(x).numpy()
     assert spec.rank in (None, y.ndim)
     assert not spec.keeps_rank or y.ndim == x.ndim
+    if spec.elementwise:
+        np.testing.assert_allclose(model(x[:, ::-1]), y[:, ::-1], rtol=1e-6)
     if spec.inert_at_inference:
         np.testing.assert_array_equal(y, x)
     if spec.scales_with_input:

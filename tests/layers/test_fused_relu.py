@@ -58,6 +58,35 @@ def test_numbers_and_gradients_are_those_behind_the_activation(name, high, num_b
     np.testing.assert_allclose(traced[2], plain[2], rtol=1e-5, atol=1e-6)
 
 
+def test_eager_and_traced_gradients_differ_where_a_value_is_exactly_zero_and_nowhere_else():
+    made = quantizer(2.0, max_value=6.0)
+    values, upstream = tf.constant([[[-1.0, 0.0, 1e-6, 1.0, 2.0, 3.0]]]), tf.ones((1, 1, 6))
+    for activation in ACTIVATIONS.values():
+        eager = results(made, activation, values, upstream, True)[1]
+        traced = tf.function(lambda v, u, f=activation: results(made, f, v, u, True))(values, upstream)[1]
+        assert eager.numpy().reshape(-1).tolist() == [0, 0, 1, 1, 1, 0]
+        assert traced.numpy().reshape(-1).tolist() == [0, 1, 1, 1, 1, 0]
+
+
+def test_a_gradient_of_the_output_of_the_activation_is_that_of_its_other_readers_when_traced():
+    made = quantizer(2.0)
+
+    def gradient(values, training):
+        with tf.GradientTape() as tape:
+            activated = tf.nn.relu(values)
+            tape.watch(activated)
+            loss = tf.reduce_sum(made(activated, training=training)) + 10.0 * tf.reduce_sum(activated)
+        return tape.gradient(loss, activated)
+
+    values = tf.constant([0.5, 1.0])
+    for run, training, expected in (
+        (gradient, True, [11.0, 11.0]),
+        (tf.function(gradient), False, [11.0, 11.0]),
+        (tf.function(gradient), True, [10.0, 10.0]),
+    ):
+        assert run(values, training).numpy().tolist() == expected
+
+
 @pytest.mark.parametrize("name", ACTIVATIONS)
 def test_the_activation_is_not_computed_in_training_and_is_at_inference(name):
     made = quantizer(2.0, max_value=6.0)

@@ -20,9 +20,7 @@ class Rounding(CompressionAlgorithm):
     name: ClassVar[str] = "rounding"
 
     def plan(self, graph, context):
-        scope = self.scope(context)
-        paths = [path for path, _ in graph.layers()]
-        scope.check(paths)
+        scope = self.checked_scope(graph, context)
         points = [
             QuantizationPoint((node.inputs[0],), (ref,))
             for ref, node in graph.nodes.items()

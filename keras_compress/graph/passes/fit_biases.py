@@ -18,7 +18,7 @@ from keras_compress.graph.identity import is_operation
 from keras_compress.graph.snapshot import ModelSnapshot, entries
 from keras_compress.graph.view import GraphNode, ModelGraph
 from keras_compress.layers import FixedFakeQuantize
-from keras_compress.numerics import number_of_steps
+from keras_compress.layers.fixed_fake_quantize import fixed_scale
 
 __all__ = ["fit_biases"]
 
@@ -54,22 +54,17 @@ def _input_steps(graph: ModelGraph, node: GraphNode, weights: Mapping[str, Any])
     reached = graph.backward(node.inputs, lambda before: before.spec.moves_values or before.is_model)
     producers = [graph.producer(tensor) for tensor in reached]
     return [
-        float(_scale(producer.entry["config"], weights[producer.ref.layer]).min())
+        float(fixed_scale(producer.entry["config"], weights[producer.ref.layer]).min())
         for producer in producers
         if is_operation(producer.entry, FixedFakeQuantize)
     ]
-
-
-def _scale(settings: Mapping[str, Any], arrays: Mapping[str, np.ndarray]) -> np.ndarray:
-    steps = number_of_steps(settings["num_bits"], narrow_range=settings["narrow_range"])
-    return (arrays["high"].astype(np.float64) - arrays["low"]) / steps
 
 
 def _raised(operation: Operation, smallest: np.ndarray) -> Operation:
     """Return the quantizer of a weight with scales that are nowhere below ``smallest``; any other operation as it is."""
     if not issubclass(operation.operation_class, FixedFakeQuantize):
         return operation
-    scale = _scale(operation.settings, operation.arrays)
+    scale = fixed_scale(operation.settings, operation.arrays)
     smallest = smallest.max() if scale.ndim == 0 else smallest
     if np.shape(smallest) not in ((), scale.shape):
         return operation
