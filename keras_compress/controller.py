@@ -13,6 +13,7 @@ from typing import Any
 import tensorflow as tf
 
 from keras_compress._keras import keras
+from keras_compress._keras_training import watch_training
 from keras_compress.algorithms import (
     BoundOp,
     CompressionAlgorithm,
@@ -63,6 +64,7 @@ class CompressionController:
         self._ops = [list(part) for part in ops]
         self._coverage = coverage
         self._level_by_hand = False
+        self._moves, self._warned = 0, False
         self._memories: dict[str, Callable[[], dict]] = {}
         self._remembered: dict[str, dict] = {}
         #: Whether states are written with a hash of the decisions; not for one that was read without.
@@ -71,6 +73,8 @@ class CompressionController:
         for algorithm, bound in self.parts:
             if isinstance(algorithm, RegularizedAlgorithm):
                 model.add_loss(partial(algorithm.loss, bound))
+        if self.scheduler.final_epoch != -1:
+            watch_training(model, self._note_moves, self._warn_if_nothing_moves)
 
     @property
     def parts(self) -> list[tuple[CompressionAlgorithm, list[BoundOp]]]:
@@ -203,6 +207,23 @@ class CompressionController:
                 "kc.create_compression_callbacks(controller) to 'fit', or call controller.scheduler.epoch_step() before each "
                 "epoch of a loop of your own.",
                 stacklevel=3,
+            )
+
+    def _note_moves(self) -> None:
+        self._moves = self.scheduler.moves
+
+    def _warn_if_nothing_moves(self) -> None:
+        """Warn once where ``fit`` trains its first batch, its callbacks have heard of it, and the schedules have not moved."""
+        scheduler = self.scheduler
+        still = scheduler.moves == self._moves and not (scheduler.is_complete or scheduler.moved_by_hand)
+        if still and not self._level_by_hand and not self._warned:
+            self._warned = True
+            warnings.warn(
+                "This training does not move the schedule of the compression, which stays at "
+                f"{'its start' if scheduler.current_epoch < 0 else f'epoch {scheduler.current_epoch}'} whatever is trained. Pass "
+                "kc.create_compression_callbacks(controller) to 'fit', or call controller.scheduler.epoch_step() before each "
+                "epoch of a loop of your own.",
+                stacklevel=5,
             )
 
     def report(self, path: str | Path, **contents: Any) -> Path:
