@@ -31,6 +31,7 @@ from keras_compress.export import export_model, strip
 from keras_compress.graph import Edit
 from keras_compress.html_report.report import report
 from keras_compress.initialization import adapt_to_changes, share_numbers
+from keras_compress.nncf_names import NamesOfNNCF
 from keras_compress.reports import CompressionStatistics, Coverage, ExportReport, collect_statistics
 from keras_compress.scheduler import CompressionScheduler
 from keras_compress.state import CompressionState, put_back_random_numbers, random_numbers
@@ -38,7 +39,7 @@ from keras_compress.state import CompressionState, put_back_random_numbers, rand
 __all__ = ["CompressionController", "require_controller"]
 
 
-class CompressionController:
+class CompressionController(NamesOfNNCF):
     """What moves a compressed model through training and out of it. Made by :func:`create_compressed_model`.
 
     Attributes:
@@ -47,6 +48,8 @@ class CompressionController:
         scheduler: ``epoch_step()`` before each epoch and ``step()`` before each optimizer step; the compression
             callbacks do it in ``fit``.
     """
+
+    nncf_name = "controller"
 
     def __init__(
         self,

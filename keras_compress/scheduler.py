@@ -7,11 +7,12 @@ from typing import Any
 
 from keras_compress.algorithms import Position
 from keras_compress.fit_position import FitPosition
+from keras_compress.nncf_names import NamesOfNNCF
 
 __all__ = ["CompressionScheduler"]
 
 
-class CompressionScheduler:
+class CompressionScheduler(NamesOfNNCF):
     """Counts epochs and optimizer steps; both are -1 before the start.
 
     Args:
@@ -27,6 +28,8 @@ class CompressionScheduler:
         repeating: while the last batch before a checkpoint is gone through once more, without training, because the end of
             its epoch is still to come.
     """
+
+    nncf_name = "scheduler"
 
     def __init__(
         self,
