@@ -27,6 +27,7 @@ from keras_compress.errors import (
 from keras_compress.export import audit, benchmark, compare, export_model, register_format, strip
 from keras_compress.graph import register_layer_spec
 from keras_compress.html_report import report
+from keras_compress.nncf_names import refuse
 from keras_compress.plots import plot_accuracy_against_size, plot_latency, plot_schedule, plot_weight_histograms
 from keras_compress.post_training import (
     AdvancedQuantizationParameters,
@@ -46,6 +47,12 @@ from keras_compress.reports import ExportReport, quantization_parameters
 from keras_compress.restore import restore
 from keras_compress.safe_mode import load_model
 from keras_compress.state import TFCompressionState, TFCompressionStateLoader
+
+
+def __getattr__(name: str):
+    """Say what to write for a name of NNCF."""
+    refuse("The package keras_compress", "keras_compress", name)
+
 
 __version__ = "0.1.0"
 

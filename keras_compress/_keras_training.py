@@ -29,12 +29,55 @@ __all__ = [
     "store_random_numbers",
     "trained_batches",
     "training_operations",
+    "watch_training",
 ]
 
 
 def trained_batches(model: Any) -> int:
     """Return how many batches the running ``fit`` has trained, whatever its callbacks have been told so far."""
     return int(model._train_counter.numpy())
+
+
+class _Watched:
+    """Stands in for the function that trains batches, as Keras made it, until something else was called before it, once."""
+
+    def __init__(self, model: Any, function: Callable, trains: Callable[[], None]):
+        self._model = model
+        self.function = function
+        self._trains: Callable[[], None] | None = trains
+
+    def __call__(self, *arguments: Any) -> Any:
+        trains, self._trains = self._trains, None
+        if trains is not None:
+            trains()
+        if self._model.train_function is self:
+            self._model.train_function = self.function
+        return self.function(*arguments)
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self.function, name)
+
+
+def watch_training(model: Any, begins: Callable[[], None], trains: Callable[[], None]) -> None:
+    """Be told when a ``fit`` or ``train_on_batch`` begins, and before it trains its first batch.
+
+    This one object is watched: its class, copies, files and pickles know nothing of it.
+
+    Args:
+        model: the object.
+        begins: called before the callbacks of ``fit`` hear of anything.
+        trains: called after they heard of the first batch, before it is trained.
+    """
+    make = model.make_train_function
+
+    def make_train_function(force: bool = False) -> Any:
+        if force:  # in the middle of a fit
+            return make(True)
+        begins()
+        function = make()
+        return _Watched(model, function.function if isinstance(function, _Watched) else function, trains)
+
+    model.__dict__["make_train_function"] = make_train_function
 
 
 class _Start:

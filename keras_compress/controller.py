@@ -13,6 +13,7 @@ from typing import Any
 import tensorflow as tf
 
 from keras_compress._keras import keras
+from keras_compress._keras_training import watch_training
 from keras_compress.algorithms import (
     BoundOp,
     CompressionAlgorithm,
@@ -30,6 +31,7 @@ from keras_compress.export import export_model, strip
 from keras_compress.graph import Edit
 from keras_compress.html_report.report import report
 from keras_compress.initialization import adapt_to_changes, share_numbers
+from keras_compress.nncf_names import NamesOfNNCF
 from keras_compress.reports import CompressionStatistics, Coverage, ExportReport, collect_statistics
 from keras_compress.scheduler import CompressionScheduler
 from keras_compress.state import CompressionState, put_back_random_numbers, random_numbers
@@ -37,7 +39,7 @@ from keras_compress.state import CompressionState, put_back_random_numbers, rand
 __all__ = ["CompressionController", "require_controller"]
 
 
-class CompressionController:
+class CompressionController(NamesOfNNCF):
     """What moves a compressed model through training and out of it. Made by :func:`create_compressed_model`.
 
     Attributes:
@@ -53,6 +55,8 @@ class CompressionController:
         >>> controller.compression_stage()
         <CompressionStage.UNCOMPRESSED: 0>
     """
+
+    nncf_name = "controller"
 
     def __init__(
         self,
@@ -70,6 +74,7 @@ class CompressionController:
         self._ops = [list(part) for part in ops]
         self._coverage = coverage
         self._level_by_hand = False
+        self._moves, self._warned = 0, False
         self._memories: dict[str, Callable[[], dict]] = {}
         self._remembered: dict[str, dict] = {}
         #: Whether states are written with a hash of the decisions; not for one that was read without.
@@ -78,6 +83,8 @@ class CompressionController:
         for algorithm, bound in self.parts:
             if isinstance(algorithm, RegularizedAlgorithm):
                 model.add_loss(partial(algorithm.loss, bound))
+        if self.scheduler.final_epoch != -1:
+            watch_training(model, self._note_moves, self._warn_if_nothing_moves)
 
     @property
     def parts(self) -> list[tuple[CompressionAlgorithm, list[BoundOp]]]:
@@ -210,6 +217,23 @@ class CompressionController:
                 "kc.create_compression_callbacks(controller) to 'fit', or call controller.scheduler.epoch_step() before each "
                 "epoch of a loop of your own.",
                 stacklevel=3,
+            )
+
+    def _note_moves(self) -> None:
+        self._moves = self.scheduler.moves
+
+    def _warn_if_nothing_moves(self) -> None:
+        """Warn once where ``fit`` trains its first batch, its callbacks have heard of it, and the schedules have not moved."""
+        scheduler = self.scheduler
+        still = scheduler.moves == self._moves and not (scheduler.is_complete or scheduler.moved_by_hand)
+        if still and not self._level_by_hand and not self._warned:
+            self._warned = True
+            warnings.warn(
+                "This training does not move the schedule of the compression, which stays at "
+                f"{'its start' if scheduler.current_epoch < 0 else f'epoch {scheduler.current_epoch}'} whatever is trained. Pass "
+                "kc.create_compression_callbacks(controller) to 'fit', or call controller.scheduler.epoch_step() before each "
+                "epoch of a loop of your own.",
+                stacklevel=5,
             )
 
     def report(self, path: str | Path, **contents: Any) -> Path:

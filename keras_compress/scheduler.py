@@ -7,11 +7,12 @@ from typing import Any
 
 from keras_compress.algorithms import Position
 from keras_compress.fit_position import FitPosition
+from keras_compress.nncf_names import NamesOfNNCF
 
 __all__ = ["CompressionScheduler"]
 
 
-class CompressionScheduler:
+class CompressionScheduler(NamesOfNNCF):
     """Counts epochs and optimizer steps; both are -1 before the start.
 
     Args:
@@ -23,9 +24,12 @@ class CompressionScheduler:
     Attributes:
         place: follows the running ``fit``, or the last one; has ``position()``. None before the first.
         restored_fit: where the ``fit`` stood whose checkpoint was restored, until another one begins.
+        moves: how often the position has changed since the object was made.
         repeating: while the last batch before a checkpoint is gone through once more, without training, because the end of
             its epoch is still to come.
     """
+
+    nncf_name = "scheduler"
 
     def __init__(
         self,
@@ -39,6 +43,8 @@ class CompressionScheduler:
         self.steps_per_epoch = steps_per_epoch
         self.current_epoch = -1
         self.current_step = -1
+        self.moves = 0
+        self._moves_of_fit: int | None = None
         self.place: Any = None
         self.restored_fit: FitPosition | None = None
         self._restored = False
@@ -51,7 +57,12 @@ class CompressionScheduler:
 
     def restore_fit(self, position: FitPosition | None) -> None:
         """Take over the place of the ``fit`` that a checkpoint comes from."""
+        self._moves_of_fit = self.moves
         self.place, self.restored_fit, self._restored = None, position, True
+
+    def fit_runs(self, runs: bool) -> None:
+        """Take note that a ``fit`` whose callback moves the schedules has begun, or has ended."""
+        self._moves_of_fit = None if runs else self.moves
 
     def take_restored_fit(self) -> FitPosition | None:
         """Return the place of a ``fit`` to go on from, once; None where no checkpoint was restored.
@@ -87,7 +98,7 @@ class CompressionScheduler:
             self.current_step = max(self.current_step, epoch * self.steps_per_epoch - 1)
         self.current_epoch = epoch
         self._first_step = self.current_step + 1
-        self._on_change(self.position)
+        self._moved()
 
     @property
     def first_step(self) -> int:
@@ -103,7 +114,23 @@ class CompressionScheduler:
     def step(self, next_step: int | None = None) -> None:
         """Go to the next optimizer step, or to step ``next_step``; call it before each batch."""
         self.current_step = self.current_step + 1 if next_step is None else next_step
+        self._moved()
+
+    def _moved(self) -> None:
+        self.moves += 1
         self._on_change(self.position)
+
+    @property
+    def is_complete(self) -> bool:
+        """Whether every algorithm is complete at the present epoch, so that nothing depends on a further step."""
+        return self.final_epoch is not None and self.current_epoch >= self.final_epoch
+
+    @property
+    def moved_by_hand(self) -> bool:
+        """Whether a training loop of one's own has brought the schedules to where they are, and no callback of ``fit``."""
+        if self.fit_position is None:
+            return self.current_epoch >= 0
+        return self._moves_of_fit is not None and self.moves > self._moves_of_fit
 
     def get_state(self) -> dict[str, Any]:
         """Return the position as JSON-able values."""

@@ -27,6 +27,7 @@ from keras_compress.algorithms.base import (
     PlanContext,
     Scope,
 )
+from keras_compress.algorithms.fixed_ranges import fixed_quantizer, fixed_range, require_quantizers
 from keras_compress.algorithms.quantizer_settings import GroupSettings, QuantizerInit, QuantizerSettings, ScopeOverrides
 from keras_compress.algorithms.registry import register_algorithm
 from keras_compress.algorithms.scope import matches, matching
@@ -179,6 +180,9 @@ class Quantization(CompressionAlgorithm):
         points = _unified(points, self.activations.unified_scale_ops)
         if context.target_device == "NPU":
             points = _unified_operands(graph, points)
+        if self.validate_scopes:
+            quantized = (source.layer for point in points for source in point.sources)
+            require_quantizers(self.scope_overrides.activations, quantized, (path for path, _ in graph.layers()))
         return plan_activations(
             graph, points, lambda point, name: self._activation_quantizer(graph, point, name), "quantizer"
         )
@@ -189,6 +193,11 @@ class Quantization(CompressionAlgorithm):
         # layer.
         fixed = settings.bits == 8 and all(_is_data(graph, source) for source in point.sources)
         axes = (channel_axis(graph, point.sources, point.consumers),) if settings.per_channel else None
+        ends = fixed_range(self.scope_overrides.activations, point)
+        if ends is not None:
+            layer = point.sources[0].layer
+            chosen = self._mode_is_chosen(layer)
+            return fixed_quantizer(name, settings, ends, layer, chosen_mode=chosen, channel_axes=axes)
         bounds = [graph.producer(source).spec.activation.bounds for source in point.sources]
         return _quantizer(name, settings, bounds, channel_axes=axes, trainable=not fixed)
 
@@ -220,6 +229,12 @@ class Quantization(CompressionAlgorithm):
                 merged.update(override.model_dump(include=keys, exclude_none=True))
         return QuantizerSettings(**merged)
 
+    def _mode_is_chosen(self, path: str) -> bool:
+        """Return whether the mode of the quantizer behind a layer is chosen by more than the preset."""
+        overrides = self.scope_overrides.activations.items()
+        chosen = [override.mode for scope, override in overrides if matches(scope, path)]
+        return any(mode is not None for mode in (self.activations.mode, *chosen))
+
     def _range_initializer(self, group: Literal["weights", "activations"], path: str) -> RangeInitializer:
         for scope, override in getattr(self.scope_overrides, group).items():
             if override.initializer.range is not None and matches(scope, path):
@@ -232,12 +247,14 @@ class Quantization(CompressionAlgorithm):
         return RangeInitializer()
 
     def initialize(self, ops: Sequence[BoundOp], model: keras.Model, data: Dataset | None) -> bool:
-        unmeasured = 0
         for bound in ops:
             if bound.variable is not None:
                 calibrate_weight(bound.op, bound.variable.numpy(), self._range_initializer("weights", bound.layer))
-            elif data is None or not self._activation_initializer(bound).num_init_samples:
-                unmeasured += 1
+        measured = _measured(ops)
+        if data is None:
+            unmeasured = len(measured)
+        else:
+            unmeasured = sum(not self._activation_initializer(bound).num_init_samples for bound in measured)
         if unmeasured:
             warnings.warn(
                 f"{unmeasured} activation quantizers have no measured range, because no data were given. Pass some: "
@@ -247,7 +264,7 @@ class Quantization(CompressionAlgorithm):
         return True
 
     def collectors(self, ops: Sequence[BoundOp]) -> list[StatisticsCollector]:
-        initializers = {bound: self._activation_initializer(bound) for bound in ops if bound.variable is None}
+        initializers = {bound: self._activation_initializer(bound) for bound in _measured(ops)}
         measured = {
             bound.op: Measurement(how, len(bound.sources), bound.sources)
             for bound, how in initializers.items()
@@ -256,8 +273,7 @@ class Quantization(CompressionAlgorithm):
         return [ActivationRanges(measured, [bound.op for bound in ops])] if measured else []
 
     def calibration_samples(self, ops: Sequence[BoundOp]) -> int:
-        activations = (bound for bound in ops if bound.variable is None)
-        return max((self._activation_initializer(bound).num_init_samples for bound in activations), default=0)
+        return max((self._activation_initializer(bound).num_init_samples for bound in _measured(ops)), default=0)
 
     def output_initializer(self, layer: str) -> RangeInitializer:
         return self._range_initializer("activations", layer)
@@ -272,6 +288,11 @@ class Quantization(CompressionAlgorithm):
     def statistics(self, ops: Sequence[BoundOp]) -> dict[str, float]:
         ends = [float(bound.op.range()[1].numpy().max()) for bound in ops if bound.weight is None]
         return {"mean_activation_range": sum(ends) / len(ends)} if ends else {}
+
+
+def _measured(ops: Sequence[BoundOp]) -> list[BoundOp]:
+    """Return the quantizers of activations whose ranges are measured."""
+    return [bound for bound in ops if bound.variable is None and bound.op.fixed_range is None]
 
 
 def _quantizer(

@@ -11,9 +11,12 @@ from pydantic import ConfigDict, Field, model_validator
 
 from keras_compress.algorithms.base import ScopeList
 from keras_compress.calibration import BatchNormAdaptation, RangeInitializer
+from keras_compress.layers.settings_check import LARGEST_RANGE
+from keras_compress.numerics import SMALLEST_RANGE
 from keras_compress.settings import OneOrMore, Settings
 
 __all__ = [
+    "ActivationOverrideSettings",
     "GroupSettings",
     "OverrideSettings",
     "QuantizerInit",
@@ -79,12 +82,40 @@ class OverrideSettings(QuantizerSettings):
     """How their quantizers get their first numbers."""
 
 
+class ActivationOverrideSettings(OverrideSettings):
+    """Settings for the quantizers behind the layers of one scope."""
+
+    min: Annotated[float, Field(strict=True, le=0)] | None = None
+    """Lowest value of a fixed range, with `max`: it is neither measured nor trained, and is the one of every file. Default: none."""
+    max: Annotated[float, Field(strict=True, ge=0)] | None = None
+    """Highest value of the fixed range. Where zero is on no level of the grid, one end moves outwards until it is."""
+
+    @property
+    def ends(self) -> tuple[float, float] | None:
+        """The fixed range, None if there is none."""
+        return None if self.min is None or self.max is None else (self.min, self.max)
+
+    @model_validator(mode="after")
+    def _a_range_or_none(self) -> ActivationOverrideSettings:
+        if (self.min is None) != (self.max is None):
+            raise ValueError(f"Expected: both 'min' and 'max', or neither. Received: min={self.min}, max={self.max}.")
+        if self.ends is not None and not SMALLEST_RANGE < self.ends[1] - self.ends[0] < LARGEST_RANGE:
+            raise ValueError(
+                f"Expected: 'min' below 'max', as far apart as float32 can tell and hold. Received: min={self.min}, max={self.max}."
+            )
+        if self.ends is not None and self.initializer.range is not None:
+            raise ValueError(
+                "Expected: either a fixed range ('min', 'max') or how one is measured ('initializer'). Received: both. Leave one out."
+            )
+        return self
+
+
 class ScopeOverrides(Settings):
     """Settings by scope."""
 
     weights: dict[str, OverrideSettings] = Field(default_factory=dict)
     """Settings of the weight quantizers of each scope."""
-    activations: dict[str, OverrideSettings] = Field(default_factory=dict)
+    activations: dict[str, ActivationOverrideSettings] = Field(default_factory=dict)
     """Settings of the activation quantizers of each scope, by the layer whose output is quantized."""
 
 

@@ -57,6 +57,7 @@ class FitFollower:
         again = self._start is not None and self._end_is_to_come(self._start, steps)
         self._lead = LeadIn(model, self._start, steps, again=again)
         scheduler.place, scheduler.repeating = self, again
+        scheduler.fit_runs(True)
         if self._start is not None:
             start_fit_at(model, self._where)
             self._compare_seeds(self._start)
@@ -126,6 +127,7 @@ class FitFollower:
 
     def end(self, epochs: int | None) -> None:
         """The ``fit`` ends."""
+        self._scheduler.fit_runs(False)
         self._lead.leave()
         if self._first_epoch is None:
             self._warn_of_an_empty_fit(epochs)

@@ -20,6 +20,7 @@ from keras_compress.arguments import whole_number
 from keras_compress.config.json_file import read_json
 from keras_compress.data import Dataset
 from keras_compress.errors import ConfigError, short_repr
+from keras_compress.nncf_names import NAMES, refuse
 from keras_compress.settings import OneOrMore, Settings, validated
 
 __all__ = ["CompressionConfig", "InputInfo", "json_schema", "register_default_init_args"]
@@ -130,6 +131,11 @@ class CompressionConfig(Settings):
         if key not in values:
             raise ConfigError(f"The configuration has no key '{key}'. Expected: one of {sorted(values)}.")
         return values[key]
+
+    def __getattr__(self, name: str) -> Any:
+        if name in NAMES["config"]:
+            refuse("The configuration", "config", name, self)
+        return super().__getattr__(name)  # type: ignore[misc]
 
     def __contains__(self, key: Any) -> bool:
         """Whether the JSON-able form holds a key, as in ``"compression" in config``."""

@@ -16,7 +16,7 @@ import sys
 import tempfile
 import threading
 import time
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -25,9 +25,16 @@ import numpy as np
 from keras_compress.errors import ExportError
 from keras_compress.export.format import Format, Run, StoredWeight, TensorNames
 from keras_compress.export.runtimes import worker
-from keras_compress.export.runtimes.run import MissingRuntime
+from keras_compress.export.runtimes.run import Inside, MissingRuntime
 
-__all__ = ["SECONDS", "isolated_load", "isolated_load_by_default", "isolated_stored_weights", "isolated_tensors"]
+__all__ = [
+    "SECONDS",
+    "isolated_fed_tensors",
+    "isolated_load",
+    "isolated_load_by_default",
+    "isolated_stored_weights",
+    "isolated_tensors",
+]
 
 #: How long a runtime may take to read or to compile a file, or to run one batch.
 SECONDS = 300.0
@@ -131,8 +138,8 @@ def packages() -> list[tuple[str, str]]:
 
 def isolated_tensors(
     form: Format, path: Path, names: TensorNames, arrays: Sequence[np.ndarray], seconds: float = SECONDS
-) -> tuple[int, list[tuple[str, np.ndarray]]]:
-    """Return how many samples a file takes of some, and the float tensors inside of it by name, in the order of computation.
+) -> Inside:
+    """Return how many samples a file takes of some, and the float tensors inside of it.
 
     Args:
         form, path, names, seconds: as for :func:`isolated_load`.
@@ -147,6 +154,28 @@ def isolated_tensors(
             f"Received: the format '{form.name}'."
         )
     return _runtime(form.isolated).request(path, seconds, "tensors", path.absolute(), names, list(arrays))
+
+
+def isolated_fed_tensors(
+    form: Format,
+    path: Path,
+    names: TensorNames,
+    arrays: Sequence[np.ndarray],
+    fed: Mapping[str, np.ndarray],
+    asked: Sequence[str],
+    seconds: float = SECONDS,
+) -> dict[str, np.ndarray]:
+    """Return tensors of a file that is cut at others: what reads those reads given values.
+
+    Args:
+        form, path, names: as for :func:`isolated_tensors`; the format has a runtime.
+        arrays: the inputs.
+        fed: the values, by name of the tensor, in its shape. A tensor on a grid is given them on that grid.
+        asked: names of the tensors to return, as the file computes them. Those that cannot be read are left out.
+        seconds: limit of time.
+    """
+    request = ("fed_tensors", path.absolute(), names, list(arrays), dict(fed), list(asked))
+    return _runtime(str(form.isolated)).request(path, seconds, *request)
 
 
 class _IsolatedRuntime:
@@ -227,7 +256,13 @@ class _IsolatedRuntime:
             self._process = None
 
 
-_DOING = {"stored_weights": "reading", "load": "compiling", "run": "running", "tensors": "running"}
+_DOING = {
+    "stored_weights": "reading",
+    "load": "compiling",
+    "run": "running",
+    "tensors": "running",
+    "fed_tensors": "running",
+}
 
 
 class _Limited:

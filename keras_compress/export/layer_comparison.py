@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -12,19 +11,21 @@ import numpy as np
 import tensorflow as tf
 
 from keras_compress._keras import keras
-from keras_compress.arguments import checked_path, number
+from keras_compress.arguments import checked_path, flag, number
 from keras_compress.batch_rows import filled_up
 from keras_compress.calibration.layer_outputs import see_outputs
 from keras_compress.data import fixed_batch, input_specs
 from keras_compress.errors import ExportError
 from keras_compress.export.audit_samples import AuditSamples, audit_samples
+from keras_compress.export.fed_layers import FedError, FedLayers
 from keras_compress.export.foreign_errors import explained
 from keras_compress.export.format import Format, TensorNames
 from keras_compress.export.frozen_graph import tensor_names
 from keras_compress.export.input_signature import fixed_shapes
 from keras_compress.export.isolated_runtime import isolated_tensors
+from keras_compress.export.layer_matching import Match, matched
 from keras_compress.export.registry import format_of
-from keras_compress.export.result_comparison import Limits, signal_to_error
+from keras_compress.export.result_comparison import Limits
 from keras_compress.graph import ModelGraph, TensorRef, take
 from keras_compress.graph.model_check import require_graph
 from keras_compress.graph.variables import leaf_layers
@@ -36,8 +37,8 @@ __all__ = ["LayerComparison", "LayerDeparture", "compare", "compare_layers"]
 
 #: Samples on which layers are compared.
 SAMPLES = 16
-#: From what ratio of signal to error on, in dB, a tensor is taken for the output of a layer by its values alone.
-CLEAR = 25.0
+#: Why a tensor was read in another way.
+CUT = "Asked for them beside its outputs, the runtime computes other outputs."
 #: By how many dB a layer is better than the one before where it cannot come from that one's output.
 CURED = 10.0
 #: From what mean difference on, in steps, values are shifted, if this share of the mean difference without sign is to one side.
@@ -58,6 +59,10 @@ class LayerDeparture:
         shift: mean difference with its sign, in the same steps, 0 for fewer than 64 values; a wrong zero point or a lost bias moves
             all values to one side.
         expected, received: smallest and largest value in the model and in the file.
+        fed_steps, fed_largest: mean and largest difference, without its sign, where the layer of the file is fed what it reads
+            in the model: its own error, and nothing that arrives from before. In steps of the quantizer that reads it or that it
+            is, else of 256 levels as ``steps``. None where it was not asked for, or the file has the layer inside of another
+            operation.
     """
 
     layer: str
@@ -67,6 +72,8 @@ class LayerDeparture:
     shift: float
     expected: tuple[float, float]
     received: tuple[float, float]
+    fed_steps: float | None = None
+    fed_largest: float | None = None
 
     def departs(self, min_sqnr: float) -> bool:
         """Whether the values are too far from the model's, or nearly all of them are to one side; rounding is to both."""
@@ -84,6 +91,9 @@ class LayerComparison(JsonReport):
         rows: one per layer and call that was found, in the order of the model.
         hidden: layers whose outputs were not found in the file and that the first layer that departs reads from.
         min_sqnr: below this a layer departs, in dB; so does one whose values are shifted, see :meth:`LayerDeparture.departs`.
+        fed: whether layers were also fed the inputs that they have in the model.
+        cut: tensors that were read from files that end with them: asked for them beside its outputs, the runtime computes
+            other outputs, or refuses the file.
     """
 
     path: Path
@@ -92,6 +102,8 @@ class LayerComparison(JsonReport):
     rows: tuple[LayerDeparture, ...]
     hidden: tuple[str, ...]
     min_sqnr: float
+    fed: bool = False
+    cut: tuple[str, ...] = ()
 
     @property
     def first(self) -> LayerDeparture | None:
@@ -117,6 +129,7 @@ class LayerComparison(JsonReport):
         return json_values({**asdict(self), "path": str(self.path), "reason": self.reason})
 
     def __str__(self) -> str:
+        titles = ["layer", "tensor", "signal to error", "steps", "shift", "in Keras", "in the file"]
         rows = [
             [
                 row.layer,
@@ -126,14 +139,23 @@ class LayerComparison(JsonReport):
                 f"{row.shift:+.3f}",
                 _range(row.expected),
                 _range(row.received),
+                *([_steps(row.fed_steps), _steps(row.fed_largest)] if self.fed else []),
             ]
             for row in self.rows
         ]
-        table = format_table(["layer", "tensor", "signal to error", "steps", "shift", "in Keras", "in the file"], rows)
-        end = self.reason or "no layer departs"
-        return (
-            f"{self.path}: {len(self.rows)} of {self.calls} layers found, on {self.samples} samples\n\n{table}\n\n{end}"
+        table = format_table([*titles, *(["fed: steps", "fed: largest"] if self.fed else [])], rows)
+        return "\n\n".join(
+            [
+                f"{self.path}: {len(self.rows)} of {self.calls} layers found, on {self.samples} samples",
+                table,
+                *([f"Read from files that end there: {', '.join(self.cut)}. {CUT}"] if self.cut else []),
+                self.reason or "no layer departs",
+            ]
         )
+
+
+def _steps(steps: float | None) -> str:
+    return "" if steps is None else f"{steps:.3f}"
 
 
 def _range(ends: tuple[float, float]) -> str:
@@ -150,6 +172,7 @@ def compare(
     output_names: Any = None,
     input_shapes: Any = None,
     min_sqnr: float | None = None,
+    fed: bool = False,
     trust: bool = False,
 ) -> LayerComparison:
     """Compare a file with the model it was made from, layer by layer.
@@ -163,6 +186,8 @@ def compare(
         data: samples, as for ``kc.Dataset``. Default: as for :func:`~keras_compress.export.export_model`.
         save_format, input_names, output_names, input_shapes: as for :func:`~keras_compress.export.audit`.
         min_sqnr: below this a layer departs, in dB. Default 20, and 10 on samples that were drawn.
+        fed: also feed every layer of the file what it reads in the model, and measure the error that it makes by itself.
+            Takes about twice as long. Default False.
         trust: as for :func:`~keras_compress.export.audit`; the formats that can be compared hold no code.
 
     Raises:
@@ -177,17 +202,25 @@ def compare(
     path = checked_path("path", path, ExportError, exists=True)
     if min_sqnr is not None:
         min_sqnr = number("min_sqnr", min_sqnr, kind=ExportError)
+    fed = flag("fed", fed)
     samples = audit_samples(model, data, fixed_shapes(model, input_shapes, input_names))
     if samples is None:
         raise ExportError(f"The model '{model.name}' takes text, for which no samples can be drawn. Pass data=.")
     names = tensor_names(model, input_names, output_names)
     least = Limits().least_sqnr(samples.source) if min_sqnr is None else min_sqnr
     with trusting(trust):
-        return compare_layers(model, path, format_of(path, save_format), names, samples, least)
+        return compare_layers(model, path, format_of(path, save_format), names, samples, least, fed=fed)
 
 
 def compare_layers(
-    model: keras.Model, path: Path, form: Format, names: TensorNames, samples: AuditSamples, min_sqnr: float
+    model: keras.Model,
+    path: Path,
+    form: Format,
+    names: TensorNames,
+    samples: AuditSamples,
+    min_sqnr: float,
+    *,
+    fed: bool = False,
 ) -> LayerComparison:
     """Compare a file of a format with its model on samples that were chosen, layer by layer; see :func:`compare`.
 
@@ -203,20 +236,29 @@ def compare_layers(
     arrays = [filled_up(array, count) for array in samples.inputs]
     layers = dict(leaf_layers(model))
     with explained(f"'{path}' cannot be compared layer by layer", layers=list(layers)):
-        count, inside = isolated_tensors(form, path, names, arrays)
-    outputs = _layer_outputs(model, [filled_up(array, count) for array in arrays])
-    rows = [row for layer, expected in outputs if (row := _departure(layer, expected, inside)) is not None]
+        inside = isolated_tensors(form, path, names, arrays)
+    arrays = [filled_up(array, inside.samples) for array in arrays]
+    outputs = _layer_outputs(model, arrays)
+    matches = [match for layer, expected in outputs if (match := matched(layer, expected, inside.tensors)) is not None]
+    errors: dict[str, FedError] = {}
+    if fed:
+        with explained(f"'{path}' cannot be fed layer by layer", layers=list(layers)):
+            apart = FedLayers(model, outputs, matches, inside.tensors, path, form, names, arrays)
+        matches, errors = apart.matches, apart.errors
+    rows = [_departure(match, errors.get(match.layer)) for match in matches]
     if all(isinstance(layers[_path(row.layer)], FakeQuantize) for row in rows):  # that of the input is in any file
         raise ExportError(
             f"No layer of the model '{model.name}' was found in '{path}'. Expected: a file that was exported from this model. "
-            f"Received: one with {len(inside)} tensors of other shapes or values. Pass the model it was made from."
+            f"Received: one with {len(inside.tensors)} tensors of other shapes or values. Pass the model it was made from."
         )
     readers = _readers(model)
     rows = _without_fused(rows, readers, min_sqnr)
     first = next((_path(row.layer) for row in rows if row.departs(min_sqnr)), None)
     found = dict.fromkeys((_path(row.layer) for row in rows), True)
     hidden = [layer for layer, _ in outputs if layer not in found and first in _next_found(layer, readers, found)]
-    return LayerComparison(path, count, len(outputs), tuple(rows), tuple(hidden), min_sqnr)
+    return LayerComparison(
+        path, inside.samples, len(outputs), tuple(rows), tuple(hidden), min_sqnr, fed=fed, cut=inside.cut
+    )
 
 
 def _without_fused(
@@ -282,36 +324,16 @@ def _layer_outputs(model: keras.Model, arrays: Sequence[np.ndarray]) -> list[tup
     return named
 
 
-def _departure(layer: str, expected: np.ndarray, inside: Sequence[tuple[str, np.ndarray]]) -> LayerDeparture | None:
-    """Return how the output of a layer departs in the file, None if it is not found there."""
-    candidates = [(name, _arranged(array, expected)) for name, array in inside if array.size == expected.size]
-    if not candidates:
-        return None
-    ratios = [signal_to_error(expected, array) for _, array in candidates]
-    best = int(np.nanargmax(ratios)) if not np.isnan(ratios).all() else 0
-    if not ratios[best] >= CLEAR:
-        own = re.compile(rf"(^|[/;]){re.escape(_path(layer).rpartition('/')[2])}([/;:_]|$)")
-        named = [index for index, (name, _) in enumerate(candidates) if own.search(name)]
-        if not named:
-            return None
-        best = max(named, key=lambda index: np.nan_to_num(ratios[index], nan=-np.inf))
-    name, array = candidates[best]
+def _departure(match: Match, fed: FedError | None) -> LayerDeparture:
+    expected, received = match.expected, match.received
     step = max(float(max(expected.max(), 0) - min(expected.min(), 0)) / 255, 1e-30)
     return LayerDeparture(
-        layer,
-        name,
-        ratios[best],
-        float(np.mean(np.abs(array - expected))) / step,
-        float(np.mean(array - expected)) / step if array.size >= MANY else 0.0,
+        match.layer,
+        match.tensor,
+        match.sqnr,
+        float(np.mean(np.abs(received - expected))) / step,
+        float(np.mean(received - expected)) / step if received.size >= MANY else 0.0,
         (float(expected.min()), float(expected.max())),
-        (float(array.min()), float(array.max())),
+        (float(received.min()), float(received.max())),
+        *(() if fed is None else (fed.mean, fed.largest)),
     )
-
-
-def _arranged(array: np.ndarray, expected: np.ndarray) -> np.ndarray:
-    """Return a tensor of a file in the order of axes of Keras, in which it is nearest."""
-    forms = [array.reshape(expected.shape)]
-    if expected.ndim > 2:  # channels first
-        moved = np.moveaxis(expected, -1, 1).shape
-        forms.append(np.moveaxis(array.reshape(moved), 1, -1))
-    return max(forms, key=lambda form: np.nan_to_num(signal_to_error(expected, form), nan=-np.inf))

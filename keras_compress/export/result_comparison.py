@@ -201,7 +201,8 @@ def signal_to_error(expected: np.ndarray, received: np.ndarray) -> float:
     one, other = expected.astype(np.float64), received.astype(np.float64)
     if not (np.isfinite(one).all() and np.isfinite(other).all()):
         return math.nan
-    return decibels(float(np.mean((one - other) ** 2) / max(np.mean(one**2), np.finfo(np.float64).tiny)))
+    with np.errstate(over="ignore"):  # beside a signal of nothing but zeros
+        return decibels(float(np.mean((one - other) ** 2) / max(np.mean(one**2), np.finfo(np.float64).tiny)))
 
 
 def _without_fills(one: np.ndarray, other: np.ndarray) -> tuple[np.ndarray, np.ndarray]:

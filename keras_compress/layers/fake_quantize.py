@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from abc import abstractmethod
 from collections.abc import Mapping, Sequence
+from typing import ClassVar
 
 import numpy as np
 import tensorflow as tf
@@ -18,8 +19,16 @@ from keras_compress.errors import short_repr
 from keras_compress.layers.calibrated_op import CalibratedOp
 from keras_compress.layers.fixed_fake_quantize import FixedFakeQuantize
 from keras_compress.layers.fused_relu import before_relu
-from keras_compress.layers.settings_check import checked_axes, checked_flag, checked_number, is_whole, positive_axes
+from keras_compress.layers.settings_check import (
+    checked_axes,
+    checked_flag,
+    checked_number,
+    checked_range,
+    is_whole,
+    positive_axes,
+)
 from keras_compress.layers.weight_op import IntegerWeight, Stage
+from keras_compress.layers.widened_grid import widened_grid
 from keras_compress.numerics import (
     fake_quantize,
     fake_quantize_symmetric,
@@ -39,8 +48,7 @@ class FakeQuantize(CalibratedOp):
 
     Forward, with ``s = (high - low) / steps``: ``y = s * (clip(round((x - low) / s), 0, steps)) + low``, where ``low``
     is a multiple of ``s``, so that zero is on the grid. Gradient: 1 to ``x`` inside of the range and 0 outside; to the
-        ends as in
-    :func:`~keras_compress.numerics.fake_quantize`.
+    ends as in :func:`~keras_compress.numerics.fake_quantize`.
 
     Args:
         num_bits: bits of the grid, 2 to 8. Default 8.
@@ -49,14 +57,17 @@ class FakeQuantize(CalibratedOp):
             (default) for one range.
         half_range: use only the inner half of the levels, which protects CPUs without VNNI from overflow. Default
             False.
+        fixed_range: ends of a range that is neither measured nor trained, zero between them; of a symmetric quantizer
+            ``(0, high)`` or ``(-high, high)``. Default None.
 
     Raises:
-        ValueError: ``num_bits`` is out of range.
+        ValueError: ``num_bits`` or ``fixed_range`` is out of range.
 
     Source: Kozlov et al. 2020, arXiv:2002.08679, section 4.1; Jacob et al. 2018, arXiv:1712.05877.
     """
 
     stage = Stage.QUANTIZE
+    symmetric: ClassVar[bool] = False
 
     def __init__(
         self,
@@ -64,6 +75,7 @@ class FakeQuantize(CalibratedOp):
         narrow_range: bool = False,
         channel_axes: Sequence[int] | None = None,
         half_range: bool = False,
+        fixed_range: Sequence[float] | None = None,
         **kwargs,
     ):
         super().__init__(**kwargs)
@@ -79,6 +91,7 @@ class FakeQuantize(CalibratedOp):
         self.narrow_range = checked_flag(narrow_range, "narrow_range", self.name)
         self.channel_axes = checked_axes(channel_axes, self.name)
         self.half_range = checked_flag(half_range, "half_range", self.name)
+        self.fixed_range = checked_range(fixed_range, "fixed_range", self.name, symmetric=self.symmetric)
 
     @property
     def grid_bits(self) -> int:
@@ -114,6 +127,16 @@ class FakeQuantize(CalibratedOp):
     def build(self, input_shape):
         self.range_variable_shape = self.range_shape(input_shape)
         super().build(input_shape)
+
+    def add_end(self, name: str, initial: float) -> tf.Variable:
+        """Create a variable of the range, which is trained unless the range is fixed."""
+        constant, trainable = keras.initializers.Constant(initial), self.fixed_range is None
+        return self.add_weight(name=name, shape=self.range_variable_shape, initializer=constant, trainable=trainable)
+
+    def extremes(self, low: np.ndarray, high: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+        """Return measured extremes, or those of the fixed range in their place."""
+        fixed = self.fixed_range
+        return (low, high) if fixed is None else (np.full_like(low, fixed[0]), np.full_like(high, fixed[1]))
 
     @tf.autograph.experimental.do_not_convert
     def apply(self, inputs: tf.Tensor, training: bool | tf.Tensor | None) -> tf.Tensor:
@@ -177,24 +200,12 @@ class FakeQuantize(CalibratedOp):
         bits = self.num_bits if num_bits is None else num_bits
         low, high = (value.numpy().reshape(-1) for value in self.range())
         if bits != self.grid_bits:
-            low, high = self._widened(bits)
+            scale, zero_point = (value.reshape(-1) for value in self.integer_range())
+            low, high = widened_grid(scale, zero_point, bits, narrow_range=self.narrow_range)
         if not self.per_channel:
             low, high = low[0], high[0]
         layer = FixedFakeQuantize(bits, self.narrow_range, self.channel_axes, name=self.name)
         return layer, {"low": low, "high": high}
-
-    def _widened(self, num_bits: int) -> tuple[np.ndarray, np.ndarray]:
-        """Return the ends of a grid of ``num_bits`` with the zero point of this one and, to the last bit, its step."""
-        scale, zero_point = (value.reshape(-1) for value in self.integer_range())
-        steps = np.float32(number_of_steps(num_bits, narrow_range=self.narrow_range))
-        offset = np.full_like(zero_point, 2 ** (num_bits - 1) - 1) if self.narrow_range else zero_point
-        low = (-offset * scale.astype(np.float64)).astype(np.float32)
-        high = ((steps - offset) * scale.astype(np.float64)).astype(np.float32)
-        for _ in range(8):
-            error = (high - low) / steps - scale
-            toward = np.where(error > 0, -np.inf, np.inf).astype(np.float32)
-            high = np.where(error == 0, high, np.nextafter(high, toward))
-        return low, high
 
     def get_config(self) -> dict:
         return {
@@ -203,6 +214,7 @@ class FakeQuantize(CalibratedOp):
             "narrow_range": self.narrow_range,
             "channel_axes": self.channel_axes,
             "half_range": self.half_range,
+            **({} if self.fixed_range is None else {"fixed_range": self.fixed_range}),
         }
 
 
@@ -230,6 +242,7 @@ class SymmetricFakeQuantize(FakeQuantize):
     """
 
     fixed = FakeQuantize.fixed  # the range below is all that differs
+    symmetric = True
 
     def __init__(self, num_bits: int = 8, *, signed: bool | None = None, max_value: float | None = None, **kwargs):
         super().__init__(num_bits, **kwargs)
@@ -238,11 +251,11 @@ class SymmetricFakeQuantize(FakeQuantize):
 
     def build(self, input_shape):
         super().build(input_shape)
-        initial = keras.initializers.Constant(UNCALIBRATED_RANGE)
-        self.scale = self.add_weight(name="scale", shape=self.range_variable_shape, initializer=initial)
-        self.signed = self.add_weight(
-            name="signed", shape=(), initializer="zeros" if self.force_signed is False else "ones", trainable=False
-        )
+        low, high = self.fixed_range or (-UNCALIBRATED_RANGE, UNCALIBRATED_RANGE)
+        self.scale = self.add_end("scale", high)
+        signed = self.force_signed is not False and low < 0
+        signs = "ones" if signed else "zeros"
+        self.signed = self.add_weight(name="signed", shape=(), initializer=signs, trainable=False)
 
     def range(self):
         high = tf.abs(self.scale)
@@ -273,6 +286,7 @@ class SymmetricFakeQuantize(FakeQuantize):
 
     def _measured(self, low: np.ndarray, high: np.ndarray) -> tuple[np.ndarray, bool]:
         """Return the scale, and whether negative values are represented."""
+        low, high = self.extremes(low, high)
         decided_by_data = self.force_signed is None and not self.narrow_range
         signed = bool(np.any(low < 0)) if decided_by_data else self.force_signed is not False
         scale = _without_zeros(np.maximum(np.abs(low), np.abs(high)))
@@ -303,9 +317,8 @@ class AsymmetricFakeQuantize(FakeQuantize):
 
     def build(self, input_shape):
         super().build(input_shape)
-        shape, constant = self.range_variable_shape, keras.initializers.Constant
-        self.range_min = self.add_weight(name="range_min", shape=shape, initializer=constant(-UNCALIBRATED_RANGE))
-        self.range_max = self.add_weight(name="range_max", shape=shape, initializer=constant(UNCALIBRATED_RANGE))
+        low, high = self.fixed_range or (-UNCALIBRATED_RANGE, UNCALIBRATED_RANGE)
+        self.range_min, self.range_max = self.add_end("range_min", low), self.add_end("range_max", high)
 
     def range(self):
         low = tf.minimum(self.range_min, self.range_max)
@@ -321,10 +334,9 @@ class AsymmetricFakeQuantize(FakeQuantize):
         self.range_min.assign(low)
         self.range_max.assign(high)
 
-    @staticmethod
-    def _measured(low: np.ndarray, high: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    def _measured(self, low: np.ndarray, high: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
         """Return the extremes with zero between them and a width above zero."""
-        low, high = np.minimum(low, 0.0), np.maximum(high, 0.0)
+        low, high = self.extremes(np.minimum(low, 0.0), np.maximum(high, 0.0))
         width = high - low
         return low, np.where(width > 0, high, _without_zeros(width))
 

@@ -9,7 +9,19 @@ from typing import Any
 
 from keras_compress.errors import short_repr
 
-__all__ = ["checked_axes", "checked_flag", "checked_number", "checked_whole", "is_whole", "positive_axes"]
+__all__ = [
+    "LARGEST_RANGE",
+    "checked_axes",
+    "checked_flag",
+    "checked_number",
+    "checked_range",
+    "checked_whole",
+    "is_whole",
+    "positive_axes",
+]
+
+#: What the width of a range must stay below, so that float32 holds it and its steps.
+LARGEST_RANGE = 1e38
 
 
 def checked_whole(value: Any, key: str, name: str, low: int, high: int) -> int:
@@ -51,6 +63,31 @@ def checked_flag(value: Any, key: str, name: str) -> bool:
     if not isinstance(value, bool):
         raise ValueError(f"'{name}' takes True or False as '{key}'. Received: {key}={short_repr(value)}.")
     return value
+
+
+def checked_range(ends: Any, key: str, name: str, *, symmetric: bool = False) -> tuple[float, float] | None:
+    """Return the ends of a range with zero in it, None for none; see :func:`checked_whole`.
+
+    Args:
+        ends: what should be two numbers.
+        key, name: as for :func:`checked_whole`.
+        symmetric: whether the lower end must be 0, or minus the upper one. Default False.
+
+    Raises:
+        ValueError: they are no such range.
+    """
+    if ends is None:
+        return None
+    pair = list(ends) if isinstance(ends, (list, tuple)) else []
+    numbers = len(pair) == 2 and all(map(_is_number, pair))
+    if not numbers or not (pair[0] <= 0 <= pair[1] and 0 < pair[1] - pair[0] < LARGEST_RANGE):
+        raise ValueError(
+            f"'{name}' takes two finite numbers with zero between them as '{key}', or None. Received: {key}={short_repr(ends)}."
+        )
+    low, high = map(float, pair)
+    if symmetric and low not in (0.0, -high):
+        raise ValueError(f"'{name}' takes (0, high) or (-high, high) as '{key}'. Received: {key}={short_repr(ends)}.")
+    return low, high
 
 
 def checked_axes(axes: Iterable[Any] | None, name: str) -> tuple[int, ...] | None:

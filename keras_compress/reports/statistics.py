@@ -5,13 +5,14 @@ from __future__ import annotations
 import math
 from collections.abc import Iterator
 from dataclasses import asdict, dataclass
-from typing import Any
+from typing import Any, ClassVar
 
 import numpy as np
 
 from keras_compress._keras import keras
 from keras_compress.graph.variables import leaf_layers
 from keras_compress.layers import CompressedLayer, FakeQuantize, SparsityMask, SymmetricFakeQuantize
+from keras_compress.nncf_names import NamesOfNNCF
 from keras_compress.reports.coverage import Coverage
 from keras_compress.reports.formatting import format_table
 from keras_compress.reports.model_size import ModelSize, measure_size
@@ -50,7 +51,7 @@ class SparsityRow:
 
 
 @dataclass(frozen=True)
-class CompressionStatistics:
+class CompressionStatistics(NamesOfNNCF):
     """What a compressed model consists of. ``print`` shows it as tables.
 
     Attributes:
@@ -62,6 +63,8 @@ class CompressionStatistics:
         coverage: for every weight by what it is compressed, or why it is not.
         numbers: what each algorithm reports, by its name.
     """
+
+    nncf_name: ClassVar[str] = "statistics"
 
     stage: str
     quantizers: tuple[QuantizerRow, ...]

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import importlib
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -11,10 +12,11 @@ import numpy as np
 from keras_compress.batch_rows import filled_up
 from keras_compress.export.openvino_audit import stored_in_openvino
 from keras_compress.export.runtimes.openvino_pair import require_pair
-from keras_compress.export.runtimes.run import Run, TensorNames, in_batches_of, require_package
+from keras_compress.export.runtimes.probing import Probes, probed
+from keras_compress.export.runtimes.run import FED, Inside, Run, TensorNames, in_batches_of, require_package
 from keras_compress.export.stored_weight import StoredWeight
 
-__all__ = ["load", "load_by_default", "open_file", "stored_weights", "tensors"]
+__all__ = ["fed_tensors", "load", "load_by_default", "open_file", "stored_weights", "tensors"]
 
 #: Without the rounding to bfloat16 that is the default on some CPUs.
 _EXACT = {"INFERENCE_PRECISION_HINT": "f32"}
@@ -58,46 +60,109 @@ def _run(compiled: Any, names: TensorNames | None) -> Run:
     return run if size is None else in_batches_of(size, run)
 
 
-def tensors(
-    path: Path, names: TensorNames | None, arrays: Sequence[np.ndarray]
-) -> tuple[int, list[tuple[str, np.ndarray]]]:
-    """Return how many samples the file has taken, and the float tensors inside of it by name, in the order of computation."""
+def tensors(path: Path, names: TensorNames | None, arrays: Sequence[np.ndarray]) -> Inside:
+    """Return how many samples the file has taken, and the float tensors inside of it; see :class:`~.run.Inside`."""
     require_pair(path)
     core = _openvino().Core()
     plain = core.compile_model(
         path, "CPU", _EXACT
     )  # a file that does not compile is an error, not a file without tensors
-    nodes = [
-        node.get_friendly_name()
-        for node in core.read_model(path).get_ordered_ops()
-        if node.get_type_name() not in ("Parameter", "Constant", "Result")
-    ]
     rows = _batch(plain) or len(arrays[0])
-    return rows, _probed(core, path, nodes, names, [filled_up(array, rows) for array in arrays])
+    arrays = [filled_up(array, rows) for array in arrays]
+    results = plain(_feed(plain, names, arrays))
+
+    def beside(part: Sequence[str]) -> Probes:
+        model = core.read_model(path)
+        return _outputs(core, model, part, names, arrays)
+
+    def alone(name: str) -> np.ndarray:
+        model = core.read_model(path)
+        for result in model.get_results():
+            model.remove_result(result)
+        return _outputs(core, model, [name], names, arrays)[1][name]
+
+    nodes = _computed(core.read_model(path))
+    values, cut = probed(nodes, [results[port] for port in plain.outputs], beside, alone)
+    found = tuple((name, values[name]) for name in nodes if name in values and _is_float(values[name]))
+    return Inside(rows, found, tuple(cut))
 
 
-def _probed(
-    core: Any, path: Path, nodes: list[str], names: TensorNames | None, arrays: Sequence[np.ndarray]
-) -> list[tuple[str, np.ndarray]]:
-    """Return the values of nodes; where a file does not compile with all of them as outputs, in two halves."""
+def fed_tensors(
+    path: Path,
+    names: TensorNames | None,
+    arrays: Sequence[np.ndarray],
+    fed: Mapping[str, np.ndarray],
+    asked: Sequence[str],
+) -> dict[str, np.ndarray]:
+    """Return tensors of a file whose readers of some others are given values in their place; see :func:`.isolated_fed_tensors`."""
+    core = _openvino().Core()
     model = core.read_model(path)
-    by_name = {node.get_friendly_name(): node for node in model.get_ordered_ops()}
     try:
-        model.add_outputs([by_name[name].output(0) for name in nodes])
-        compiled = core.compile_model(model, "CPU", _EXACT)
+        return _outputs(core, model, asked, names, arrays, fed)[1]
     except RuntimeError:
-        half = len(nodes) // 2
-        halves = [nodes[:half], nodes[half:]] if half else []
-        return [pair for part in halves for pair in _probed(core, path, part, names, arrays)]
-    results = compiled(_feed(compiled, names, arrays))
+        half = len(asked) // 2
+        parts = (asked[:half], asked[half:]) if half else ()
+        return {name: value for part in parts for name, value in fed_tensors(path, names, arrays, fed, part).items()}
+
+
+def _computed(model: Any) -> list[str]:
+    """Return the names of the nodes that compute something, in order."""
+    kinds = ("Parameter", "Constant", "Result")
+    return [node.get_friendly_name() for node in model.get_ordered_ops() if node.get_type_name() not in kinds]
+
+
+def _replace(model: Any, nodes: Mapping[str, Any], fed: Mapping[str, np.ndarray]) -> None:
+    """Let what reads some tensors read new inputs of their names; those of a quantizer pass one of its kind, as integers do."""
+    operations = importlib.import_module("openvino.opset13")
+    for name, value in fed.items():
+        node = nodes[name]
+        readers = [port for port in node.output(0).get_target_inputs() if port.get_node().get_type_name() != "Result"]
+        given = operations.parameter(list(value.shape), np.float32, name=f"{name}{FED}")
+        given.output(0).set_names({f"{name}{FED}"})
+        model.add_parameters([given])
+        source = given.output(0)
+        if node.get_type_name() == "FakeQuantize":
+            ends = [node.input_value(port) for port in range(1, 5)]
+            source = operations.fake_quantize(given, *ends, node.get_attributes()["levels"]).output(0)
+        for reader in readers:
+            reader.replace_source_output(source)
+
+
+def _outputs(
+    core: Any,
+    model: Any,
+    asked: Sequence[str],
+    names: TensorNames | None,
+    arrays: Sequence[np.ndarray],
+    fed: Mapping[str, np.ndarray] | None = None,
+) -> Probes:
+    """Run a model that is asked for nodes, too; return its own outputs, and the nodes by name."""
+    nodes = {node.get_friendly_name(): node for node in model.get_ordered_ops()}
+    own = len(model.outputs)
+    model.add_outputs([nodes[name].output(0) for name in asked])
+    _replace(model, nodes, fed or {})
+    compiled = core.compile_model(model, "CPU", _EXACT)
+    results = compiled(_feed(compiled, names, arrays, fed or {}))
     sources = [result.input(0).get_source_output() for result in model.get_results()]  # a node may be an output already
     values = {port.get_node().get_friendly_name(): results[at] for at, port in enumerate(sources) if port.index == 0}
-    return [(name, np.array(values[name])) for name in nodes if values[name].dtype == np.float32 and values[name].ndim]
+    return [results[at] for at in range(own)], {name: np.array(values[name]) for name in asked if name in values}
 
 
-def _feed(compiled: Any, names: TensorNames | None, arrays: Sequence[np.ndarray]) -> dict[Any, np.ndarray]:
-    inputs = _ports(compiled.inputs, names.inputs) if names else compiled.inputs
-    return dict(zip(inputs, arrays, strict=True))
+def _is_float(value: np.ndarray) -> bool:
+    return value.dtype == np.float32 and value.ndim > 0
+
+
+def _feed(
+    compiled: Any,
+    names: TensorNames | None,
+    arrays: Sequence[np.ndarray],
+    fed: Mapping[str, np.ndarray] | None = None,
+) -> dict[Any, np.ndarray]:
+    given = {port: port.get_any_name() for port in compiled.inputs if port.get_names()}
+    own = [port for port in compiled.inputs if not given.get(port, "").endswith(FED)]
+    inputs = _ports(own, names.inputs) if names else own
+    values = {port: fed[name.removesuffix(FED)] for port, name in given.items() if fed and name.endswith(FED)}
+    return {**dict(zip(inputs, arrays, strict=True)), **values}
 
 
 def _batch(compiled: Any) -> int | None:

@@ -12,7 +12,17 @@ import numpy as np
 from keras_compress.batch_rows import filled_up, rows_of_samples
 from keras_compress.errors import ExportError
 
-__all__ = ["MissingRuntime", "Run", "RunError", "TensorNames", "in_batches_of", "in_float_type", "require_package"]
+__all__ = [
+    "FED",
+    "Inside",
+    "MissingRuntime",
+    "Run",
+    "RunError",
+    "TensorNames",
+    "in_batches_of",
+    "in_float_type",
+    "require_package",
+]
 
 
 class MissingRuntime(ExportError):  # noqa: N818  what is the case
@@ -30,6 +40,25 @@ class TensorNames:
     inputs: tuple[str, ...]
     outputs: tuple[str, ...]
 
+
+@dataclass(frozen=True)
+class Inside:
+    """What a file computes.
+
+    Attributes:
+        samples: how many samples it has taken.
+        tensors: the float tensors inside of it by name, in the order of computation.
+        cut: names of the tensors that were read from files that end with them, because the file computes something else where
+            it is asked for them, too.
+    """
+
+    samples: int
+    tensors: tuple[tuple[str, np.ndarray], ...]
+    cut: tuple[str, ...] = ()
+
+
+#: What the name of an input ends with that takes the place of a tensor.
+FED = "/given"
 
 #: Maps the inputs of a model to its outputs, both in the order of the Keras model.
 Run = Callable[[Sequence[np.ndarray]], list[np.ndarray]]

@@ -40,8 +40,9 @@ def serve(module: str) -> None:
 
     A request is ``("stored_weights", path)``, ``("load", number, path, names, threads)``, ``("load_by_default", number, path,
     names)``, whose answer is the precision or None if that is what ``load`` runs the file in, ``("run", number, arrays)``, which
-    runs the file that was loaded last if it was under this number, or ``("tensors", path, names, arrays)``, which returns what is
-    computed inside of a file. An answer is ``("done", value)`` or ``("failed", kind of the error, reason)``.
+    runs the file that was loaded last if it was under this number, ``("tensors", path, names, arrays)``, which
+    returns what is computed inside of a file, or ``("fed_tensors", path, names, arrays, fed, asked)``.
+    An answer is ``("done", value)`` or ``("failed", kind of the error, reason)``.
     """
     answers = os.fdopen(os.dup(1), "wb")
     os.dup2(2, 1)
@@ -65,8 +66,8 @@ def serve(module: str) -> None:
                 found = getattr(runtime, "load_by_default", lambda *_: None)(*arguments[1:])
                 if found is not None:
                     (value, run), loaded = found, arguments[0]
-            elif command == "tensors":
-                value = runtime.tensors(*arguments)
+            elif command in ("tensors", "fed_tensors"):
+                value = getattr(runtime, command)(*arguments)
             elif arguments[0] != loaded:
                 raise LookupError("another file has been loaded since")
             else:
