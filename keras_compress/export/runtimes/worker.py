@@ -40,8 +40,9 @@ def serve(module: str) -> None:
 
     A request is ``("stored_weights", path)``, ``("load", number, path, names, threads)``, ``("load_by_default", number, path,
     names)``, whose answer is the precision or None if that is what ``load`` runs the file in, ``("run", number, arrays)``, which
-    runs the file that was loaded last if it was under this number, or ``("tensors", path, names, arrays)``, which returns what is
-    computed inside of a file. An answer is ``("done", value)`` or ``("failed", kind of the error, reason)``.
+    runs the file that was loaded last if it was under this number, ``("tensors", path, names, arrays)``, which returns what is
+    computed inside of a file, or ``("call", function, *arguments)``, which calls a function of the module. An answer is
+    ``("done", value)`` or ``("failed", kind of the error, reason)``.
     """
     answers = os.fdopen(os.dup(1), "wb")
     os.dup2(2, 1)
@@ -67,6 +68,8 @@ def serve(module: str) -> None:
                     (value, run), loaded = found, arguments[0]
             elif command == "tensors":
                 value = runtime.tensors(*arguments)
+            elif command == "call":
+                value = getattr(runtime, arguments[0])(*arguments[1:])
             elif arguments[0] != loaded:
                 raise LookupError("another file has been loaded since")
             else:
