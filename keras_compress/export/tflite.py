@@ -36,6 +36,7 @@ from keras_compress.export.tflite_interface import (
 )
 from keras_compress.export.tflite_joins import keep_grids_apart
 from keras_compress.export.tflite_pooling import repeat_grids_before_pooling
+from keras_compress.export.tflite_transposed import with_channel_scales
 from keras_compress.export.tflite_weights import arrange_weights
 from keras_compress.files import write_file
 from keras_compress.graph.passes.dense_to_convolution import dense_to_convolution
@@ -116,10 +117,7 @@ def export_tflite(
     inline_calls(graph_def)
     rolls_as_slices(graph_def)
     repeat_grids_before_pooling(graph_def)
-    arrange_weights(graph_def)
-    compute_in_float(graph_def)
-    keep_grids_apart(graph_def)
-    content = _converted(graph_def, names, path, layers)
+    content = _arranged_and_converted(graph_def, names, path, layers)
     require_builtin_operators(content, graph_def, path)
     if io_type != "float32":
         content = with_integer_ends(content, io_type)
@@ -127,8 +125,25 @@ def export_tflite(
     return write_file(path, content)
 
 
-def _converted(graph_def: Any, names: TensorNames, path: str | Path, layers: Sequence[str]) -> bytes:
+def _arranged_and_converted(graph_def: Any, names: TensorNames, path: str | Path, layers: Sequence[str]) -> bytes:
     """Return the model with inputs and outputs of float32, and its weights stored sparsely where that is smaller."""
+    in_float: list[str] = []
+    while True:
+        arranged = tf.compat.v1.GraphDef()
+        arranged.CopyFrom(graph_def)
+        transposed = arrange_weights(arranged, in_float)
+        compute_in_float(arranged)
+        keep_grids_apart(arranged)
+        dense, missing = with_channel_scales(_converted(arranged, names, path, layers), transposed)
+        if not missing:
+            break
+        in_float += missing
+    sparse = stored_sparsely(dense)
+    return dense if sparse is None else min(dense, sparse, key=len)
+
+
+def _converted(graph_def: Any, names: TensorNames, path: str | Path, layers: Sequence[str]) -> bytes:
+    """Return what the converter makes of a graph."""
     function = graph_function(graph_def, names.inputs, names.outputs)
     converter = tf.lite.TFLiteConverter.from_concrete_functions([function])
     # without quantizers the default optimization would quantize weights by itself
@@ -137,7 +152,7 @@ def _converted(graph_def: Any, names: TensorNames, path: str | Path, layers: Seq
     converter.target_spec.supported_ops = [tf.lite.OpsSet.TFLITE_BUILTINS, tf.lite.OpsSet.SELECT_TF_OPS]
     try:
         with isolated_converter(path, _AFTER_DEATH), silent_standard_error(), ignored_warnings():
-            dense = bytes(converter.convert())
+            return bytes(converter.convert())
     except ExportError:
         raise
     except Exception as error:
@@ -146,8 +161,6 @@ def _converted(graph_def: Any, names: TensorNames, path: str | Path, layers: Seq
         refused = f"TensorFlow Lite's converter refuses the model for '{path}'"
         way_out = "Write the operations that it lacks with others, or choose another format."
         raise ExportError(f"{refused}: {reason_of(error, layers)} {way_out}") from error
-    sparse = stored_sparsely(dense)
-    return dense if sparse is None else min(dense, sparse, key=len)
 
 
 register_format(
