@@ -13,6 +13,7 @@ import tensorflow as tf
 from keras_compress._keras import keras
 from keras_compress._threads import ignored_warnings, silent_standard_error
 from keras_compress.errors import ExportError, short_repr
+from keras_compress.export.dilated_convolutions import dilated_convolutions
 from keras_compress.export.foreign_errors import reason_of
 from keras_compress.export.format import Format, TensorNames
 from keras_compress.export.frozen_graph import freeze, tensor_names
@@ -116,6 +117,7 @@ def export_tflite(
     layers = [name for name, _ in leaf_layers(model)]
     inline_calls(graph_def)
     rolls_as_slices(graph_def)
+    dilated_convolutions(graph_def)
     repeat_grids_before_pooling(graph_def)
     content = _arranged_and_converted(graph_def, names, path, layers)
     require_builtin_operators(content, graph_def, path)
