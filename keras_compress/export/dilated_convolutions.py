@@ -59,9 +59,10 @@ def _parts(editor: GraphEditor, end: Any) -> tuple[Any, Any | None, Any, Any] | 
         return None
     if any(len(readers[node.name]) != 1 for node in between):
         return None
-    axes = [] if expand is None else [editor.constant(expand, 1), *squeeze.attr["squeeze_dims"].list.i]
-    if any(axis not in _HEIGHT for axis in axes):
-        return None
+    if expand is not None and squeeze is not None:
+        axes = editor.constant(expand, 1), *squeeze.attr["squeeze_dims"].list.i
+        if any(axis not in _HEIGHT for axis in axes):
+            return None
     return begin, expand, convolution, end
 
 
