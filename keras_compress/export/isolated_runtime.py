@@ -9,6 +9,7 @@ import atexit
 import contextlib
 import itertools
 import os
+import re
 import select
 import signal
 import subprocess
@@ -29,11 +30,14 @@ from keras_compress.export.runtimes.run import Inside, MissingRuntime
 
 __all__ = [
     "SECONDS",
+    "EndedProcessError",
+    "IsolatedRuntime",
     "isolated_fed_tensors",
     "isolated_load",
     "isolated_load_by_default",
     "isolated_stored_weights",
     "isolated_tensors",
+    "runtime_of",
 ]
 
 #: How long a runtime may take to read or to compile a file, or to run one batch.
@@ -41,6 +45,9 @@ SECONDS = 300.0
 
 #: Of the files that were loaded; a process that is started again cannot take one for another.
 _NUMBERS = itertools.count()
+
+#: Lines about no error that TensorFlow writes to standard error.
+_NOTE = re.compile(r"[IW]\d{4} |WARNING: All log messages before ")
 
 #: Modules without their packages, whose ``__init__`` would import TensorFlow.
 _START = """
@@ -67,7 +74,7 @@ def isolated_stored_weights(form: Format, path: Path, seconds: float = SECONDS) 
     """
     if form.isolated is None:
         return form.stored_weights(path)
-    return _runtime(form.isolated).request(path, seconds, "stored_weights", path.absolute())
+    return runtime_of(form.isolated).request(path, seconds, "stored_weights", path.absolute())
 
 
 def isolated_load(form: Format, path: Path, names: TensorNames | None, seconds: float = SECONDS) -> Run:
@@ -109,7 +116,7 @@ def isolated_load_by_default(
 
 def _loaded(module: str, path: Path, seconds: float, command: str, *arguments: Any) -> tuple[Any, Run]:
     """Load a file; return what the runtime answers and what runs the file, which loads it again if another one took its place."""
-    runtime = _runtime(module)
+    runtime = runtime_of(module)
     number, place = next(_NUMBERS), path.absolute()
 
     def load() -> Any:
@@ -153,7 +160,7 @@ def isolated_tensors(
             f"What is computed inside of '{path.name}' cannot be read. Expected: a file for ONNX Runtime, OpenVINO or LiteRT. "
             f"Received: the format '{form.name}'."
         )
-    return _runtime(form.isolated).request(path, seconds, "tensors", path.absolute(), names, list(arrays))
+    return runtime_of(form.isolated).request(path, seconds, "tensors", path.absolute(), names, list(arrays))
 
 
 def isolated_fed_tensors(
@@ -174,11 +181,15 @@ def isolated_fed_tensors(
         asked: names of the tensors to return, as the file computes them. Those that cannot be read are left out.
         seconds: limit of time.
     """
-    request = ("fed_tensors", path.absolute(), names, list(arrays), dict(fed), list(asked))
-    return _runtime(str(form.isolated)).request(path, seconds, *request)
+    request = ("call", "fed_tensors", path.absolute(), names, list(arrays), dict(fed), list(asked))
+    return runtime_of(str(form.isolated)).request(path, seconds, *request)
 
 
-class _IsolatedRuntime:
+class EndedProcessError(Exception):
+    """A process has ended before its answer; says how, and the end of what it wrote to standard error."""
+
+
+class IsolatedRuntime:
     """The process of one runtime; it is started by the first request, and again after it has died.
 
     Attributes:
@@ -195,6 +206,24 @@ class _IsolatedRuntime:
         self._lock = threading.Lock()
 
     def request(self, path: Path, seconds: float, command: str, *arguments: Any) -> Any:
+        """Let the process do something with a file; an :class:`ExportError` says that it took too long, or died."""
+        way_out = "Keep the layer that the runtime cannot take in floating point ('ignored_scopes'), or choose another format."
+        try:
+            return self.answer(seconds, command, *arguments)
+        except TimeoutError:
+            raise ExportError(
+                f"'{path}' has kept its runtime busy for {seconds:g} s ({_DOING[command]}), and was given up. {way_out}"
+            ) from None
+        except EndedProcessError as ended:
+            raise ExportError(f"'{path}' has ended its runtime ({_DOING[command]}): {ended}. {way_out}") from None
+
+    def answer(self, seconds: float, command: str, *arguments: Any) -> Any:
+        """Return what the process answers.
+
+        Raises:
+            TimeoutError: it took too long, and was ended.
+            EndedProcessError: it died.
+        """
         with self._lock:
             process = self._started()
             try:
@@ -202,17 +231,11 @@ class _IsolatedRuntime:
                 answer = worker.receive(_Limited(process.stdout, time.monotonic() + seconds))  # type: ignore[arg-type]
             except TimeoutError:
                 self.close()
-                raise ExportError(
-                    f"'{path}' has kept its runtime busy for {seconds:g} s ({_DOING[command]}), and was given up. Keep the layer "
-                    "that the runtime cannot take in floating point ('ignored_scopes'), or choose another format."
-                ) from None
+                raise
             except (EOFError, BrokenPipeError):
                 reason = self._last_words(process)
                 self.close()
-                raise ExportError(
-                    f"'{path}' has ended its runtime ({_DOING[command]}): {reason}. Keep the layer that the runtime cannot take in "
-                    "floating point ('ignored_scopes'), or choose another format."
-                ) from None
+                raise EndedProcessError(reason) from None
             except BaseException:  # as an interrupt: the answer that comes belongs to no later request
                 self.close()
                 raise
@@ -221,6 +244,11 @@ class _IsolatedRuntime:
         kind, reason = answer[1:]
         known = {"ExportError": ExportError, "MissingRuntime": MissingRuntime}
         raise known[kind](reason) if kind in known else RuntimeError(f"{kind}: {reason}")
+
+    def start(self) -> None:
+        """Start the process, if there is none, without waiting until it is ready."""
+        with self._lock:
+            self._started()
 
     def _started(self) -> subprocess.Popen[bytes]:
         if self._process is None or self._process.poll() is not None:
@@ -241,8 +269,8 @@ class _IsolatedRuntime:
             code = 0
         how = signal.Signals(-code).name if code < 0 else f"exit code {code}"
         self._errors.seek(0)
-        written = self._errors.read().decode(errors="replace").strip().splitlines()[-5:]
-        return "\n".join([how, *written])
+        written = self._errors.read().decode(errors="replace").strip().splitlines()
+        return "\n".join([how, *[line for line in written if not _NOTE.match(line)][-5:]])
 
     def close(self) -> None:
         """End the process."""
@@ -261,7 +289,7 @@ _DOING = {
     "load": "compiling",
     "run": "running",
     "tensors": "running",
-    "fed_tensors": "running",
+    "call": "running",
 }
 
 
@@ -285,14 +313,14 @@ class _Limited:
         return b"".join(parts)
 
 
-_RUNTIMES: dict[tuple[int, str], _IsolatedRuntime] = {}
+_RUNTIMES: dict[tuple[int, str], IsolatedRuntime] = {}
 _STARTING = threading.Lock()
 
 
-def _runtime(module: str) -> _IsolatedRuntime:
+def runtime_of(module: str) -> IsolatedRuntime:
     """Return the process of a runtime; a forked process has one of its own."""
     with _STARTING:
-        return _RUNTIMES.setdefault((os.getpid(), module), _IsolatedRuntime(module))
+        return _RUNTIMES.setdefault((os.getpid(), module), IsolatedRuntime(module))
 
 
 @atexit.register

@@ -8,27 +8,30 @@ from __future__ import annotations
 
 import re
 import warnings
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, Literal
 
 import tensorflow as tf
 
 from keras_compress._keras import keras
-from keras_compress._threads import CONVERTERS, ignored_warnings, silent_standard_error
+from keras_compress._threads import ignored_warnings, silent_standard_error
 from keras_compress.errors import ExportError, short_repr
+from keras_compress.export.dilated_convolutions import dilated_convolutions
 from keras_compress.export.foreign_errors import reason_of
-from keras_compress.export.format import Format
+from keras_compress.export.format import Format, TensorNames
 from keras_compress.export.frozen_graph import freeze, tensor_names
 from keras_compress.export.graph_function import graph_function
 from keras_compress.export.inference_model import inference_model, with_quantized_outputs
 from keras_compress.export.inline_calls import inline_calls
 from keras_compress.export.input_signature import InputShapes, input_signature
+from keras_compress.export.isolated_converter import isolated_converter, start_converter, stored_sparsely
 from keras_compress.export.quantized_constants import FAKE_QUANTIZERS
 from keras_compress.export.registry import register_format
 from keras_compress.export.rolls_as_slices import rolls_as_slices
 from keras_compress.export.runtimes.tflite_runtime import load
 from keras_compress.export.tflite_audit import open_interpreter, require_litert, stored_in_tflite
+from keras_compress.export.tflite_ends import with_integer_ends
 from keras_compress.export.tflite_float_parts import compute_in_float
 from keras_compress.export.tflite_interface import (
     file_tensors,
@@ -37,8 +40,8 @@ from keras_compress.export.tflite_interface import (
     warn_of_floats,
 )
 from keras_compress.export.tflite_joins import keep_grids_apart
-from keras_compress.export.tflite_outputs import part_outputs
 from keras_compress.export.tflite_pooling import repeat_grids_before_pooling
+from keras_compress.export.tflite_transposed import with_channel_scales
 from keras_compress.export.tflite_weights import arrange_weights
 from keras_compress.files import write_file
 from keras_compress.graph.passes.dense_to_convolution import dense_to_convolution
@@ -48,6 +51,11 @@ from keras_compress.graph.variables import leaf_layers
 
 __all__ = ["export_tflite"]
 
+#: What can help where the converter dies of a model.
+_AFTER_DEATH = (
+    "Fix the batch with batch_size=1, keep the layers that it may have died of in floating point with 'ignored_scopes', or choose "
+    "another format."
+)
 #: How the converter names an operation that it cannot convert.
 _NOT_CONVERTED = re.compile(r"'tf\.(\w+)' op is neither")
 
@@ -92,6 +100,7 @@ def export_tflite(
             f"io_type={short_repr(io_type)}. Choose one of them."
         )
     require_litert()
+    start_converter()
     names = tensor_names(model, input_names, output_names)
     signature = input_signature(model, batch_size, input_shapes, names.inputs)
     complete = model
@@ -112,42 +121,52 @@ def export_tflite(
     layers = [name for name, _ in leaf_layers(model)]
     inline_calls(graph_def)
     rolls_as_slices(graph_def)
+    dilated_convolutions(graph_def)
     repeat_grids_before_pooling(graph_def)
-    arrange_weights(graph_def)
-    compute_in_float(graph_def)
-    keep_grids_apart(graph_def)
-    if io_type != "float32":
-        part_outputs(graph_def, names.outputs)
-    content = min(_converted(graph_def, names, io_type, path, layers), key=len)
+    content = _arranged_and_converted(graph_def, names, path, layers)
     require_builtin_operators(content, graph_def, path)
     if io_type != "float32":
+        content = with_integer_ends(content, io_type)
         warn_of_floats(content, model, names, io_type)
     return write_file(path, content)
 
 
-def _converted(graph_def: Any, names: Any, io_type: str, path: str | Path, layers: Sequence[str]) -> Iterator[bytes]:
-    """Yield the model with its weights stored densely, and sparsely where they have enough zeros."""
+def _arranged_and_converted(graph_def: Any, names: TensorNames, path: str | Path, layers: Sequence[str]) -> bytes:
+    """Return the model with inputs and outputs of float32, and its weights stored sparsely where that is smaller."""
+    in_float: list[str] = []
+    while True:
+        arranged = tf.compat.v1.GraphDef()
+        arranged.CopyFrom(graph_def)
+        transposed = arrange_weights(arranged, in_float)
+        compute_in_float(arranged)
+        keep_grids_apart(arranged)
+        dense, missing = with_channel_scales(_converted(arranged, names, path, layers), transposed)
+        if not missing:
+            break
+        in_float += missing
+    sparse = stored_sparsely(dense)
+    return dense if sparse is None else min(dense, sparse, key=len)
+
+
+def _converted(graph_def: Any, names: TensorNames, path: str | Path, layers: Sequence[str]) -> bytes:
+    """Return what the converter makes of a graph."""
     function = graph_function(graph_def, names.inputs, names.outputs)
+    converter = tf.lite.TFLiteConverter.from_concrete_functions([function])
     # without quantizers the default optimization would quantize weights by itself
-    quantize = ["DEFAULT"] if any(node.op in FAKE_QUANTIZERS for node in graph_def.node) else []
-    for optimizations in (quantize, [*quantize, "EXPERIMENTAL_SPARSITY"]):
-        converter = tf.lite.TFLiteConverter.from_concrete_functions([function])
-        converter.optimizations = [getattr(tf.lite.Optimize, name) for name in optimizations]
-        converter.target_spec.supported_ops = [tf.lite.OpsSet.TFLITE_BUILTINS, tf.lite.OpsSet.SELECT_TF_OPS]
-        if io_type != "float32" and quantize:
-            converter.inference_input_type = converter.inference_output_type = getattr(tf, io_type)
+    quantized = any(node.op in FAKE_QUANTIZERS for node in graph_def.node)
+    converter.optimizations = [tf.lite.Optimize.DEFAULT] if quantized else []
+    converter.target_spec.supported_ops = [tf.lite.OpsSet.TFLITE_BUILTINS, tf.lite.OpsSet.SELECT_TF_OPS]
+    try:
+        with isolated_converter(path, _AFTER_DEATH), silent_standard_error(), ignored_warnings():
+            return bytes(converter.convert())
+    except ExportError:
+        raise
+    except Exception as error:
+        if foreign := sorted(set(_NOT_CONVERTED.findall(str(error)))):
+            raise ExportError(lacking_operators(foreign, graph_def, path)) from error
+        refused = f"TensorFlow Lite's converter refuses the model for '{path}'"
         way_out = "Write the operations that it lacks with others, or choose another format."
-        try:
-            with CONVERTERS, silent_standard_error(), ignored_warnings():
-                written = bytes(converter.convert())
-        except Exception as error:
-            if optimizations != quantize:
-                return  # the converter fails to store zeros apart in some files that are fine
-            if foreign := sorted(set(_NOT_CONVERTED.findall(str(error)))):
-                raise ExportError(lacking_operators(foreign, graph_def, path)) from error
-            refused = f"TensorFlow Lite's converter refuses the model for '{path}'"
-            raise ExportError(f"{refused}: {reason_of(error, layers)} {way_out}") from error
-        yield written
+        raise ExportError(f"{refused}: {reason_of(error, layers)} {way_out}") from error
 
 
 register_format(

@@ -116,7 +116,8 @@ def _too_steep(interpreter: Any) -> list[str]:
     found = []
     for operation in interpreter._get_ops_details():
         if operation["op_name"] in _COMPUTES:
-            tensors = [details[index] for index in (*operation["inputs"][:2], operation["outputs"][0])]
+            data, weight = operation["inputs"][_data_input(operation)], operation["inputs"][1]
+            tensors = [details[index] for index in (data, weight, operation["outputs"][0])]
             one, other, out = (tensor["quantization_parameters"]["scales"] for tensor in tensors)
             if len(one) and len(other) and len(out) and float(one.max() * other.max() / out[0]) >= LARGEST_RATIO:
                 found.append(f"'{tensors[2]['name']}'")

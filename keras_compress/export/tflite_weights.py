@@ -10,7 +10,7 @@ that out and store the result, so the integers pass a slice whose start, always 
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Collection, Sequence
 from dataclasses import replace
 from typing import Any
 
@@ -26,16 +26,29 @@ __all__ = ["FLOAT_ZERO", "arrange_weights"]
 FLOAT_ZERO = "zero/at_least"
 
 _CONVOLUTIONS = ("Conv2D", "DepthwiseConv2dNative")
+_TRANSPOSED = "Conv2DBackpropInput"
+#: The axes of the output channels of kernels.
+_AXES = {"Conv2D": -1, _TRANSPOSED: -2}
 #: What reads integers of one scale.
-_READS_ONE_SCALE = (*_CONVOLUTIONS, "Conv2DBackpropInput", "MatMul", "Einsum", "GatherV2")
+_READS_ONE_SCALE = (*_CONVOLUTIONS, _TRANSPOSED, "MatMul", "Einsum", "GatherV2")
 _MOVES = ("Identity", "Squeeze", "Reshape", "Transpose", "ExpandDims")
 _INT32, _FLOAT32 = (kind.as_datatype_enum for kind in (tf.int32, tf.float32))
 
 
-def arrange_weights(graph_def: tf.compat.v1.GraphDef) -> None:
-    """Rewrite the quantizers of constants with a scale per channel, in place."""
+def arrange_weights(graph_def: tf.compat.v1.GraphDef, in_float: Collection[str] | None = None) -> list[IntegerConstant]:
+    """Rewrite the quantizers of constants with a scale per channel, in place.
+
+    Args:
+        graph_def: the graph.
+        in_float: names of constants that transposed convolutions are to compute with in floating point. Default None: all of them,
+            and what the graph computes stays.
+
+    Returns:
+        The other kernels of transposed convolutions. They have one scale in the graph now, until
+        :func:`~keras_compress.export.tflite_transposed.with_channel_scales`.
+    """
     if not any(node.op in FAKE_QUANTIZERS for node in graph_def.node):
-        return
+        return []
     scratch = tf.compat.v1.GraphDef()
     scratch.CopyFrom(graph_def)
     constants = cut_out_constants(scratch)
@@ -44,6 +57,7 @@ def arrange_weights(graph_def: tf.compat.v1.GraphDef) -> None:
     zero = _add_zero(graph_def)
     _keep_in_float(graph_def, readers, constants)
     copies: Counter[tuple[bytes, bytes]] = Counter()
+    transposed: list[IntegerConstant] = []
     for constant in constants:
         if constant.scale.size == 1:
             if _reads_one_scale(readers, constant.name):
@@ -57,13 +71,23 @@ def arrange_weights(graph_def: tf.compat.v1.GraphDef) -> None:
             copies[content] += 1
             continue
         ends = _behind_moves(nodes, readers, constant)
-        if ends is None:
+        if ends is None or (any(node.op == _TRANSPOSED for node, _ in ends) and _is_in(constant.name, in_float)):
             _store_as_integers(graph_def, nodes[constant.name], constant, zero)
             continue
         for number, (node, moved) in enumerate(ends):
             apart = replace(moved, scale=_next_floats(moved.scale, copies[content]))
             copies[content] += 1
-            node.input[1] = _add_quantizer(graph_def, f"{constant.name}/moved_{number}", apart, node.op)
+            name = f"{constant.name}/moved_{number}"
+            if node.op == _TRANSPOSED:
+                node.input[1] = _add_whole_quantizer(graph_def, name, apart)
+                transposed.append(moved)
+            else:
+                node.input[1] = _add_quantizer(graph_def, name, apart, node.op)
+    return transposed
+
+
+def _is_in(name: str, names: Collection[str] | None) -> bool:
+    return names is None or name in names
 
 
 def _next_floats(array: np.ndarray, steps: int) -> np.ndarray:
@@ -117,7 +141,9 @@ def _behind_moves(nodes: dict, readers: dict, constant: IntegerConstant) -> list
 
 def _is_kernel(node: Any, constant: IntegerConstant) -> bool:
     """Whether a node is a convolution that reads a constant in the layout of channels that it needs."""
-    return node.op == "Conv2D" and constant.has_axis() and constant.axis() == constant.values.ndim - 1
+    if node.op == _TRANSPOSED and constant.zero_point.any():
+        return False
+    return node.op in _AXES and constant.has_axis() and constant.axis() == constant.values.ndim + _AXES[node.op]
 
 
 def _move(nodes: dict, node: Any) -> Callable[[np.ndarray], np.ndarray] | None:
@@ -166,6 +192,19 @@ def _add_quantizer(graph_def: Any, name: str, constant: IntegerConstant, op: str
     if depthwise:
         whole = add_constant(graph_def, f"{name}/shape", np.array(shape, np.int32))
         return add_node(graph_def, "Reshape", f"{name}/shaped", [node.name, whole], T=_FLOAT32, Tshape=_INT32)
+    return node.name
+
+
+def _add_whole_quantizer(graph_def: Any, name: str, constant: IntegerConstant) -> str:
+    """Add a constant behind a quantizer of one scale for all of its numbers; return its name."""
+    values = dequantized(constant)
+    end = np.maximum(np.abs(values).max(), np.finfo(np.float32).tiny * 2**10)
+    inputs = [
+        add_constant(graph_def, f"{name}/{part}", array)
+        for part, array in (("values", values), ("low", -end), ("high", end))
+    ]
+    node = graph_def.node.add(op="FakeQuantWithMinMaxVars", name=f"{name}/quantizer", input=inputs)
+    node.attr["num_bits"].i, node.attr["narrow_range"].b = 8, True
     return node.name
 
 

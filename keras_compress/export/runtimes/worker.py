@@ -40,9 +40,9 @@ def serve(module: str) -> None:
 
     A request is ``("stored_weights", path)``, ``("load", number, path, names, threads)``, ``("load_by_default", number, path,
     names)``, whose answer is the precision or None if that is what ``load`` runs the file in, ``("run", number, arrays)``, which
-    runs the file that was loaded last if it was under this number, ``("tensors", path, names, arrays)``, which
-    returns what is computed inside of a file, or ``("fed_tensors", path, names, arrays, fed, asked)``.
-    An answer is ``("done", value)`` or ``("failed", kind of the error, reason)``.
+    runs the file that was loaded last if it was under this number, ``("tensors", path, names, arrays)``, which returns what is
+    computed inside of a file, or ``("call", function, *arguments)``, which calls a function of the module. An answer is
+    ``("done", value)`` or ``("failed", kind of the error, reason)``.
     """
     answers = os.fdopen(os.dup(1), "wb")
     os.dup2(2, 1)
@@ -66,8 +66,10 @@ def serve(module: str) -> None:
                 found = getattr(runtime, "load_by_default", lambda *_: None)(*arguments[1:])
                 if found is not None:
                     (value, run), loaded = found, arguments[0]
-            elif command in ("tensors", "fed_tensors"):
-                value = getattr(runtime, command)(*arguments)
+            elif command == "tensors":
+                value = runtime.tensors(*arguments)
+            elif command == "call":
+                value = getattr(runtime, arguments[0])(*arguments[1:])
             elif arguments[0] != loaded:
                 raise LookupError("another file has been loaded since")
             else:

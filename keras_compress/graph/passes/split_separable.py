@@ -6,7 +6,9 @@ tensor between them is quantized too. As two layers that tensor has a place in t
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
+
+import numpy as np
 
 from keras_compress.graph.identity import is_builtin
 from keras_compress.graph.names import unused_name
@@ -25,7 +27,8 @@ def split_separable(snapshot: ModelSnapshot, allowed: Callable[[str], bool]) -> 
     """Return the model with the separable convolutions at the allowed paths split.
 
     ``SeparableConv2D`` named ``"conv"`` becomes ``DepthwiseConv2D`` named ``"conv_depthwise"`` and ``Conv2D`` named
-    ``"conv"`` with a 1x1 kernel; the outputs are the same, and edges from ``"conv"`` stay valid.
+    ``"conv"`` with a 1x1 kernel; the outputs are the same, and edges from ``"conv"`` stay valid. Causal padding, which depthwise
+    convolutions do not have, becomes a layer ``"conv_padding"`` before them.
 
     Args:
         snapshot: the model.
@@ -44,11 +47,15 @@ def _split_model(config: dict, prefix: str, allowed: Callable[[str], bool], weig
         path = prefix + entry["config"]["name"]
         if _is_splittable(entry) and allowed(path):
             name = unused_name(entry["config"]["name"] + "_depthwise", names)
-            depthwise, pointwise = _split(entry, name)
+            parts = _split(entry, name)
+            if entry["config"].get("padding") == "causal":
+                padding = unused_name(entry["config"]["name"] + "_padding", names)
+                weights[prefix + padding] = {}
+                parts = [_padding(parts[0], padding, _calls(entry)), *parts]
             arrays = dict(weights[path])
             weights[prefix + name] = {"depthwise_kernel": arrays.pop("depthwise_kernel")}
             weights[path] = {"kernel": arrays.pop("pointwise_kernel"), **arrays}
-            layers += [depthwise, pointwise]
+            layers += parts
             continue
         layers.append(entry)
         if is_model_entry(entry):
@@ -57,12 +64,35 @@ def _split_model(config: dict, prefix: str, allowed: Callable[[str], bool], weig
 
 
 def _is_splittable(entry: dict) -> bool:
-    """Causal padding exists for the whole only, not for its two parts."""
-    separable = is_builtin(entry) and entry["class_name"] in ("SeparableConv1D", "SeparableConv2D")
-    return separable and entry["config"].get("padding") != "causal"
+    return is_builtin(entry) and entry["class_name"] in ("SeparableConv1D", "SeparableConv2D")
 
 
-def _split(entry: dict, depthwise_name: str) -> tuple[dict, dict]:
+def _padding(depthwise: dict, name: str, calls: Sequence[int]) -> dict:
+    """Return the layer that pads sequences for a causal depthwise convolution, which then reads it and pads no more."""
+    config = depthwise["config"]
+    [size], [rate] = np.atleast_1d(config["kernel_size"]), np.atleast_1d(config["dilation_rate"])
+    config["padding"] = "valid"
+    shared = {key: config[key] for key in _SHARED_KEYS & {"trainable", "dtype"} if key in config}
+    margins = [int((size - 1) * rate), 0]
+    padding: dict = {
+        "module": "keras.layers",
+        "class_name": "ZeroPadding1D",
+        "config": {"name": name, "padding": margins, **shared},
+        "registered_name": None,
+    }
+    if "inbound_nodes" in depthwise:
+        padding |= {"name": name, "inbound_nodes": depthwise["inbound_nodes"]}
+        depthwise["inbound_nodes"] = [[[name, call, 0, {}]] for call in calls]
+    return padding
+
+
+def _calls(entry: dict) -> Sequence[int]:
+    """Return the numbers of the calls of a layer."""
+    first = first_call(entry)
+    return range(first, first + len(entry.get("inbound_nodes", ())))
+
+
+def _split(entry: dict, depthwise_name: str) -> list[dict]:
     rank = entry["class_name"].removeprefix("SeparableConv")
     config = entry["config"]
     name = config["name"]
@@ -80,7 +110,7 @@ def _split(entry: dict, depthwise_name: str) -> tuple[dict, dict]:
     }
     pointwise: dict = {"module": "keras.layers", "class_name": f"Conv{rank}", "config": second, "registered_name": None}
     if "inbound_nodes" in entry:
-        calls = range(first_call(entry), first_call(entry) + len(entry["inbound_nodes"]))
+        calls = _calls(entry)
         depthwise |= {"name": first["name"], "inbound_nodes": entry["inbound_nodes"]}
         pointwise |= {"name": name, "inbound_nodes": [[[first["name"], call, 0, {}]] for call in calls]}
-    return depthwise, pointwise
+    return [depthwise, pointwise]

@@ -35,11 +35,18 @@ def test_outputs_are_the_same(layer, shape, functional):
     assert "separable_depthwise" in [layer.name for layer in split(model).layers]
 
 
-def test_a_causal_convolution_stays_whole():
-    x = keras.Input((9, 3), name="x")
-    model = keras.Model(x, layers.SeparableConv1D(4, 3, padding="causal", name="separable")(x))
-    zoo.assert_same_predictions(split(model), model, zoo.samples(model))
-    assert [layer.name for layer in split(model).layers] == ["x", "separable"]
+@pytest.mark.parametrize("calls", [1, 2])
+@pytest.mark.parametrize("options", [{}, {"dilation_rate": 3}, {"strides": 2}, {"depth_multiplier": 2}])
+def test_causal_padding_becomes_a_layer(options, calls):
+    layer = layers.SeparableConv1D(3, 4, padding="causal", name="separable", **options)
+    x = keras.Input((12, 3), name="x")
+    y = layer(x)
+    model = keras.Model(x, layer(layers.ReLU()(y)) if calls == 2 else y)
+    zoo.assert_same_predictions(split(model), model, zoo.samples(model), rtol=1e-5, atol=1e-5)
+    names = [layer.name for layer in split(model).layers]
+    assert {"separable_padding", "separable_depthwise", "separable"} <= set(names)
+    sequential = keras.Sequential([keras.Input((12, 3)), type(layer).from_config(layer.get_config())])
+    zoo.assert_same_predictions(split(sequential), sequential, zoo.samples(sequential), rtol=1e-5, atol=1e-5)
 
 
 def test_a_shared_layer_is_split_for_each_call():
