@@ -6,6 +6,7 @@ import pkgutil
 from keras_compress.algorithms.activation_planning import plan_activations
 from keras_compress.algorithms.base import (
     OUTSIDE,
+    PREPROCESSING,
     BoundOp,
     CompressionAlgorithm,
     CompressionStage,
@@ -26,6 +27,7 @@ for _module in pkgutil.iter_modules(__path__):
 
 __all__ = [
     "OUTSIDE",
+    "PREPROCESSING",
     "BoundOp",
     "CompressibleWeight",
     "CompressionAlgorithm",

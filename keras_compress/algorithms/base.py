@@ -29,6 +29,7 @@ from keras_compress.settings import OneOrMore, Settings
 
 __all__ = [
     "OUTSIDE",
+    "PREPROCESSING",
     "BoundOp",
     "CompressionAlgorithm",
     "CompressionStage",
@@ -45,6 +46,8 @@ __all__ = [
 
 #: Why a weight that a scope excludes stays as it is.
 OUTSIDE = "outside the scope of the configuration"
+#: Why a weight that nobody excludes stays as it is.
+PREPROCESSING = "frozen linear preprocessing in front of a logarithm, root, power or divisor, whose small values integers would lose"
 
 
 class CompressionStage(enum.IntEnum):

@@ -21,6 +21,7 @@ from keras_compress._keras import keras
 from keras_compress.algorithms.activation_planning import plan_activations
 from keras_compress.algorithms.base import (
     OUTSIDE,
+    PREPROCESSING,
     BoundOp,
     CompressionAlgorithm,
     Plan,
@@ -50,6 +51,7 @@ from keras_compress.graph import (
     TensorRef,
 )
 from keras_compress.graph.channel_axis import channel_axis
+from keras_compress.graph.frozen_preprocessing import frozen_preprocessing
 from keras_compress.graph.passes.split_separable import split_separable
 from keras_compress.graph.quantization_points import QuantizationPoint, quantization_points
 from keras_compress.graph.topology import first_compute_layers
@@ -145,6 +147,7 @@ class Quantization(CompressionAlgorithm):
     ) -> Callable[[CompressibleWeight], FakeQuantize | str]:
         """Return what makes the quantizer of a weight, or says why there is none."""
         group = Scope(self.weights.ignored_scopes, self.weights.target_scopes)
+        preprocessing = self._preprocessing(graph, context)
         first = first_compute_layers(graph) if self.overflow_fix == "first_layer_only" else set()
 
         def make_op(weight: CompressibleWeight) -> FakeQuantize | str:
@@ -152,6 +155,8 @@ class Quantization(CompressionAlgorithm):
                 return "its weights are binary"
             if weight.layer not in group:
                 return OUTSIDE
+            if weight.layer in preprocessing:
+                return PREPROCESSING
             settings = self._settings("weights", weight.layer)
             per_channel = settings.per_channel
             if per_channel is None:
@@ -175,7 +180,8 @@ class Quantization(CompressionAlgorithm):
             path = node.ref.layer
             return runs_in_integers and path in scope and path in group and path not in context.binary_layers
 
-        points = quantization_points(graph, in_integers, outputs=self.quantize_outputs)
+        preprocessing = self._preprocessing(graph, context)
+        points = quantization_points(graph, in_integers, outputs=self.quantize_outputs, preprocessing=preprocessing)
         points = [point for source in [self._allowed(graph, point) for point in points] for point in source]
         points = _unified(points, self.activations.unified_scale_ops)
         if context.target_device == "NPU":
@@ -186,6 +192,12 @@ class Quantization(CompressionAlgorithm):
         return plan_activations(
             graph, points, lambda point, name: self._activation_quantizer(graph, point, name), "quantizer"
         )
+
+    def _preprocessing(self, graph: ModelGraph, context: PlanContext) -> frozenset[str]:
+        """Return the frozen layers that stay in floating point as signal processing, but for those that a scope asks for."""
+        asked = (self.scope(context).target, self.weights.target_scopes)
+        patterns = [pattern for scopes in asked for pattern in scopes or ()]
+        return frozen_preprocessing(graph, lambda path: not any(matches(pattern, path) for pattern in patterns))
 
     def _activation_quantizer(self, graph: ModelGraph, point: QuantizationPoint, name: str) -> FakeQuantize:
         settings = self._settings("activations", point.sources[0].layer)

@@ -23,7 +23,9 @@ from keras_compress.export.inference_model import inference_model
 from keras_compress.export.input_signature import InputShapes, input_signature
 from keras_compress.export.openvino_binary import rewrite_binary_convolutions
 from keras_compress.export.openvino_interface import number_nodes, with_interface
+from keras_compress.export.openvino_shared_convolutions import give_shared_convolutions_a_bias
 from keras_compress.export.openvino_stacked_weights import keep_stacked_weights_in_float
+from keras_compress.export.openvino_wide_depthwise import write_wide_depthwise_convolutions
 from keras_compress.export.operation_layer import first_operation, maker_of
 from keras_compress.export.registry import register_format
 from keras_compress.export.reproducible_graph import make_reproducible, serialized
@@ -100,6 +102,8 @@ def export_openvino(
             rewrite_binary_convolutions(converted)
         compress_quantize_weights_transformation(converted)
         keep_stacked_weights_in_float(converted)
+        write_wide_depthwise_convolutions(converted)
+        give_shared_convolutions_a_bias(converted)
         number_nodes(converted)
         converted.set_rt_info("keras_compress", ["framework"])
         converted.set_rt_info(model.name, ["model_info", "model_name"])

@@ -7,14 +7,20 @@ a residual stream. So a normalization that is written with operators leaves what
 
 from __future__ import annotations
 
+from collections.abc import Collection
+
 from keras_compress.graph.layer_spec import LayerRole
 from keras_compress.graph.view import GraphNode, ModelGraph, NodeRef, TensorRef
 
 __all__ = ["nodes_of_full_range"]
 
 
-def nodes_of_full_range(graph: ModelGraph) -> set[NodeRef]:
-    """Return the nodes without weights whose results reach an input that needs the full dynamic range.
+def nodes_of_full_range(graph: ModelGraph, preprocessing: Collection[str] = ()) -> set[NodeRef]:
+    """Return the nodes without trained weights whose results reach an input that needs the full dynamic range.
+
+    Args:
+        graph: the model.
+        preprocessing: paths of the layers with weights that are steps of signal processing. Default: none.
 
     Example:
         >>> import tensorflow as tf
@@ -31,7 +37,7 @@ def nodes_of_full_range(graph: ModelGraph) -> set[NodeRef]:
         if node.spec.sensitive_from is not None
         for tensor in node.inputs[node.spec.sensitive_from :]
     ]
-    borders = _Borders(graph)
+    borders = _Borders(graph, preprocessing)
     reached = graph.backward(inputs, lambda producer: not borders.is_border(producer))
     return {NodeRef(tensor.layer, tensor.node) for tensor in reached if not borders.is_border(graph.producer(tensor))}
 
@@ -39,8 +45,9 @@ def nodes_of_full_range(graph: ModelGraph) -> set[NodeRef]:
 class _Borders:
     """The nodes where trained layers end."""
 
-    def __init__(self, graph: ModelGraph):
+    def __init__(self, graph: ModelGraph, preprocessing: Collection[str]):
         self._graph = graph
+        self._preprocessing = preprocessing
         self._joins: dict[NodeRef, bool] = {}
         for node in graph.nodes.values():  # from the inputs on, so that none waits for many before it
             self.is_border(node)
@@ -48,7 +55,10 @@ class _Borders:
     def is_border(self, node: GraphNode) -> bool:
         if node.ref not in self._joins:
             self._joins[node.ref] = not node.spec.weights and self._joins_branches(node)
-        return bool(node.spec.weights) or self._joins[node.ref]
+        return self._is_trained(node) or self._joins[node.ref]
+
+    def _is_trained(self, node: GraphNode) -> bool:
+        return bool(node.spec.weights) and node.ref.layer not in self._preprocessing
 
     def _joins_branches(self, node: GraphNode) -> bool:
         """Whether a sum or product has inputs that trained layers make, none of them from another by operators alone.

@@ -5,7 +5,7 @@ values, unless another consumer needs floating point; the quantizer is placed wh
 activation functions make no requests, so that convolution, batch normalization and activation stay one operation. The
 same holds for a convolution and the sum that it goes into, and for an activation function that is written out with
 operators. Operators on the way into a logarithm, a root or a divisor make no requests either, see
-:mod:`~keras_compress.graph.dynamic_range`.
+:mod:`~keras_compress.graph.dynamic_range`, nor do frozen layers that are steps of signal processing.
 
 Which nodes run in integers is decided by the caller, :class:`~keras_compress.algorithms.quantization.Quantization`;
 whether those of a finished model do, by :mod:`~keras_compress.graph.integer_computation`.
@@ -13,11 +13,12 @@ whether those of a finished model do, by :mod:`~keras_compress.graph.integer_com
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 from dataclasses import dataclass
 
 from keras_compress.graph.activations import LINEAR
 from keras_compress.graph.dynamic_range import nodes_of_full_range
+from keras_compress.graph.frozen_preprocessing import frozen_preprocessing
 from keras_compress.graph.layer_spec import LayerRole
 from keras_compress.graph.view import OUTPUT, GraphNode, ModelGraph, NodeRef, TensorRef
 
@@ -33,7 +34,11 @@ class QuantizationPoint:
 
 
 def quantization_points(
-    graph: ModelGraph, in_integers: Callable[[GraphNode], bool], *, outputs: bool = False
+    graph: ModelGraph,
+    in_integers: Callable[[GraphNode], bool],
+    *,
+    outputs: bool = False,
+    preprocessing: Collection[str] | None = None,
 ) -> list[QuantizationPoint]:
     """Return the places for activation quantizers.
 
@@ -41,21 +46,30 @@ def quantization_points(
         graph: the model.
         in_integers: whether a node can run in integers, so that its inputs are quantized.
         outputs: also quantize the outputs of the model.
+        preprocessing: paths of the layers with weights that are steps of signal processing. Default: those that
+            :func:`~keras_compress.graph.frozen_preprocessing.frozen_preprocessing` finds.
 
     Returns:
         Points in the order of the graph. The inputs of a concatenation form one point, so that they share a range.
     """
-    return _Placement(graph, in_integers, outputs).points()
+    found = frozen_preprocessing(graph) if preprocessing is None else preprocessing
+    return _Placement(graph, in_integers, outputs, found).points()
 
 
 class _Placement:
-    def __init__(self, graph: ModelGraph, in_integers: Callable[[GraphNode], bool], outputs: bool):
+    def __init__(
+        self,
+        graph: ModelGraph,
+        in_integers: Callable[[GraphNode], bool],
+        outputs: bool,
+        preprocessing: Collection[str],
+    ):
         self._graph = graph
         self._in_integers = in_integers
         self._outputs = outputs
         self._passes: dict[NodeRef, bool] = {}
         self._depths: dict[TensorRef, int] = {}
-        self._in_full_range = nodes_of_full_range(graph)
+        self._in_full_range = nodes_of_full_range(graph, preprocessing)
         self._outputs_of: dict[NodeRef, set[TensorRef]] = {}
         for node in graph.nodes.values():
             for tensor in node.inputs:

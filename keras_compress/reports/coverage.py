@@ -9,7 +9,7 @@ import math
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import asdict, dataclass
 
-from keras_compress.algorithms import OUTSIDE, SkippedWeight
+from keras_compress.algorithms import OUTSIDE, PREPROCESSING, SkippedWeight
 from keras_compress.graph import Edit, InsertLayer, LayerRole, ModelGraph, NodeRef, TensorRef, WrapWeight
 from keras_compress.graph.identity import is_operation
 from keras_compress.graph.operator_constants import operator_constants
@@ -133,12 +133,12 @@ def coverage_of(
             compressed_by, reason = ", ".join(by.get((path, weight), [])), reasons.get((path, weight), "")
             if not reason and path in untouchable:
                 reason = OUTSIDE
-            explained = bool(compressed_by or reason)
+            explained = bool(compressed_by or reason not in ("", PREPROCESSING))
             if compressed_by and path in computing_in_float:
                 reason = computing_in_float[path]
             elif (path, weight) in asymmetric:
                 reason = f"stored as integers, but {ASYMMETRIC_IN_FLOAT}"
-            elif not explained:
+            elif not reason and not compressed_by:
                 reason = (
                     f"no rule for this weight of layers of class {node.class_name}; add one with register_layer_spec"
                 )
