@@ -111,7 +111,7 @@ def kinds(graph):
 
 
 @pytest.mark.parametrize(
-    "kind, moved",
+    ("kind", "moved"),
     [
         ("Add", ["Transpose", "Reshape", "QuantizeLinear"]),
         ("Relu", ["Transpose", "QuantizeLinear", "Reshape"]),

@@ -127,7 +127,7 @@ def test_activations_are_int16_around_zero_and_weights_int8(kind, tmp_path):
 
 
 def test_inputs_and_outputs_can_be_int16(tmp_path):
-    model, quantized, data = made("dense")
+    _, quantized, data = made("dense")
     options = {"data": data, "activation_type": "int16"}
     report = kc.export_model(quantized, tmp_path / "m.tflite", io_type="int16", **options)
     assert [(one.dtype, one.zero_point) for one in (*report.inputs, *report.outputs)] == [("int16", 0)] * 2
