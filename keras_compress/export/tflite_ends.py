@@ -29,13 +29,13 @@ def with_integer_ends(content: bytes, io_type: str) -> bytes:
 
     Args:
         content: a file with inputs and outputs of float32. An input that several operations put on different grids gets the widest.
-        io_type: ``"int8"`` or ``"uint8"``.
+        io_type: ``"int8"``, ``"uint8"`` or ``"int16"``.
 
     Returns:
-        The file. What has no grid of eight bits stays float32.
+        The file. What has no grid stays float32.
     """
     model = flatbuffer_utils.convert_bytearray_to_object(bytearray(content))
-    ends = _Ends(model, model.subgraphs[0], unsigned=io_type == "uint8")
+    ends = _Ends(model, model.subgraphs[0], unsigned=io_type == "uint8", wide=io_type == "int16")
     for position, index in enumerate(list(ends.graph.inputs)):
         ends.make_input(position, int(index))
     for position, index in enumerate(list(ends.graph.outputs)):
@@ -50,10 +50,12 @@ class _Ends:
         model: the file, as TensorFlow's classes of the schema; it is changed in place.
         graph: its main graph.
         unsigned: whether ends are uint8.
+        wide: whether ends are int16.
     """
 
-    def __init__(self, model: Any, graph: Any, unsigned: bool):
+    def __init__(self, model: Any, graph: Any, unsigned: bool, wide: bool):
         self.model, self.graph, self.unsigned = model, graph, unsigned
+        self.kind = _TYPES.INT16 if wide else _TYPES.INT8
 
     def make_input(self, position: int, index: int) -> None:
         """Let an input be an integer, if something puts it on a grid; others read what it stands for."""
@@ -83,7 +85,7 @@ class _Ends:
             return
         [maker] = makers
         integers = int(maker.inputs[0])
-        if self.graph.tensors[integers].type != _TYPES.INT8:
+        if self.graph.tensors[integers].type != self.kind:
             return
         taken = {*map(int, self.graph.inputs), *map(int, self.graph.outputs)}
         end = integers
@@ -103,7 +105,7 @@ class _Ends:
         return max(code.builtinCode, code.deprecatedBuiltinCode) == kind
 
     def _fits(self, quantizer: Any) -> bool:
-        return self.graph.tensors[quantizer.outputs[0]].type == _TYPES.INT8
+        return self.graph.tensors[quantizer.outputs[0]].type == self.kind
 
     def _scale(self, index: int) -> float:
         return float(self.graph.tensors[index].quantization.scale[0])

@@ -8,17 +8,43 @@ from pathlib import Path
 from typing import Any
 
 from keras_compress._keras import keras
-from keras_compress.errors import ExportError
+from keras_compress.errors import ExportError, short_repr
 from keras_compress.export.format import TensorNames
 from keras_compress.export.tflite_audit import in_order, require_litert
 from keras_compress.graph import ModelGraph, TensorRef, take
 from keras_compress.graph.view import OUTPUT
 from keras_compress.reports import FileTensor
 
-__all__ = ["file_tensors", "lacking_operators", "require_builtin_operators", "warn_of_floats"]
+__all__ = ["file_tensors", "lacking_operators", "require_builtin_operators", "require_types", "warn_of_floats"]
 
 #: What the names of operators begin with that only a runtime with TensorFlow inside has.
 _FLEX = "Flex"
+
+
+def require_types(io_type: object, activation_type: object) -> None:
+    """Refuse types of inputs and outputs, or of activations, that a file cannot have.
+
+    Raises:
+        ExportError: a type is unknown, or the two do not go together.
+    """
+    if not isinstance(io_type, str) or io_type not in ("float32", "int8", "uint8", "int16"):
+        raise ExportError(
+            "Inputs are float32, int8 or uint8, and int16 where activations are. Expected: one of these for 'io_type'. Received: "
+            f"io_type={short_repr(io_type)}. Choose one of them."
+        )
+    if not isinstance(activation_type, str) or activation_type not in ("int8", "int16"):
+        raise ExportError(
+            "Activations are int8 or int16. Expected: one of these for 'activation_type'. Received: "
+            f"activation_type={short_repr(activation_type)}. Choose one of them."
+        )
+    if io_type not in ("float32", "int16" if activation_type == "int16" else "int8", "uint8") or (
+        io_type == "uint8" and activation_type == "int16"
+    ):
+        raise ExportError(
+            "Inputs and outputs have the type of activations, or are float32. Expected: io_type='float32' or 'int16' with "
+            "activation_type='int16', and 'float32', 'int8' or 'uint8' with 'int8'. Received: "
+            f"io_type={io_type!r}, activation_type={activation_type!r}. Choose two that go together."
+        )
 
 
 def file_tensors(path: Path, names: TensorNames) -> tuple[list[FileTensor], list[FileTensor]]:
