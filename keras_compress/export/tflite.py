@@ -13,6 +13,7 @@ import tensorflow as tf
 from keras_compress._keras import keras
 from keras_compress._threads import CONVERTERS, ignored_warnings, silent_standard_error
 from keras_compress.errors import ExportError, short_repr
+from keras_compress.export.dilated_groups import write_dilated_groups
 from keras_compress.export.foreign_errors import reason_of
 from keras_compress.export.format import Format
 from keras_compress.export.frozen_graph import freeze, tensor_names
@@ -106,6 +107,7 @@ def export_tflite(
         )
         graph_def = freeze(inference, names, **{**shapes, "batch_size": 1}, **options)
     layers = [name for name, _ in leaf_layers(model)]
+    write_dilated_groups(graph_def)
     inline_calls(graph_def)
     rolls_as_slices(graph_def)
     repeat_grids_before_pooling(graph_def)
