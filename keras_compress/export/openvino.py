@@ -30,6 +30,7 @@ from keras_compress.export.openvino_wide_depthwise import write_wide_depthwise_c
 from keras_compress.export.operation_layer import first_operation, maker_of
 from keras_compress.export.registry import register_format
 from keras_compress.export.reproducible_graph import make_reproducible, serialized
+from keras_compress.export.reversals_as_slices import reversals_as_slices
 from keras_compress.export.runtimes.openvino_pair import NOT_YET, OF_NETWORK, OF_WEIGHTS, PLACE, seal
 from keras_compress.export.runtimes.openvino_runtime import load, open_file, stored_weights
 from keras_compress.files import replacing
@@ -89,6 +90,7 @@ def export_openvino(
         )
     graph_def = freeze(inference_model(model), names, batch_size=batch_size, input_shapes=input_shapes)
     write_dilated_groups(graph_def)
+    reversals_as_slices(graph_def)
     write_signs_apart(graph_def)
     make_reproducible(graph_def, names.inputs, names.outputs)
     with tempfile.TemporaryDirectory() as folder:

@@ -23,6 +23,7 @@ from keras_compress.export.inline_calls import inline_calls
 from keras_compress.export.input_signature import InputShapes, input_signature
 from keras_compress.export.quantized_constants import FAKE_QUANTIZERS
 from keras_compress.export.registry import register_format
+from keras_compress.export.reversals_as_slices import reversals_as_slices
 from keras_compress.export.rolls_as_slices import rolls_as_slices
 from keras_compress.export.runtimes.tflite_runtime import load
 from keras_compress.export.tflite_audit import open_interpreter, require_litert, stored_in_tflite
@@ -110,6 +111,7 @@ def export_tflite(
     write_dilated_groups(graph_def)
     inline_calls(graph_def)
     rolls_as_slices(graph_def)
+    reversals_as_slices(graph_def)
     repeat_grids_before_pooling(graph_def)
     arrange_weights(graph_def)
     compute_in_float(graph_def)
