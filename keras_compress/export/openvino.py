@@ -14,6 +14,7 @@ import tensorflow as tf
 from keras_compress._keras import keras
 from keras_compress.arguments import flag
 from keras_compress.errors import ExportError
+from keras_compress.export.dilated_groups import write_dilated_groups
 from keras_compress.export.factors_of_both_signs import write_signs_apart
 from keras_compress.export.foreign_errors import explained, reason_of
 from keras_compress.export.format import Format
@@ -29,6 +30,7 @@ from keras_compress.export.openvino_wide_depthwise import write_wide_depthwise_c
 from keras_compress.export.operation_layer import first_operation, maker_of
 from keras_compress.export.registry import register_format
 from keras_compress.export.reproducible_graph import make_reproducible, serialized
+from keras_compress.export.reversals_as_slices import reversals_as_slices
 from keras_compress.export.runtimes.openvino_pair import NOT_YET, OF_NETWORK, OF_WEIGHTS, PLACE, seal
 from keras_compress.export.runtimes.openvino_runtime import load, open_file, stored_weights
 from keras_compress.files import replacing
@@ -87,6 +89,8 @@ def export_openvino(
             stacklevel=2,
         )
     graph_def = freeze(inference_model(model), names, batch_size=batch_size, input_shapes=input_shapes)
+    write_dilated_groups(graph_def)
+    reversals_as_slices(graph_def)
     write_signs_apart(graph_def)
     make_reproducible(graph_def, names.inputs, names.outputs)
     with tempfile.TemporaryDirectory() as folder:

@@ -51,14 +51,14 @@ def _product(node: Any, values: np.ndarray, axes: np.ndarray) -> np.ndarray:
 
 
 def _slice(node: Any, values: np.ndarray, begin: np.ndarray, end: np.ndarray, step: np.ndarray) -> np.ndarray | None:
-    """Return a slice of a list of numbers; None for what lists of sizes are not sliced by."""
-    masks = {key: node.attr[key].i for key in ("begin_mask", "end_mask", "shrink_axis_mask")}
-    if values.ndim != 1 or begin.size != 1 or node.attr["ellipsis_mask"].i or node.attr["new_axis_mask"].i:
+    """Return a slice of numbers; None for what sizes are not sliced by."""
+    if values.ndim < begin.size or node.attr["ellipsis_mask"].i or node.attr["new_axis_mask"].i:
         return None
-    first, last, stride = (int(one[0]) for one in (begin, end, step))
-    if masks["shrink_axis_mask"]:
-        return values[first]
-    return values[None if masks["begin_mask"] else first : None if masks["end_mask"] else last : stride]
+    index: list[int | slice] = []
+    for axis, (first, last, stride) in enumerate(zip(begin.tolist(), end.tolist(), step.tolist(), strict=True)):
+        begins, ends, shrinks = (node.attr[key].i >> axis & 1 for key in ("begin_mask", "end_mask", "shrink_axis_mask"))
+        index.append(first if shrinks else slice(None if begins else first, None if ends else last, stride))
+    return values[tuple(index)]
 
 
 _ARITHMETIC: dict[str, Callable[..., Any]] = {
@@ -74,4 +74,5 @@ _ARITHMETIC: dict[str, Callable[..., Any]] = {
     "AddV2": lambda node, one, other: one + other,
     "Sub": lambda node, one, other: one - other,
     "FloorDiv": lambda node, one, other: one // other,
+    "FloorMod": lambda node, one, other: one % other,
 }

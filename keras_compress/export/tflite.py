@@ -18,6 +18,7 @@ from keras_compress._keras import keras
 from keras_compress._threads import ignored_warnings, silent_standard_error
 from keras_compress.errors import ExportError
 from keras_compress.export.dilated_convolutions import dilated_convolutions
+from keras_compress.export.dilated_groups import write_dilated_groups
 from keras_compress.export.foreign_errors import reason_of
 from keras_compress.export.format import Format, TensorNames
 from keras_compress.export.frozen_graph import freeze, tensor_names
@@ -28,6 +29,7 @@ from keras_compress.export.input_signature import InputShapes, input_signature
 from keras_compress.export.isolated_converter import isolated_converter, start_converter, stored_sparsely
 from keras_compress.export.quantized_constants import FAKE_QUANTIZERS
 from keras_compress.export.registry import register_format
+from keras_compress.export.reversals_as_slices import reversals_as_slices
 from keras_compress.export.rolls_as_slices import rolls_as_slices
 from keras_compress.export.runtimes.tflite_runtime import load
 from keras_compress.export.tflite_audit import open_interpreter, require_litert, stored_in_tflite
@@ -121,9 +123,11 @@ def export_tflite(
         )
         graph_def = freeze(inference, names, **{**shapes, "batch_size": 1}, **options)
     layers = [name for name, _ in leaf_layers(model)]
+    write_dilated_groups(graph_def)
     inline_calls(graph_def)
     rolls_as_slices(graph_def)
     dilated_convolutions(graph_def)
+    reversals_as_slices(graph_def)
     repeat_grids_before_pooling(graph_def)
     content = _arranged_and_converted(graph_def, names, path, layers, activation_type)
     require_builtin_operators(content, graph_def, path)
