@@ -50,6 +50,7 @@ class FedLayers:
 
     Attributes:
         matches: the tensors that are outputs of layers, with the values that the file computes from its inputs.
+        certain: the layers whose tensors are clear where they are fed.
         errors: the error of every layer by itself, by its path. Layers that the file has inside of other operations are left out.
     """
 
@@ -78,6 +79,7 @@ class FedLayers:
         self.matches = [{**first, **clear}[layer] for layer in order if layer in first or layer in clear]
         sure = {match.layer: match for match in again if match is not None}
         nearest = [sure.get(match.layer, match) for match in self.matches]
+        self.certain = {match.layer for match in nearest if match.is_clear}
         owners = self._owners(nearest)
         found = self._fed(nearest, list(owners))
         steps = self._steps(ModelGraph(take(model)))

@@ -98,7 +98,7 @@ def fed_tensors(
     core = _openvino().Core()
     model = core.read_model(path)
     try:
-        return _outputs(core, model, asked, names, arrays, fed)[1]
+        return dict(_outputs(core, model, asked, names, arrays, fed)[1])
     except RuntimeError:
         half = len(asked) // 2
         parts = (asked[:half], asked[half:]) if half else ()
