@@ -50,6 +50,7 @@ class FedLayers:
 
     Attributes:
         matches: the tensors that are outputs of layers, with the values that the file computes from its inputs.
+        certain: the layers whose tensors are clear where they are fed.
         errors: the error of every layer by itself, by its path. Layers that the file has inside of other operations are left out.
     """
 
@@ -66,7 +67,8 @@ class FedLayers:
     ):
         self._file = (form, path, names, arrays)
         self._quantizers = {path: layer for path, layer in leaf_layers(model) if isinstance(layer, FakeQuantize)}
-        arrived = dict(inside)
+        sizes = {expected.size for _, expected in outputs}
+        arrived = {name: array for name, array in inside if array.size in sizes}
         fed = self._fed(matches, list(arrived))
         first = {match.layer: match for match in matches}
         again = [matched(layer, expected, list(fed.items())) for layer, expected in outputs]
@@ -77,13 +79,14 @@ class FedLayers:
         self.matches = [{**first, **clear}[layer] for layer in order if layer in first or layer in clear]
         sure = {match.layer: match for match in again if match is not None}
         nearest = [sure.get(match.layer, match) for match in self.matches]
+        self.certain = {match.layer for match in nearest if match.is_clear}
         owners = self._owners(nearest)
         found = self._fed(nearest, list(owners))
         steps = self._steps(ModelGraph(take(model)))
         self.errors: dict[str, FedError] = {}
         for match in nearest:
             owner = owners[match.tensor]
-            if match.tensor in found and (owner is match or np.array_equal(owner.expected, match.expected)):
+            if match.tensor in found and np.array_equal(owner.expected.ravel(), match.expected.ravel()):
                 self.errors[match.layer] = _error(match, found[match.tensor], steps)
 
     def _fed(self, matches: Sequence[Match], asked: Sequence[str]) -> dict[str, np.ndarray]:

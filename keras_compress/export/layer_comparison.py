@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
@@ -241,10 +241,11 @@ def compare_layers(
     outputs = _layer_outputs(model, arrays)
     matches = [match for layer, expected in outputs if (match := matched(layer, expected, inside.tensors)) is not None]
     errors: dict[str, FedError] = {}
+    certain: set[str] = set()
     if fed:
         with explained(f"'{path}' cannot be fed layer by layer", layers=list(layers)):
             apart = FedLayers(model, outputs, matches, inside.tensors, path, form, names, arrays)
-        matches, errors = apart.matches, apart.errors
+        matches, errors, certain = apart.matches, apart.errors, apart.certain
     rows = [_departure(match, errors.get(match.layer)) for match in matches]
     if all(isinstance(layers[_path(row.layer)], FakeQuantize) for row in rows):  # that of the input is in any file
         raise ExportError(
@@ -252,7 +253,7 @@ def compare_layers(
             f"Received: one with {len(inside.tensors)} tensors of other shapes or values. Pass the model it was made from."
         )
     readers = _readers(model)
-    rows = _without_fused(rows, readers, min_sqnr)
+    rows = _without_fused(rows, readers, min_sqnr, certain)
     first = next((_path(row.layer) for row in rows if row.departs(min_sqnr)), None)
     found = dict.fromkeys((_path(row.layer) for row in rows), True)
     hidden = [layer for layer, _ in outputs if layer not in found and first in _next_found(layer, readers, found)]
@@ -262,18 +263,18 @@ def compare_layers(
 
 
 def _without_fused(
-    rows: Sequence[LayerDeparture], readers: Mapping[str, set[str]], min_sqnr: float
+    rows: Sequence[LayerDeparture], readers: Mapping[str, set[str]], min_sqnr: float, certain: Collection[str] = ()
 ) -> list[LayerDeparture]:
     """Leave out layers that depart and of whose next layers one is clearly right: no departure is cured behind it.
 
-    Their output is inside of a fused operation of the file, and what was found is another tensor.
+    Their output is inside of a fused operation of the file, and what was found is another tensor; those that are certain stay.
     """
     right = {_path(row.layer): -np.inf if row.departs(min_sqnr) else row.sqnr for row in rows}
     kept = []
     for row in reversed(rows):
         layer = _path(row.layer)
         behind = [right[reader] for reader in _next_found(layer, readers, right)]
-        if not row.departs(min_sqnr) or max(behind, default=-np.inf) < row.sqnr + CURED:
+        if row.layer in certain or not row.departs(min_sqnr) or max(behind, default=-np.inf) < row.sqnr + CURED:
             kept.append(row)
         else:
             right.pop(layer, None)

@@ -15,8 +15,10 @@ __all__ = ["CLEAR", "Match", "matched"]
 
 #: From what ratio of signal to error on, in dB, a tensor is taken for the output of a layer by its values alone.
 CLEAR = 25.0
-#: How many tensors are looked at with all samples; they are those that are nearest with one.
-TRIED = 6
+#: From what ratio on, in dB, a tensor is, that is the nearest one and has the name of the layer.
+LIKE = 10.0
+#: How many tensors are looked at with all values; they are those that are nearest with some values of one sample.
+TRIED, VALUES = 6, 4000
 
 
 @dataclass(frozen=True)
@@ -31,6 +33,7 @@ class Match:
         received: the tensor in the shape and the order of axes of the layer.
         sqnr: its ratio of signal to error in dB.
         channels_first: whether the file has the last axis of the layer in the place of the second one.
+        is_named: whether the tensor that is nearest has the name of the layer, too.
     """
 
     layer: str
@@ -40,6 +43,7 @@ class Match:
     received: np.ndarray
     sqnr: float
     channels_first: bool
+    is_named: bool = False
 
     @property
     def path(self) -> str:
@@ -48,8 +52,8 @@ class Match:
 
     @property
     def is_clear(self) -> bool:
-        """Whether the values alone say that it is this tensor."""
-        return bool(self.sqnr >= CLEAR)
+        """Whether the values alone say that it is this tensor, or its name as well."""
+        return self.is_named or bool(self.sqnr >= CLEAR)
 
     @property
     def nearness(self) -> float:
@@ -93,7 +97,10 @@ def matched(layer: str, expected: np.ndarray, inside: Sequence[tuple[str, np.nda
         return best
     own = re.compile(rf"(^|[/;]){re.escape(layer.partition('#')[0].rpartition('/')[2])}([/;:_]|$)")
     named = [_as_match(layer, expected, form) for form in forms if own.search(form.tensor)]
-    return max(named, key=_NEARNESS) if named else None
+    if not named:
+        return None
+    nearest = max(named, key=_NEARNESS)
+    return replace(nearest, is_named=nearest.nearness >= max(best.nearness, LIKE))
 
 
 @dataclass(frozen=True)
@@ -120,4 +127,6 @@ def _as_match(layer: str, expected: np.ndarray, form: _Form) -> Match:
 
 
 def _nearness(expected: np.ndarray, received: np.ndarray) -> float:
-    return float(np.nan_to_num(signal_to_error(expected, received), nan=-np.inf))
+    """Return the ratio of signal to error of some of the values."""
+    step = max(expected.size // VALUES, 1)
+    return float(np.nan_to_num(signal_to_error(expected.ravel()[::step], received.ravel()[::step]), nan=-np.inf))

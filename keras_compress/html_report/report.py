@@ -12,9 +12,11 @@ from keras_compress.arguments import checked_path, flag, mapping, text, wrong
 from keras_compress.errors import ConfigError, ExportError
 from keras_compress.export import audit
 from keras_compress.export.latency import LatencyReport
+from keras_compress.export.layer_comparison import LayerComparison
 from keras_compress.files import write_file
 from keras_compress.html_report.activation_rows import activation_rows
 from keras_compress.html_report.float_outputs import compare_with_float
+from keras_compress.html_report.layer_errors_section import layer_errors_section
 from keras_compress.html_report.measured_sections import accuracy_section, exports_section, latency_section
 from keras_compress.html_report.page import Section, render
 from keras_compress.html_report.reported_model import reported_model
@@ -35,6 +37,7 @@ def report(
     data: Any = None,
     exports: Any = (),
     history: Any = None,
+    comparisons: Any = (),
     sensitivity: Sensitivity | None = None,
     latency: LatencyReport | None = None,
     accuracy: Mapping[str, Any] | None = None,
@@ -54,6 +57,8 @@ def report(
             quantizers switched off, on 256 of them, and so are those of files given by path. Default: none.
         exports: what ``export_model`` returned, or paths of exported files, which are audited; one or a list.
         history: what ``fit`` returned, or a dict of lists of numbers.
+        comparisons: what ``kc.compare`` returned, one or a list; with ``fed=True`` the error that each layer makes by itself is
+            drawn beside the one that arrives.
         sensitivity: what ``kc.analyze`` returned.
         latency: what ``kc.benchmark`` returned.
         accuracy: accuracies by name, to be drawn against sizes: under ``"float"``, ``"compressed"``, the name of an
@@ -87,6 +92,9 @@ def report(
     subject = reported_model(model)
     _require("sensitivity", sensitivity, ("rows", "sqnr", "samples"), "kc.analyze(model, data)")
     _require("latency", latency, ("rows", "rounds", "batch_size"), "kc.benchmark(files, data)")
+    compared = [comparisons] if isinstance(comparisons, LayerComparison) else comparisons
+    if not isinstance(compared, (list, tuple)) or not all(isinstance(one, LayerComparison) for one in compared):
+        raise wrong("comparisons", "what kc.compare(model, path) returned, or a list of it", comparisons)
     training = training_section(history, subject.leveled)
     reports = _audited(subject.model, exports, data, flag("trust", trust))
     weights = weight_rows(subject.model, subject.reasons)
@@ -102,6 +110,7 @@ def report(
         sensitivity_section(sensitivity) if sensitivity is not None else None,
         latency_section(latency) if latency is not None else None,
         exports_section(reports) if reports else None,
+        layer_errors_section(compared) if compared else None,
         activations_section(activation_rows(subject.model)),
     ]
     shown = [section for section in sections if section is not None]

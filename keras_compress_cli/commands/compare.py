@@ -24,6 +24,9 @@ def _add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--min-sqnr", metavar="DB", type=float, default=20.0, help="below this a layer departs (default: 20)"
     )
+    parser.add_argument(
+        "--fed", action="store_true", help="also feed each layer what it reads in the model: its own error, in steps"
+    )
     add_data(parser, required=False, use="for the comparison; default: registered samples, else drawn ones")
 
 
@@ -35,7 +38,7 @@ def _run(arguments: argparse.Namespace) -> Output:
         from keras_compress_cli.model_file import inputs_of, read_model
     model = read_model(arguments.model, arguments)
     data = None if arguments.data is None else read_data(arguments.data, inputs_of(model), arguments)
-    found = compare(model, arguments.path, data, min_sqnr=arguments.min_sqnr, trust=arguments.trust)
+    found = compare(model, arguments.path, data, min_sqnr=arguments.min_sqnr, fed=arguments.fed, trust=arguments.trust)
     return Output(str(found), found.to_dict(), succeeded=found.first is None)
 
 

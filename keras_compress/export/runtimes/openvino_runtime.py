@@ -20,6 +20,9 @@ __all__ = ["fed_tensors", "load", "load_by_default", "open_file", "stored_weight
 
 #: Without the rounding to bfloat16 that is the default on some CPUs.
 _EXACT = {"INFERENCE_PRECISION_HINT": "f32"}
+#: Nor the default rounding of floating-point activations to 8 bits where weights have them: a tensor that is asked for may take
+#: it away, so that what is compared would depend on what is asked for.
+_INSIDE = {**_EXACT, "DYNAMIC_QUANTIZATION_GROUP_SIZE": "0"}
 
 
 def stored_weights(path: Path) -> list[StoredWeight]:
@@ -65,7 +68,7 @@ def tensors(path: Path, names: TensorNames | None, arrays: Sequence[np.ndarray])
     require_pair(path)
     core = _openvino().Core()
     plain = core.compile_model(
-        path, "CPU", _EXACT
+        path, "CPU", _INSIDE
     )  # a file that does not compile is an error, not a file without tensors
     rows = _batch(plain) or len(arrays[0])
     arrays = [filled_up(array, rows) for array in arrays]
@@ -76,10 +79,7 @@ def tensors(path: Path, names: TensorNames | None, arrays: Sequence[np.ndarray])
         return _outputs(core, model, part, names, arrays)
 
     def alone(name: str) -> np.ndarray:
-        model = core.read_model(path)
-        for result in model.get_results():
-            model.remove_result(result)
-        return _outputs(core, model, [name], names, arrays)[1][name]
+        return _outputs(core, core.read_model(path), [name], names, arrays, end=True)[1][name]
 
     nodes = _computed(core.read_model(path))
     values, cut = probed(nodes, [results[port] for port in plain.outputs], beside, alone)
@@ -135,13 +135,19 @@ def _outputs(
     names: TensorNames | None,
     arrays: Sequence[np.ndarray],
     fed: Mapping[str, np.ndarray] | None = None,
+    *,
+    end: bool = False,
 ) -> Probes:
-    """Run a model that is asked for nodes, too; return its own outputs, and the nodes by name."""
+    """Run a model that is asked for nodes; return its own outputs, none if it is to end with the nodes, and the nodes by name."""
     nodes = {node.get_friendly_name(): node for node in model.get_ordered_ops()}
-    own = len(model.outputs)
+    results_before = model.get_results()
     model.add_outputs([nodes[name].output(0) for name in asked])
+    for result in results_before if end else ():
+        if result.input(0).get_source_output().get_node().get_friendly_name() not in asked:
+            model.remove_result(result)
+    own = 0 if end else len(results_before)
     _replace(model, nodes, fed or {})
-    compiled = core.compile_model(model, "CPU", _EXACT)
+    compiled = core.compile_model(model, "CPU", _INSIDE)
     results = compiled(_feed(compiled, names, arrays, fed or {}))
     sources = [result.input(0).get_source_output() for result in model.get_results()]  # a node may be an output already
     values = {port.get_node().get_friendly_name(): results[at] for at, port in enumerate(sources) if port.index == 0}
@@ -158,10 +164,10 @@ def _feed(
     arrays: Sequence[np.ndarray],
     fed: Mapping[str, np.ndarray] | None = None,
 ) -> dict[Any, np.ndarray]:
-    given = {port: port.get_any_name() for port in compiled.inputs if port.get_names()}
-    own = [port for port in compiled.inputs if not given.get(port, "").endswith(FED)]
+    given = [next((name for name in port.get_names() if name.endswith(FED)), None) for port in compiled.inputs]
+    own = [port for port, name in zip(compiled.inputs, given, strict=True) if name is None]
     inputs = _ports(own, names.inputs) if names else own
-    values = {port: fed[name.removesuffix(FED)] for port, name in given.items() if fed and name.endswith(FED)}
+    values = {at: fed[name.removesuffix(FED)] for at, name in enumerate(given) if name is not None and fed}
     return {**dict(zip(inputs, arrays, strict=True)), **values}
 
 
