@@ -87,6 +87,7 @@ def test_another_optimizer_is_named(before, now, words, tmp_path):
         kc.restore(made_with(OPTIMIZERS[now]()), path)
 
 
+@pytest.mark.filterwarnings("ignore:This training does not move the schedule")
 def test_another_optimizer_is_named_after_a_loop_of_ones_own(tmp_path):
     controller, model = compressed(made_with(OPTIMIZERS["Adam"]()))
     model.fit(X, Y, verbose=0)

@@ -15,6 +15,8 @@ from tests.any_model.one_layer_models import ONE_LAYER_MODELS
 from tests.any_model.test_any_model import draw_inputs
 
 layers = keras.layers
+#: Gates alone are looked at here, at one level.
+pytestmark = pytest.mark.filterwarnings("ignore:This training does not move the schedule")
 WIDTH = 0.05
 
 
