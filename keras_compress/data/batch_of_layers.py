@@ -51,13 +51,13 @@ def batch_of_layers(model: keras.Model) -> int | None:
     return _KNOWN[model][1]
 
 
-def _batches_of_nested(model: keras.Model) -> set[int]:
+def _batches_of_nested(model: keras.Model) -> set[int | None]:
     """Return the batches that the inputs of nested models fix."""
     nested = [layer for layer in model.layers if is_graph_model(layer)]
     return {size for layer in nested for size in _fixed_inputs(layer) | _batches_of_nested(layer)}
 
 
-def _fixed_inputs(model: keras.Model) -> set[int]:
+def _fixed_inputs(model: keras.Model) -> set[int | None]:
     return {tensor.shape[0] for tensor in model.inputs or () if tensor.shape.rank and tensor.shape[0]}
 
 
