@@ -294,7 +294,7 @@ def _describe_copied(layer: keras.layers.Layer, described: dict, custom_objects:
 def _collect_custom_objects(layer: Any, custom_objects: dict[str, Any]) -> None:
     """Add the class of a layer, and functions and small objects it holds, if they are not Keras' own.
 
-    The function of an operator is found by its path. By its name it would stand for others, as ``tf.zeros`` for an initializer.
+    The function of an operator is found by its path. By its name ``tf.zeros`` would be taken for an initializer.
     """
     for value in (layer, *vars(layer).values()):
         if isinstance(layer, OPERATOR_LAYERS) and inspect.isfunction(value):
