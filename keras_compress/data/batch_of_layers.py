@@ -12,7 +12,7 @@ from weakref import WeakKeyDictionary
 
 import tensorflow as tf
 
-from keras_compress._keras import accepts, keras
+from keras_compress._keras import accepts, is_graph_model, keras
 from keras_compress._keras_calls import arguments_of, calls_in_order
 from keras_compress._tracing import released_graphs, scratch_graph
 
@@ -30,8 +30,8 @@ Shape = tuple[int | None, ...]
 def batch_of_layers(model: keras.Model) -> int | None:
     """Return the number of samples that the layers of a model fix, None if they take any number.
 
-    All outputs have that many rows, and with twice as many samples either the shapes do not fit, or a layer writes the
-    values of several samples into one row.
+    All outputs have that many rows, or the inputs of a nested model ask for them, and with twice as many samples either the
+    shapes do not fit, or a layer writes the values of several samples into one row, or the nested model makes no more rows.
 
     Args:
         model: a graph of layers whose inputs leave the batch open.
@@ -41,7 +41,7 @@ def batch_of_layers(model: keras.Model) -> int | None:
         >>> batch_of_layers(keras.Model(x, tf.reshape(x, (3, 20)))), batch_of_layers(keras.Model(x, tf.transpose(x)))
         (3, None)
     """
-    sizes = {tensor.shape[0] if tensor.shape.rank else None for tensor in model.outputs}
+    sizes = _batches_of_nested(model) or {tensor.shape[0] if tensor.shape.rank else None for tensor in model.outputs}
     size = sizes.pop() if len(sizes) == 1 else None
     if size is None:
         return None
@@ -51,11 +51,23 @@ def batch_of_layers(model: keras.Model) -> int | None:
     return _KNOWN[model][1]
 
 
+def _batches_of_nested(model: keras.Model) -> set[int | None]:
+    """Return the batches that the inputs of nested models fix."""
+    nested = [layer for layer in model.layers if is_graph_model(layer)]
+    return {size for layer in nested for size in _fixed_inputs(layer) | _batches_of_nested(layer)}
+
+
+def _fixed_inputs(model: keras.Model) -> set[int | None]:
+    return {tensor.shape[0] for tensor in model.inputs or () if tensor.shape.rank and tensor.shape[0]}
+
+
 def _are_fixed(model: keras.Model, size: int) -> bool:
     calls = [call for call in calls_in_order(model) if not call.is_input]
     fitting, twice = (_inferred(model, calls, samples) for samples in (size, 2 * size))
     if fitting is None or twice is None:
         return fitting is not None
+    if any(_fixes(call, size) and is_graph_model(call.layer) and _fixed_inputs(call.layer) for call in calls):
+        return True
     # A single row may well be a sum of all samples.
     return size > 1 and any(
         _fixes(call, size) and _spills(*shapes) for call, *shapes in zip(calls, fitting, twice, strict=True)

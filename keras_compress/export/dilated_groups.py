@@ -60,10 +60,10 @@ def _chain(deal: Any, readers: dict[str, list[Any]]) -> tuple[Any, Any] | None:
 
 
 def _join(editor: GraphEditor, deal: Any, convolution: Any, collect: Any) -> None:
-    found = [_block_and_padding(editor, deal, collect, sizes) for sizes in _PROBES]
-    if None in found or found[0] != found[1] or convolution.attr["padding"].s != b"VALID":
+    found, other = (_block_and_padding(editor, deal, collect, sizes) for sizes in _PROBES)
+    if found is None or found != other or convolution.attr["padding"].s != b"VALID":
         return
-    block, padding = found[0]
+    block, padding = found
     axes = _CONVOLUTIONS[convolution.op]
     missing = axes - len(block)  # axes of one position, in front of the others
     dilations = [*[1] * missing, *block]

@@ -16,6 +16,7 @@ from typing import Any
 import numpy as np
 
 from keras_compress._keras import (
+    OPERATOR_LAYERS,
     Functional,
     PreprocessingLayer,
     deserialize,
@@ -285,8 +286,13 @@ def _describe_copied(layer: keras.layers.Layer, described: dict, custom_objects:
 
 
 def _collect_custom_objects(layer: Any, custom_objects: dict[str, Any]) -> None:
-    """Add the class of a layer, and functions and small objects it holds, if they are not Keras' own."""
+    """Add the class of a layer, and functions and small objects it holds, if they are not Keras' own.
+
+    The function of an operator is found by its path. By its name ``tf.zeros`` would be taken for an initializer.
+    """
     for value in (layer, *vars(layer).values()):
+        if isinstance(layer, OPERATOR_LAYERS) and inspect.isfunction(value):
+            continue
         thing = value if inspect.isfunction(value) else type(value)
         serializable = inspect.isfunction(value) or hasattr(value, "get_config")
         if serializable and not _is_known(thing) and not _is_lambda(value):

@@ -42,7 +42,7 @@ class PointwiseDense(keras.layers.Layer):
 
     def call(self, inputs):
         shape = inputs.shape
-        pixels = tf.reshape(inputs, [-1, 1, 1, shape[-1]])
+        pixels = tf.reshape(inputs, [-1, 1, 1, self.kernel.shape[2]])  # whatever is known of the input
         outputs = tf.nn.conv2d(pixels, self.kernel, 1, "VALID")
         if self.bias is not None:
             outputs = tf.nn.bias_add(outputs, self.bias)

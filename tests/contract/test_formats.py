@@ -7,6 +7,7 @@ import warnings
 
 import numpy as np
 import pytest
+import tensorflow as tf
 
 import keras_compress as kc
 from keras_compress import ExportError
@@ -153,3 +154,19 @@ def test_a_model_that_was_loaded_from_a_file_is_exported_without_its_controller(
     report = kc.export_model(loaded, path, data=inputs, **calibration)
     assert report.problems == []
     assert NEAR[save_format] is None or report.comparison.sqnr >= NEAR[save_format]
+
+
+@pytest.mark.parametrize("save_format", levels([".pb", ".onnx", ".xml", ".tflite"], first=[".tflite"]))
+@pytest.mark.parametrize("outputs", ["one", "two"])
+def test_a_batch_that_only_a_nested_model_fixes(save_format, outputs, tmp_path):
+    inside = keras.Input((4, 4), batch_size=6)
+    inner = keras.Model(inside, keras.layers.Dense(4)(tf.reshape(inside, (6, -1))), name="inner")
+    x = keras.Input((4, 4))
+    y = inner(x)
+    made = keras.layers.Dense(3)(y) if outputs == "one" else [y, keras.layers.Dense(2)(keras.layers.Flatten()(x))]
+    data = np.random.RandomState(0).normal(size=(20, 4, 4)).astype(np.float32)
+    options = {"calibration_data": data} if save_format in (".onnx", ".tflite") else {}
+    report = kc.export_model(
+        kc.quantize(keras.Model(x, made), data), tmp_path / f"m{save_format}", data=data, **options
+    )
+    assert report.comparison.sqnr > 25

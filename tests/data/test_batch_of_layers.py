@@ -135,3 +135,30 @@ def test_models_that_turn_their_batch_are_calibrated_on_every_sample(name):
     assert (
         compressed.predict(data, batch_size=40, verbose=0).shape == model.predict(data, batch_size=40, verbose=0).shape
     )
+
+
+def nested(steps, outputs):
+    """A model of open batch around one whose input has a batch of 6."""
+    inside = keras.Input((4, 4), batch_size=6)
+    inner = keras.Model(inside, keras.layers.Dense(4)(steps(inside)))
+    x = keras.Input((4, 4))
+    return keras.Model(x, outputs(x, inner(x)))
+
+
+NESTED = {
+    "rows": (lambda x: tf.reshape(x, (6, -1)), 6),
+    "rows, averaged": (lambda x: tf.reduce_mean(tf.reshape(x, (6, -1, 4)), 1), 6),
+    "a state": (keras.layers.LSTM(4, stateful=True), 6),
+    "any number": (keras.layers.Flatten(), None),
+}
+OUTPUTS = {
+    "one": lambda x, y: keras.layers.Dense(3)(y),
+    "another one of any batch": lambda x, y: [y, keras.layers.Flatten()(x)],
+}
+
+
+@pytest.mark.parametrize("outputs", OUTPUTS)
+@pytest.mark.parametrize("steps", NESTED)
+def test_the_batch_that_a_nested_model_fixes_is_that_of_the_model(steps, outputs):
+    make, batch = NESTED[steps]
+    assert fixed_batch(input_specs(nested(make, OUTPUTS[outputs]))) == batch

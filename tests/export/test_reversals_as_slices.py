@@ -32,7 +32,7 @@ def test_the_numbers_are_those_of_the_reversal(axes, shape):
 
 
 def test_a_reversal_along_one_axis_is_replaced_behind_a_quantizer_only():
-    for steps, left in ((lambda x: x, 1), (lambda x: tf.quantization.fake_quant_with_min_max_args(x), 0)):
+    for steps, left in ((lambda x: x, 1), (lambda x: tf.quantization.fake_quant_with_min_max_vars(x, -1.0, 1.0), 0)):
         graph = graph_of(lambda x, steps=steps: tf.reverse(steps(x), [1]), (2, 3, 4))
         reversals_as_slices(graph)
         assert operations(graph).count("ReverseV2") == left

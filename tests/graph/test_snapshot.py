@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
+import keras_compress as kc
 from keras_compress._keras import keras
 from keras_compress.errors import UnsupportedModelError
 from keras_compress.graph import build, take
@@ -218,3 +219,19 @@ def test_a_layer_that_takes_its_configuration_apart_can_be_built_again():
     snapshot = take(keras.Model(inputs, OwnAttention(2, 3, name="attention")(inputs, inputs)))
     first, second = build(snapshot), build(snapshot.edited())
     zoo.assert_same_predictions(first, second, zoo.samples(first))
+
+
+@pytest.mark.parametrize("function", ["zeros", "ones"])
+def test_an_operator_does_not_take_the_name_of_an_initializer(function):
+    inputs = keras.Input((4,))
+    x = keras.layers.Dense(4)(inputs)
+    constant = getattr(tf, function)((1, tf.shape(x)[0]))
+    x = tf.transpose(tf.tensor_scatter_nd_update(tf.transpose(x), [[0]], constant))
+    model = keras.Model(inputs, keras.layers.Dense(3)(x))
+    snapshot = take(model)
+    assert function not in snapshot.custom_objects
+    data = np.random.RandomState(0).normal(size=(8, 4)).astype(np.float32)
+    compressed = kc.quantize(model, data)
+    rebuilt = build(take(compressed))
+    np.testing.assert_array_equal(rebuilt(data), compressed(data))
+    assert build(take(compressed))(data[:3]).shape == (3, 3)
