@@ -178,7 +178,7 @@ def _join(
         parts: what computes the convolution.
         rates, margins: the dilation and the margins of each axis that is moved.
     """
-    begin, end, convolution = parts.begin.name, parts.end.name, parts.convolution
+    begin, convolution = parts.begin.name, parts.convolution
     rest = parts.axes - len(rates)
     rates, margins = [*rates, *[1] * rest], [*margins, *[[0, 0]] * rest]
     added = int(parts.expanded)
@@ -191,8 +191,9 @@ def _join(
     rows = [[0, 0], *margins, [0, 0]]
     editor.replace(parts.begin, lambda places: tf.pad(places, rows) if any(map(any, rows)) else places, shape, kind)
     editor.replace(parts.end, lambda places: places, None, kind)
-    for name in (begin, end):
-        editor.redirect(name, editor.nodes[name].input[0])
+    moved = editor.nodes[begin]
+    editor.redirect(begin, moved.input[0])
+    editor.remove(moved)  # passes count the readers of a node
 
 
 def _same(size: int | None, rate: int) -> list[int] | None:
