@@ -14,7 +14,7 @@ import tensorflow as tf
 from keras_compress._keras import keras
 from keras_compress.arguments import flag
 from keras_compress.errors import ExportError
-from keras_compress.export.dilated_groups import write_dilated_groups
+from keras_compress.export.dilated_convolutions import dilated_convolutions
 from keras_compress.export.factors_of_both_signs import write_signs_apart
 from keras_compress.export.foreign_errors import explained, reason_of
 from keras_compress.export.format import Format
@@ -89,7 +89,7 @@ def export_openvino(
             stacklevel=2,
         )
     graph_def = freeze(inference_model(model), names, batch_size=batch_size, input_shapes=input_shapes)
-    write_dilated_groups(graph_def)
+    dilated_convolutions(graph_def)
     reversals_as_slices(graph_def)
     write_signs_apart(graph_def)
     make_reproducible(graph_def, names.inputs, names.outputs)

@@ -73,6 +73,7 @@ _ARITHMETIC: dict[str, Callable[..., Any]] = {
     "Mul": lambda node, one, other: one * other,
     "AddV2": lambda node, one, other: one + other,
     "Sub": lambda node, one, other: one - other,
+    "Neg": lambda node, values: -values,
     "FloorDiv": lambda node, one, other: one // other,
     "FloorMod": lambda node, one, other: one % other,
 }

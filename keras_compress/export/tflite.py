@@ -18,7 +18,6 @@ from keras_compress._keras import keras
 from keras_compress._threads import ignored_warnings, silent_standard_error
 from keras_compress.errors import ExportError
 from keras_compress.export.dilated_convolutions import dilated_convolutions
-from keras_compress.export.dilated_groups import write_dilated_groups
 from keras_compress.export.foreign_errors import reason_of
 from keras_compress.export.format import Format, TensorNames
 from keras_compress.export.frozen_graph import freeze, tensor_names
@@ -123,7 +122,6 @@ def export_tflite(
         )
         graph_def = freeze(inference, names, **{**shapes, "batch_size": 1}, **options)
     layers = [name for name, _ in leaf_layers(model)]
-    write_dilated_groups(graph_def)
     inline_calls(graph_def)
     rolls_as_slices(graph_def)
     dilated_convolutions(graph_def)
