@@ -32,7 +32,18 @@ def activation_handlers(activation_type: str = "uint8") -> dict[str, tuple[Any, 
         **dict.fromkeys(FAKE_QUANTIZERS, (partial(_convert_activation, int8=activation_type == "int8"), [])),
         "Erfc": (_convert_erfc, []),
         "Einsum": (convert_einsum, []),
+        "Conv3D": (_convert_volumes, []),
     }
+
+
+def _convert_volumes(context: Any, node: Any, name: str, arguments: Any) -> None:
+    """Write a convolution of volumes, with as many groups as its inputs have channels for; tf2onnx takes it for one group."""
+    from tf2onnx.onnx_opset.nn import ConvOp
+
+    inputs, kernel = (context.get_shape(node.input[index]) for index in (0, 1))
+    ConvOp.any_version(context.opset, context, node)
+    if inputs is not None and kernel is not None and inputs[-1] > 0:
+        node.set_attr("group", inputs[-1] // kernel[-2])
 
 
 def _convert_erfc(context: Any, node: Any, name: str, arguments: Any) -> None:
