@@ -8,12 +8,11 @@ from collections.abc import Callable, Sequence
 from functools import partial
 from numbers import Real
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import tensorflow as tf
 
 from keras_compress._keras import keras
-from keras_compress._keras_training import watch_training
 from keras_compress.algorithms import (
     BoundOp,
     CompressionAlgorithm,
@@ -28,13 +27,15 @@ from keras_compress.arguments import flag, wrong
 from keras_compress.config import CompressionConfig
 from keras_compress.errors import ConfigError, short_repr
 from keras_compress.export import export_model, strip
-from keras_compress.graph import Edit
 from keras_compress.html_report.report import report
 from keras_compress.initialization import adapt_to_changes, share_numbers
 from keras_compress.nncf_names import NamesOfNNCF
 from keras_compress.reports import CompressionStatistics, Coverage, ExportReport, collect_statistics
 from keras_compress.scheduler import CompressionScheduler
 from keras_compress.state import CompressionState, put_back_random_numbers, random_numbers
+
+if TYPE_CHECKING:
+    from keras_compress.graph import Edit
 
 __all__ = ["CompressionController", "require_controller"]
 
@@ -73,8 +74,8 @@ class CompressionController(NamesOfNNCF):
         self._skipped = list(skipped)
         self._ops = [list(part) for part in ops]
         self._coverage = coverage
-        self._level_by_hand = False
-        self._moves, self._warned = 0, False
+        #: Whether a level was set by hand, so that the schedule no longer decides.
+        self.level_by_hand = False
         self._memories: dict[str, Callable[[], dict]] = {}
         self._remembered: dict[str, dict] = {}
         #: Whether states are written with a hash of the decisions; not for one that was read without.
@@ -83,8 +84,6 @@ class CompressionController(NamesOfNNCF):
         for algorithm, bound in self.parts:
             if isinstance(algorithm, RegularizedAlgorithm):
                 model.add_loss(partial(algorithm.loss, bound))
-        if self.scheduler.final_epoch != -1:
-            watch_training(model, self._note_moves, self._warn_if_nothing_moves)
 
     @property
     def parts(self) -> list[tuple[CompressionAlgorithm, list[BoundOp]]]:
@@ -122,7 +121,7 @@ class CompressionController(NamesOfNNCF):
         parts = self._parts_with_level()
         for algorithm, ops in parts:
             algorithm.set_level(ops, level)
-        self._level_by_hand = True
+        self.level_by_hand = True
         if run_batchnorm_adaptation:
             self._adapt_batch_norm([algorithm for algorithm, _ in parts])
 
@@ -210,30 +209,13 @@ class CompressionController(NamesOfNNCF):
     def _warn_if_never_stepped(self) -> None:
         """Warn if the model was trained and the scheduler never stepped."""
         steps = int(getattr(getattr(self.model, "optimizer", None), "iterations", 0))
-        scheduled = self.scheduler.final_epoch != -1 and not self._level_by_hand
+        scheduled = self.scheduler.final_epoch != -1 and not self.level_by_hand
         if steps and scheduled and self.scheduler.current_epoch < 0:
             warnings.warn(
                 f"The model was trained for {steps} steps, and its schedule never began. Pass "
                 "kc.create_compression_callbacks(controller) to 'fit', or call controller.scheduler.epoch_step() before each "
                 "epoch of a loop of your own.",
                 stacklevel=3,
-            )
-
-    def _note_moves(self) -> None:
-        self._moves = self.scheduler.moves
-
-    def _warn_if_nothing_moves(self) -> None:
-        """Warn once where ``fit`` trains its first batch, its callbacks have heard of it, and the schedules have not moved."""
-        scheduler = self.scheduler
-        still = scheduler.moves == self._moves and not (scheduler.is_complete or scheduler.moved_by_hand)
-        if still and not self._level_by_hand and not self._warned:
-            self._warned = True
-            warnings.warn(
-                "This training does not move the schedule of the compression, which stays at "
-                f"{'its start' if scheduler.current_epoch < 0 else f'epoch {scheduler.current_epoch}'} whatever is trained. Pass "
-                "kc.create_compression_callbacks(controller) to 'fit', or call controller.scheduler.epoch_step() before each "
-                "epoch of a loop of your own.",
-                stacklevel=5,
             )
 
     def report(self, path: str | Path, **contents: Any) -> Path:
@@ -264,7 +246,7 @@ class CompressionController(NamesOfNNCF):
             fit=self.scheduler.fit_position,
             random=random_numbers(self.model),
             callbacks={**self._remembered, **{key: memory() for key, memory in self._memories.items()}},
-            by_hand=self._level_by_hand,
+            by_hand=self.level_by_hand,
             with_digest=self.with_digest,
         ).to_dict()
 
@@ -296,7 +278,7 @@ class CompressionController(NamesOfNNCF):
         """Go to the position of a state whose decisions are those of this controller."""
         self.scheduler.load_state(state.scheduler)
         self.scheduler.restore_fit(state.fit)
-        self._level_by_hand = state.by_hand
+        self.level_by_hand = state.by_hand
         self._remembered = dict(state.callbacks)
         put_back_random_numbers(self.model, state.random)
 

@@ -21,6 +21,7 @@ from keras_compress.layers import CompressedLayer, weight_owner
 from keras_compress.planning import check_coverage, plan, prepare
 from keras_compress.reports import Coverage
 from keras_compress.state import CompressionState
+from keras_compress.unmoved_schedule import watch_schedule
 
 __all__ = ["bind", "coverage", "create_compressed_model", "uninitialized"]
 
@@ -118,6 +119,7 @@ def _assembled(
     store_random_numbers(compressed)
     ops = [bind(compressed, part) for part in edits]
     controller = CompressionController(compressed, config, edits, skipped, ops, covered)
+    watch_schedule(controller)
     if config.init_data is not None:
         controller.scheduler.steps_per_epoch = config.init_data.number_of_batches(input_specs(compressed))
         record_data(controller.parts, compressed, config.init_data)

@@ -529,6 +529,7 @@ def trained_once(algorithm, callbacks=create_compression_callbacks):
     return controller
 
 
+@pytest.mark.filterwarnings("ignore:This training does not move the schedule")
 def test_a_schedule_that_stood_still_in_training_is_a_warning(tmp_path):
     controller = trained_once(SCHEDULED, callbacks=lambda controller: [])
     with pytest.warns(UserWarning, match="create_compression_callbacks") as caught:
@@ -538,6 +539,7 @@ def test_a_schedule_that_stood_still_in_training_is_a_warning(tmp_path):
         controller.export_model(tmp_path / "model.keras")
 
 
+@pytest.mark.filterwarnings("ignore:This training does not move the schedule")
 def test_no_warning_of_a_schedule_that_went_on_or_does_not_exist_or_is_done_by_hand():
     trained_once(SCHEDULED).strip()
     trained_once({"algorithm": "quantization"}, callbacks=lambda controller: []).strip()

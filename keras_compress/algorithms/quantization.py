@@ -42,14 +42,7 @@ from keras_compress.calibration import (
     calibrate_weight,
 )
 from keras_compress.data import Dataset
-from keras_compress.graph import (
-    GraphNode,
-    InsertLayer,
-    LayerRole,
-    ModelGraph,
-    ModelSnapshot,
-    TensorRef,
-)
+from keras_compress.graph import GraphNode, InsertLayer, LayerRole, ModelGraph, ModelSnapshot, TensorRef
 from keras_compress.graph.channel_axis import channel_axis
 from keras_compress.graph.frozen_preprocessing import frozen_preprocessing
 from keras_compress.graph.passes.split_separable import split_separable

@@ -157,7 +157,7 @@ def _arranged_and_converted(
 
 
 def _converted(graph_def: Any, names: TensorNames, path: str | Path, layers: Sequence[str]) -> bytes:
-    """Return what the converter makes of a graph."""
+    """Return the file that the converter writes for a graph."""
     function = graph_function(graph_def, names.inputs, names.outputs)
     converter = tf.lite.TFLiteConverter.from_concrete_functions([function])
     # without quantizers the default optimization would quantize weights by itself

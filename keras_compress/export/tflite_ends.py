@@ -58,7 +58,7 @@ class _Ends:
         self.kind = _TYPES.INT16 if wide else _TYPES.INT8
 
     def make_input(self, position: int, index: int) -> None:
-        """Let an input be an integer, if something puts it on a grid; others read what it stands for."""
+        """Let an input be an integer, if something puts it on a grid; others read its value in floating point."""
         quantizers = [one for one in self._readers(index) if self._is_a(one, _OPERATORS.QUANTIZE) and self._fits(one)]
         if self.graph.tensors[index].type != _TYPES.FLOAT32 or not quantizers:
             return

@@ -135,6 +135,7 @@ def test_masked_weights_get_the_gradient_of_what_the_layer_computes():
     assert np.abs(gradient.numpy()[~kept]).min() > 0
 
 
+@pytest.mark.filterwarnings("ignore:This training does not move the schedule")
 def test_a_masked_weight_that_has_grown_comes_back_when_the_level_rises():
     controller, compressed = compress(linear([0.1, 0.5, 0.6, 0.7]), 0.25, sparsity_target=0.75)
     kernel = compressed.get_layer("out").kernel
