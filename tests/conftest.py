@@ -24,7 +24,7 @@ def pytest_configure(config):
 
 @pytest.hookimpl(tryfirst=True)
 def pytest_collection_modifyitems(items):
-    levels.extend_all_but_a_few(items, durations.of_one_case())
+    levels.leave_to_the_second(items, durations.of_one_case())
     durations.longest_first(items)
 
 

@@ -1,7 +1,7 @@
 """How long tests and their fixtures take: written by `make durations`.
 
 It is read to start the modules that take longest first, for two workers end together only if no long module comes last (a module that
-is not in the file yet is started early), and to choose how many cases of a test `make test` has time for (tests/levels.py).
+is not in the file yet is started early), and to choose which tests and cases `make test` has time for (tests/levels.py).
 """
 
 import json
@@ -10,6 +10,8 @@ from pathlib import Path
 
 FILE = Path(__file__).with_name("durations.json")
 DEAREST = 60
+#: Of a test with one case, the seconds from which on its duration is noted.
+NOTED = 1.0
 
 
 class Recorder:
@@ -28,13 +30,13 @@ class Recorder:
             modules[module_of(test)] += seconds
             if when == "call":
                 cases[test.partition("[")[0]].append(seconds)
-        several = {test: round(sum(times) / len(times), 2) for test, times in cases.items() if len(times) > 1}
+        means = {test: (len(times), round(sum(times) / len(times), 2)) for test, times in cases.items()}
         values = {
             "tests": len({test for _, _, test in self._phases}),
             "seconds": round(sum(modules.values())),
             "dearest": [list(phase) for phase in sorted(self._phases, reverse=True)[:DEAREST]],
             "modules": {name: round(modules[name], 1) for name in sorted(modules)},
-            "cases": dict(sorted(several.items())),
+            "cases": {test: mean for test, (count, mean) in sorted(means.items()) if count > 1 or mean >= NOTED},
         }
         self._path.write_text(json.dumps(values, indent=1) + "\n")
 

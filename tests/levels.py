@@ -1,7 +1,8 @@
 """Which tests `make test` runs, and which only `make test-all` runs.
 
-A test or a case marked ``extended`` is left to `make test-all`. Of a test with many cases `make test` takes as many as a second has
-room for, spread evenly over the list: one at least, :data:`MOST` at most.
+A test or a case marked ``extended`` is left to `make test-all`, and so is one that takes longer than :data:`LONGEST` seconds,
+unless it is marked ``first``. Of a test with many cases `make test` takes as many as a second has room for, spread evenly over the list: one
+at least, :data:`MOST` at most. How long tests take is in tests/durations.json.
 """
 
 from collections import defaultdict
@@ -9,6 +10,8 @@ from collections import defaultdict
 import pytest
 
 extended = pytest.mark.extended
+#: How long a test, or one case of it, may take in `make test` without being marked ``first``.
+LONGEST = 2.5
 #: How long the cases of one test may take together in `make test`.
 SECONDS = 1.0
 #: How many cases of one test `make test` takes at most.
@@ -32,12 +35,12 @@ def levels(cases, first):
     ]
 
 
-def extend_all_but_a_few(items, seconds):
-    """Mark the cases of tests with many cases as extended, but for those that `make test` has time for.
+def leave_to_the_second(items, seconds):
+    """Mark the tests and cases as extended that `make test` has no time for.
 
     Args:
         items: the collected tests.
-        seconds: how long one case of a test takes, by the id of the test without its case.
+        seconds: how long a test, or one case of it, takes, by the id of the test without its case.
     """
     by_test = defaultdict(list)
     for item in items:
@@ -46,7 +49,8 @@ def extend_all_but_a_few(items, seconds):
     for test, cases in by_test.items():
         kept = _spread(len(cases), _room(seconds[test]) if test in seconds else OF_NEW_TESTS)
         for index, item in enumerate(cases):
-            if index not in kept:
+            long = seconds.get(test, 0.0) > LONGEST and item.get_closest_marker("first") is None
+            if long or index not in kept:
                 item.add_marker(extended)
 
 

@@ -59,6 +59,7 @@ def test_importing_changes_no_environment_variable(fresh_import):
     assert fresh_import["environment"]
 
 
+@pytest.mark.first
 def test_importing_starts_no_thread(fresh_import):
     assert fresh_import["threads"] == []
     assert fresh_import["native_threads"] == 0

@@ -4,7 +4,7 @@ import itertools
 
 import pytest
 
-from tests.levels import MOST, OF_NEW_TESTS, SECONDS, extend_all_but_a_few, extended, levels
+from tests.levels import LONGEST, MOST, OF_NEW_TESTS, SECONDS, extended, leave_to_the_second, levels
 
 
 class Item:
@@ -22,7 +22,7 @@ class Item:
 
 
 def first_level(items, **seconds):
-    extend_all_but_a_few(items, {f"tests/test_{module}.py::test_a": value for module, value in seconds.items()})
+    leave_to_the_second(items, {f"tests/test_{module}.py::test_a": value for module, value in seconds.items()})
     return [item.nodeid for item in items if item.get_closest_marker("extended") is None]
 
 
@@ -31,11 +31,17 @@ def cases(count, module="x", *markers):
 
 
 @pytest.mark.parametrize(
-    ("seconds", "room"), [(0.0, MOST), (SECONDS / MOST, MOST), (SECONDS / 2, 2), (SECONDS, 1), (60.0, 1)]
+    ("seconds", "room"), [(0.0, MOST), (SECONDS / MOST, MOST), (SECONDS / 2, 2), (SECONDS, 1), (LONGEST, 1)]
 )
 def test_as_many_cases_as_a_second_has_room_for(seconds, room):
     assert len(first_level(cases(20), x=seconds)) == room
     assert len(first_level(cases(room), x=seconds)) == room
+
+
+def test_what_takes_long_is_left_out_unless_it_is_marked():
+    assert first_level([*cases(1), *cases(9)], x=LONGEST + 0.1) == []
+    marked = cases(9, "x", pytest.mark.first.mark)
+    assert first_level(marked, x=LONGEST + 0.1) == [marked[0].nodeid]
 
 
 def test_of_a_test_without_a_known_duration_two_cases_are_taken():

@@ -125,6 +125,7 @@ def test_beside_a_newest_checkpoint_that_is_missing_the_one_before_it_is_taken(t
         np.testing.assert_array_equal(value, expected)
 
 
+@pytest.mark.first
 def test_a_damaged_checkpoint_names_those_beside_it(tmp_path):
     controller, _ = compressed()
     checkpoint = checkpoint_of(controller)

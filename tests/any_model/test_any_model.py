@@ -165,23 +165,8 @@ def test_a_layer_is_compressed_and_computes_the_same(name):
     check_coverage(case)
 
 
-#: Models that take long, for their loops over time or their size.
-DEAR = {
-    "autoencoder",
-    "branches of images",
-    "bidirectional_tagger",
-    "detector",
-    "explicit_mask",
-    "masked_embedding",
-    "stacked_cells",
-    "states_of_an_lstm",
-    "two_tower_recommender",
-    "u_net",
-    "vision_transformer",
-}
-
-
-@pytest.mark.parametrize("name", levels(MODELS, first=WHOLE.keys() - DEAR))
+@pytest.mark.first
+@pytest.mark.parametrize("name", levels(MODELS, first=["keyword_spotter"]))
 def test_a_model_goes_through_everything(name, tmp_path):
     case = compressed_case(name)
     check_function(case)

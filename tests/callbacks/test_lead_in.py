@@ -62,6 +62,7 @@ def fit_on(data):
     return fit
 
 
+@pytest.mark.first
 @pytest.mark.parametrize("data", [pytest.param(k, marks=() if k in FIRST else pytest.mark.extended) for k in DATA])
 def test_every_kind_of_data_goes_on_where_it_stopped(data, tmp_path):
     assert_resumes(tmp_path, fit_on(data), places=(2, 3, 6), levels=data != "a dataset of unknown size")

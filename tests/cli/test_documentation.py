@@ -74,6 +74,7 @@ def test_the_commands_of_the_page_run(files, capfd):
     assert called.code == 0, called.err
 
 
+@pytest.mark.first
 def test_the_commands_of_the_readme_run(files, capfd):
     assert run(README, capfd) >= 2
 

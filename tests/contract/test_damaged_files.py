@@ -60,6 +60,7 @@ def taken(call):
         return None, str(error)
 
 
+@pytest.mark.first
 @pytest.mark.parametrize("damage", DAMAGES)
 @pytest.mark.parametrize("name", sorted(registered_formats()))
 def test_a_damaged_file_is_named_in_an_error(name, damage, exported, tmp_path):

@@ -70,6 +70,7 @@ def check(name, heads, folder):
     assert {output: ratio for output, ratio in found.items() if ratio < least} == {}
 
 
+@pytest.mark.first
 def test_padding_counts_for_nothing_behind_one_layer_and_behind_several(tmp_path):
     check("onnx", ["dense_relu", "sum"], tmp_path)
 

@@ -117,6 +117,7 @@ def test_every_callback_is_tried():
     assert classes == set(CALLBACKS)
 
 
+@pytest.mark.first
 @pytest.mark.parametrize("first", [False, True], ids=["saved behind it", "saved in front of it"])
 @pytest.mark.parametrize("moment", MOMENTS)
 @pytest.mark.parametrize("name", CALLBACKS)

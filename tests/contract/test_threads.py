@@ -109,6 +109,7 @@ def test_a_model_that_was_called_by_threads_is_trained_as_one_that_was_not(uncha
     assert all(np.array_equal(*pair) for pair in zip(*trained, strict=True))
 
 
+@pytest.mark.first
 def test_threads_predict_call_take_export_compare_and_calibrate_at_once(tmp_path, unchanged):
     model, inputs = compressed()
     float_model = zoo.convolution()

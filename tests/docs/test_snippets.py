@@ -36,6 +36,7 @@ def _registries_as_before():
         registry.update(before)
 
 
+@pytest.mark.first
 @pytest.mark.parametrize("page", [page for page in PAGES if blocks_of(page)])
 def test_the_code_of_a_page_runs(page, tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)

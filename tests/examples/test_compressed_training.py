@@ -109,6 +109,7 @@ def test_a_run_that_is_complete_is_not_trained_again(model, batches, tmp_path):
     assert len(list(tmp_path.glob("*.index"))) == 1
 
 
+@pytest.mark.first
 def test_no_epochs_only_compress(model, batches):
     controller, compressed = train(model, compile_model, batches, parsed("--config", INT8, "--epochs", 0))
     assert controller.scheduler.current_epoch == -1

@@ -39,6 +39,7 @@ def files(compressed, tmp_path_factory):
     return folder
 
 
+@pytest.mark.first
 @pytest.mark.parametrize("ending", ENDINGS)
 def test_no_layer_of_a_right_file_departs(compressed, files, ending):
     found = kc.compare(compressed, files / f"model{ending}")

@@ -61,6 +61,7 @@ def test_the_quantizers_behind_see_what_they_see_in_the_model(activation, initia
     assert np.abs(read(model) - read(complete)).max() <= slope * step / 2 + grid + 1e-5
 
 
+@pytest.mark.first
 @pytest.mark.parametrize("initializer", levels(INITIALIZERS, first=["mean_min_max"]))
 @pytest.mark.parametrize("activation", levels(["swish", "LeakyReLU", "tanh", "gelu"], first=["swish"]))
 def test_a_file_departs_by_few_steps(activation, initializer, tmp_path):

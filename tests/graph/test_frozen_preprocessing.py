@@ -234,6 +234,7 @@ def keyword_spotter():
     return keras.Model(signal, layers.Dense(8)(layers.GlobalAveragePooling1D()(x)))
 
 
+@pytest.mark.first
 def test_a_network_behind_frozen_signal_processing_keeps_its_accuracy():
     keras.utils.set_random_seed(0)
     images, labels = tones(1500, seed=0)

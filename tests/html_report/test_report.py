@@ -67,6 +67,7 @@ def written(compressed, tmp_path_factory):
     return path, pages.parsed(path), export
 
 
+@pytest.mark.first
 def test_everything_given_has_its_section(written):
     expected = [
         "summary",

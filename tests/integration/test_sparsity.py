@@ -159,6 +159,7 @@ def test_openvino_computes_with_the_zeros(tmp_path):
     np.testing.assert_allclose(compiled(x)[0], model.predict(x, verbose=0), rtol=1e-4, atol=1e-5)
 
 
+@pytest.mark.first
 def test_a_run_of_sparsity_and_quantization_together():
     params = {"sparsity_target": 0.6, "sparsity_target_epoch": 2, "power": 1.0}
     model = zoo.convolution()

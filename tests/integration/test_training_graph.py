@@ -76,6 +76,7 @@ def test_epochs_levels_and_stages_trace_no_step_anew(name):
     assert traces == traces[:1] * 4
 
 
+@pytest.mark.first
 @pytest.mark.parametrize("name", levels(["quantization", "magnitude", "RB"], first=["quantization"]))
 def test_a_step_has_no_condition_no_loop_no_transposition_and_no_python(name):
     compressed, _ = trained(CONFIGS[name], epochs=4)

@@ -24,6 +24,7 @@ def planted(bad=BAD, length=10):
     return model, *models.likeness(model, zoo.samples(model, 64))
 
 
+@pytest.mark.first
 def test_exactly_the_planted_layers_return_in_few_evaluations():
     model, validate, seen = planted()
     before = models.numbers(model)

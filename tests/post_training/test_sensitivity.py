@@ -25,6 +25,7 @@ def rows(report):
     return {row.layer: row for row in report.rows}
 
 
+@pytest.mark.first
 def test_the_planted_layer_comes_first_and_does_the_damage():
     model = models.chain(bad=["d3"], length=5)
     inputs = zoo.samples(model, 32)

@@ -14,6 +14,7 @@ from tests.cli.command_line import call, environment
 TRAIN = ["compress", "int8.json", "training:load", "--loss", "sparse_categorical_crossentropy", "--metric", "accuracy"]
 
 
+@pytest.mark.first
 def test_training_exports_and_reports(folder, capfd):
     called = call(capfd, *TRAIN, "m.pb", "m.onnx", "--epochs", "2", "--log-dir", "logs", "--save-compressed", "c.keras",
                   "--learning-rate", "0.1", "--json")  # fmt: skip

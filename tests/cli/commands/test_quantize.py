@@ -27,6 +27,7 @@ def test_several_formats_at_once(folder, capfd):
     assert not [row["problem"] for export in exports for row in export["weights"] if row["problem"]]
 
 
+@pytest.mark.first
 def test_the_result_is_that_of_the_function(folder, capfd):
     called = call(
         capfd, "quantize", "model.keras", "m.h5", "--data", "samples.npy", "--preset", "mixed", "--ignore", "out"
