@@ -1,8 +1,8 @@
 """Which tests `make test` runs, and which only `make test-all` runs.
 
 A test or a case marked ``extended`` is left to `make test-all`, and so is one that takes longer than :data:`LONGEST` seconds,
-unless it is marked ``first``. Of a test with many cases `make test` takes as many as a second has room for, spread evenly over the list: one
-at least, :data:`MOST` at most. How long tests take is in tests/durations.json.
+unless it is marked ``first``. Of a test with many cases `make test` takes as many as a second has room for, spread evenly over
+the list: one at least, :data:`MOST` at most. How long tests take is in tests/durations.json.
 """
 
 from collections import defaultdict
