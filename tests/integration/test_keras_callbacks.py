@@ -1,6 +1,5 @@
 """Keras' own ways to save and resume work with compressed models, in any order of callbacks."""
 
-import itertools
 import resource
 import subprocess
 import sys
@@ -76,14 +75,14 @@ def test_backup_and_restore_ends_with_the_bits_of_an_uninterrupted_training(save
 
 
 @pytest.mark.extended
-@pytest.mark.parametrize("order", list(itertools.permutations(range(3))))
-def test_the_order_of_callbacks_makes_no_difference_to_what_is_saved(order, tmp_path):
+@pytest.mark.parametrize("backwards", [False, True])
+@pytest.mark.parametrize("place", range(4))
+def test_the_order_of_callbacks_makes_no_difference_to_what_is_saved(place, backwards, tmp_path):
     controller, model = created()
-    callbacks = [
-        *kc.create_compression_callbacks(controller),
-        keras.callbacks.ModelCheckpoint(str(tmp_path / "{epoch}.keras")),
-    ]
-    model.fit(data(), epochs=3, verbose=0, callbacks=[callbacks[index] for index in order])
+    callbacks = kc.create_compression_callbacks(controller)[:: -1 if backwards else 1]
+    assert len(callbacks) == 3
+    callbacks.insert(place, keras.callbacks.ModelCheckpoint(str(tmp_path / "{epoch}.keras")))
+    model.fit(data(), epochs=3, verbose=0, callbacks=callbacks)
     loaded = keras.models.load_model(tmp_path / "3.keras")
     zeros = sum(np.count_nonzero(zoo_weight(loaded, name) == 0) for name in ("hidden", "out"))
     total = sum(zoo_weight(loaded, name).size for name in ("hidden", "out"))
