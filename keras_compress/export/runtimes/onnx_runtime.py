@@ -8,7 +8,6 @@ from typing import Any
 
 import numpy as np
 
-from keras_compress.batch_rows import filled_up
 from keras_compress.export.onnx_audit import stored_in_onnx
 from keras_compress.export.runtimes.probing import Probes, probed
 from keras_compress.export.runtimes.run import (
@@ -18,6 +17,7 @@ from keras_compress.export.runtimes.run import (
     TensorNames,
     in_batches_of,
     in_float_type,
+    one_batch,
     require_package,
 )
 from keras_compress.export.stored_weight import StoredWeight
@@ -55,8 +55,7 @@ def tensors(path: Path, names: TensorNames | None, arrays: Sequence[np.ndarray])
     model = _onnx().load(path)
     own = [output.name for output in model.graph.output]
     session = open_file(path, 0)
-    rows = _batch(session) or len(arrays[0])
-    arrays = [filled_up(array, rows) for array in arrays]
+    rows, arrays = one_batch(arrays, _batch(session))
 
     def beside(part: Sequence[str]) -> Probes:
         found = _asked(model, [*own, *part], names, arrays, optimized=False)

@@ -9,11 +9,10 @@ from typing import Any
 
 import numpy as np
 
-from keras_compress.batch_rows import filled_up
 from keras_compress.export.openvino_audit import stored_in_openvino
 from keras_compress.export.runtimes.openvino_pair import require_pair
 from keras_compress.export.runtimes.probing import Probes, probed
-from keras_compress.export.runtimes.run import FED, Inside, Run, TensorNames, in_batches_of, require_package
+from keras_compress.export.runtimes.run import FED, Inside, Run, TensorNames, in_batches_of, one_batch, require_package
 from keras_compress.export.stored_weight import StoredWeight
 
 __all__ = ["fed_tensors", "load", "load_by_default", "open_file", "stored_weights", "tensors"]
@@ -67,11 +66,8 @@ def tensors(path: Path, names: TensorNames | None, arrays: Sequence[np.ndarray])
     """Return how many samples the file has taken, and the float tensors inside of it; see :class:`~.run.Inside`."""
     require_pair(path)
     core = _openvino().Core()
-    plain = core.compile_model(
-        path, "CPU", _INSIDE
-    )  # a file that does not compile is an error, not a file without tensors
-    rows = _batch(plain) or len(arrays[0])
-    arrays = [filled_up(array, rows) for array in arrays]
+    plain = core.compile_model(path, "CPU", _INSIDE)  # where this fails it is an error, not a file without tensors
+    rows, arrays = one_batch(arrays, _batch(plain))
     results = plain(_feed(plain, names, arrays))
 
     def beside(part: Sequence[str]) -> Probes:

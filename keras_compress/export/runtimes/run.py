@@ -21,6 +21,7 @@ __all__ = [
     "TensorNames",
     "in_batches_of",
     "in_float_type",
+    "one_batch",
     "require_package",
 ]
 
@@ -85,6 +86,21 @@ def in_float_type(array: np.ndarray, dtype: Any) -> np.ndarray:
     """
     floats = array.dtype.kind in "fV" and np.dtype(dtype).kind in "fV"
     return array.astype(dtype) if floats and array.dtype != dtype else array
+
+
+def one_batch(arrays: Sequence[np.ndarray], size: int | None) -> tuple[int, list[np.ndarray]]:
+    """Return how many samples a file takes at once, and so many of the samples.
+
+    Args:
+        arrays: the samples, an array per input.
+        size: of the file's fixed batch, None where it takes any number.
+
+    Example:
+        >>> one_batch([np.array([1, 2])], 3)
+        (3, [array([1, 2, 2])])
+    """
+    rows = size or len(arrays[0])
+    return rows, [filled_up(array, rows) for array in arrays]
 
 
 def in_batches_of(size: int, run: Run) -> Run:

@@ -8,9 +8,8 @@ from typing import Any
 
 import numpy as np
 
-from keras_compress.batch_rows import filled_up
 from keras_compress.export.runtimes.probing import Probes, probed
-from keras_compress.export.runtimes.run import FED, Inside, Run, TensorNames, in_batches_of, in_float_type
+from keras_compress.export.runtimes.run import FED, Inside, Run, TensorNames, in_batches_of, in_float_type, one_batch
 from keras_compress.export.runtimes.tflite_cuts import CutFile
 from keras_compress.export.tflite_audit import dequantized_tensor, in_order, open_interpreter, require_litert
 from keras_compress.export.tflite_audit import stored_in_tflite as stored_weights
@@ -37,8 +36,7 @@ def tensors(path: Path, names: TensorNames | None, arrays: Sequence[np.ndarray])
     They are asked for as outputs, so that they come from the kernels that make the outputs of the file.
     """
     plain = open_interpreter(path, 1)
-    rows = _batch(plain) or len(arrays[0])
-    arrays = [filled_up(array, rows) for array in arrays]
+    rows, arrays = one_batch(arrays, _batch(plain))
     _invoke(plain, names, arrays)
     file = CutFile(path)
     outputs = _read(plain, file.own)
