@@ -14,6 +14,7 @@ from keras_compress._keras import keras
 from keras_compress._threads import CONVERTERS
 from keras_compress.arguments import whole_number
 from keras_compress.errors import ExportError, short_repr
+from keras_compress.export.constant_branches import take_constant_branches
 from keras_compress.export.factors_of_both_signs import write_signs_apart
 from keras_compress.export.foreign_errors import explained
 from keras_compress.export.format import Format, TensorNames
@@ -142,6 +143,7 @@ def _graph(
     """Return the graph of a model for inference, as the converter takes it."""
     graph_def = freeze(model, names, batch_size=batch_size, input_shapes=input_shapes, lower_control_flow=False)
     inline_calls(graph_def)
+    take_constant_branches(graph_def)
     write_signs_apart(graph_def)
     make_graph_reproducible(graph_def, names.inputs, names.outputs)
     merge_equal_nodes(graph_def, (*names.inputs, *names.outputs))

@@ -76,4 +76,9 @@ _ARITHMETIC: dict[str, Callable[..., Any]] = {
     "Neg": lambda node, values: -values,
     "FloorDiv": lambda node, one, other: one // other,
     "FloorMod": lambda node, one, other: one % other,
+    "Equal": lambda node, one, other: np.equal(one, other),
+    "LessEqual": lambda node, one, other: np.less_equal(one, other),
+    "Less": lambda node, one, other: np.less(one, other),
+    "LogicalAnd": lambda node, one, other: np.logical_and(one, other),
+    "LogicalNot": lambda node, values: np.logical_not(values),
 }

@@ -52,8 +52,7 @@ TURNS = {
     "chosen columns": lambda x: tf.gather(x, [3, 1, 0, 2, 5], axis=2),
 }
 FORMATS = {".xml": 50, ".tflite": 30, ".onnx": 30}
-#: The converter to ONNX refuses branches whose condition is a constant, as those of a turned image.
-CASES = [(turn, ending) for turn in TURNS for ending in FORMATS if (turn, ending) != ("a turned image", ".onnx")]
+CASES = [(turn, ending) for turn in TURNS for ending in FORMATS]
 
 
 @pytest.mark.parametrize(
