@@ -68,8 +68,18 @@ def executed_in_order() -> Iterator[list[tf.Operation]]:
 
 
 def autograph_converted(call: Callable) -> Callable:
-    """Return ``call`` as Keras calls it in a traced function: Python's ``if`` and ``for`` on tensors become operations."""
-    return tf.__internal__.autograph.tf_convert(call, ControlStatusCtx(Status.ENABLED))
+    """Return ``call`` as Keras calls it in a traced function: Python's ``if`` and ``for`` on tensors become operations.
+
+    The layers of Keras, and those of this package, have none; only what they call inside is converted.
+    """
+    if getattr(call, "__module__", "").partition(".")[0] not in {"tf_keras", "keras_compress"}:
+        return tf.__internal__.autograph.tf_convert(call, ControlStatusCtx(Status.ENABLED))
+
+    def as_written(*inputs, **arguments):
+        with ControlStatusCtx(Status.ENABLED):
+            return call(*inputs, **arguments)
+
+    return as_written
 
 
 def inferring_shapes() -> bool:

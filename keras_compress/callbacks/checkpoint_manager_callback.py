@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import shutil
 import tempfile
+import warnings
 import weakref
 from pathlib import Path
 
@@ -18,6 +19,7 @@ from keras_compress.controller import CompressionController
 from keras_compress.distribution import is_chief
 from keras_compress.errors import ConfigError, StateError, short_repr
 from keras_compress.fit_position import FitPosition
+from keras_compress.graph.finite_numbers import NotFinite, numbers_not_finite
 
 __all__ = ["CheckpointManagerCallback"]
 
@@ -29,7 +31,8 @@ class CheckpointManagerCallback(keras.callbacks.Callback):
     save fails, the ones before it stay as they are. With several workers only the chief writes into ``directory``. While
     ``fit`` runs, no other process can write into it through this callback, where the system has locks for folders.
     A checkpoint with a ``TFCompressionState`` holds the place in ``fit`` that belongs to its numbers, wherever it is saved;
-    the first one is announced with a warning if something of the training will not come back from it.
+    the first one is announced with a warning if something of the training will not come back from it. While weights are NaN that
+    were not when ``fit`` began, nothing is saved, with a warning that names the layer: the last checkpoint before stays the newest.
 
     Args:
         checkpoint: usually ``tf.train.Checkpoint(model=model, compression_state=TFCompressionState(controller))``.
@@ -75,6 +78,8 @@ class CheckpointManagerCallback(keras.callbacks.Callback):
         self._batches_of_epoch = 0
         self._controller: CompressionController | None = None
         self._unnamed = True
+        self._not_finite_before: set[NotFinite] = set()
+        self._refused = False
         self._first_batch = 0
         self._checkpoint = checkpoint
         self._directory = Path(directory)
@@ -92,6 +97,7 @@ class CheckpointManagerCallback(keras.callbacks.Callback):
 
     def on_train_begin(self, logs=None):
         self._opened()
+        self._not_finite_before, self._refused = set(numbers_not_finite(self.model)), False
         self._controller = controller_of(self._checkpoint)
         if self._controller is not None:
             key = f"CheckpointManagerCallback({self._every_batches})"
@@ -134,10 +140,25 @@ class CheckpointManagerCallback(keras.callbacks.Callback):
         self._folder = self._manager = None  # until the next fit, others may write into the folder
 
     def _save(self) -> None:
+        if self._has_diverged():
+            return
         if self._unnamed:
             self._unnamed = False
             warn_of_what_is_not_restored(self._controller, self.model)
         self._guarded(lambda: self._own_manager().save(options=self._options))
+
+    def _has_diverged(self) -> bool:
+        """Whether weights are NaN or infinite since ``fit`` began; says so once. Older checkpoints would be deleted for theirs."""
+        found = next((found for found in numbers_not_finite(self.model) if found not in self._not_finite_before), None)
+        if found is not None and not self._refused:
+            self._refused = True
+            warnings.warn(
+                f"No checkpoint is saved: the weight '{found.name}' of the layer '{found.layer}' holds NaN or infinite values, "
+                f"{found.count} of {found.size}. Expected: finite numbers. Go on from '{self.latest_checkpoint}', the newest one "
+                "before, with kc.restore and a lower learning rate.",
+                stacklevel=2,
+            )
+        return found is not None
 
     def _guarded(self, write) -> None:
         try:

@@ -20,6 +20,7 @@ from keras_compress._keras import (
     knows_one_name,
     register,
     serialize,
+    without_autograph,
 )
 from keras_compress._threads import WEIGHTS
 from keras_compress._tracing import inferring_shapes
@@ -59,6 +60,7 @@ def weight_owner(layer: Any, path: str) -> tuple[Any, str]:
     return layer, attribute
 
 
+@without_autograph
 @register
 class CompressedLayer(keras.layers.Wrapper):
     """A Keras layer whose weights pass through weight operations before use.

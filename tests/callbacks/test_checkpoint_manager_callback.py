@@ -65,3 +65,34 @@ def test_the_newest_checkpoint_holds_the_last_weights(model, tmp_path):
 def test_a_wrong_frequency_is_an_error(model, tmp_path, save_freq):
     with pytest.raises(ValueError, match=rf"save_freq takes 'epoch'.*save_freq={save_freq!r}"):
         CheckpointManagerCallback(tf.train.Checkpoint(model=model), tmp_path, save_freq=save_freq)
+
+
+class Diverging(keras.callbacks.Callback):
+    """Makes a weight NaN at the end of an epoch, and finite again at the end of another."""
+
+    def __init__(self, epoch, recovered):
+        super().__init__()
+        self._values = {epoch: np.nan, recovered: 1.0}
+
+    def on_epoch_end(self, epoch, logs=None):
+        if epoch in self._values:
+            self.model.set_weights([np.array([[0.0], [self._values[epoch]]]), np.zeros(1)])
+
+
+def test_a_model_that_became_nan_does_not_push_out_the_good_checkpoints(model, tmp_path):
+    callback = CheckpointManagerCallback(tf.train.Checkpoint(model=model), tmp_path, max_to_keep=2)
+    with pytest.warns(UserWarning, match=r"weight 'kernel' of the layer 'dense.*ckpt-2.*kc\.restore") as warned:
+        x = np.ones((8, 2), np.float32)
+        model.fit(x, x[:, :1], epochs=6, callbacks=[Diverging(2, recovered=5), callback], verbose=0)
+    assert len([one for one in warned if "No checkpoint is saved" in str(one.message)]) == 1
+    assert numbers(tmp_path) == [2, 3]
+    assert all(np.isfinite(array).all() for array in model.get_weights())
+
+
+def test_a_weight_that_was_nan_before_does_not_keep_checkpoints_away(model, tmp_path):
+    model.layers[0].bias.assign([np.nan])
+    callback = CheckpointManagerCallback(tf.train.Checkpoint(model=model), tmp_path)
+    model.layers[0].trainable = False
+    model.compile("sgd", "mse")
+    fit(model, callback, epochs=2)
+    assert numbers(tmp_path) == [1, 2]

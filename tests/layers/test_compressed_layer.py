@@ -246,3 +246,32 @@ def test_a_saved_and_loaded_model_has_the_same_variable_names(tmp_path):
     model.save(tmp_path / "model.keras")
     again = keras.models.load_model(tmp_path / "model.keras")
     assert [v.name for v in again.variables] == [v.name for v in model.variables]
+
+
+class Signed(layers.Dense):
+    """A layer of a user with a Python condition on a tensor."""
+
+    def call(self, inputs):
+        outputs = super().call(inputs)
+        if tf.reduce_sum(outputs) > 0:
+            outputs = -outputs
+        return outputs
+
+
+@register
+class Larger(WeightOp):
+    """An operation of a user with a Python condition on a tensor."""
+
+    stage = Stage.MASK
+
+    def call(self, inputs):
+        if tf.reduce_sum(inputs) < 1e6:
+            inputs = 2.0 * inputs
+        return inputs
+
+
+def test_python_conditions_of_a_layer_and_of_an_operation_inside_work_in_a_traced_graph():
+    wrapper = CompressedLayer(Signed(3, kernel_initializer="ones", name="signed"), [("kernel", Larger())])
+    run = tf.function(lambda x: wrapper(x)).get_concrete_function(tf.TensorSpec([None, 5], tf.float32))
+    for sign in (1.0, -1.0):
+        np.testing.assert_array_equal(run(tf.fill((2, 5), sign)), np.full((2, 3), -10.0))
