@@ -81,8 +81,8 @@ class Diverging(keras.callbacks.Callback):
 
 def test_a_model_that_became_nan_does_not_push_out_the_good_checkpoints(model, tmp_path):
     callback = CheckpointManagerCallback(tf.train.Checkpoint(model=model), tmp_path, max_to_keep=2)
+    x = np.ones((8, 2), np.float32)
     with pytest.warns(UserWarning, match=r"weight 'kernel' of the layer 'dense.*ckpt-2.*kc\.restore") as warned:
-        x = np.ones((8, 2), np.float32)
         model.fit(x, x[:, :1], epochs=6, callbacks=[Diverging(2, recovered=5), callback], verbose=0)
     assert len([one for one in warned if "No checkpoint is saved" in str(one.message)]) == 1
     assert numbers(tmp_path) == [2, 3]
