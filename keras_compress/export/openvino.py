@@ -23,6 +23,7 @@ from keras_compress.export.impure_operations import random_numbers
 from keras_compress.export.inference_model import inference_model
 from keras_compress.export.input_signature import InputShapes, input_signature
 from keras_compress.export.openvino_binary import rewrite_binary_convolutions
+from keras_compress.export.openvino_conversions import convert_by_way_of_int32
 from keras_compress.export.openvino_interface import number_nodes, with_interface
 from keras_compress.export.openvino_shared_convolutions import give_shared_convolutions_a_bias
 from keras_compress.export.openvino_stacked_weights import keep_stacked_weights_in_float
@@ -108,6 +109,7 @@ def export_openvino(
         keep_stacked_weights_in_float(converted)
         write_wide_depthwise_convolutions(converted)
         give_shared_convolutions_a_bias(converted)
+        convert_by_way_of_int32(converted)
         number_nodes(converted)
         converted.set_rt_info("keras_compress", ["framework"])
         converted.set_rt_info(model.name, ["model_info", "model_name"])

@@ -166,7 +166,7 @@ def test_a_layer_is_compressed_and_computes_the_same(name):
 
 
 @pytest.mark.first
-@pytest.mark.parametrize("name", levels(MODELS, first=["keyword_spotter"]))
+@pytest.mark.parametrize("name", levels(WHOLE, first=["keyword_spotter"]))
 def test_a_model_goes_through_everything(name, tmp_path):
     case = compressed_case(name)
     check_function(case)

@@ -222,9 +222,10 @@ def test_every_form_gives_the_same_at_every_entry_point(pair, folder, tmp_path):
 def test_every_form_is_what_a_benchmark_runs_on(structure, tmp_path):
     model = model_of(structure)
     report = kc.export_model(quantized(structure), tmp_path / "model.onnx", calibration_data=ordered(model))
-    for form in FORMS.values():
-        result = kc.benchmark([report], form(model), float_model=model, rounds=1)
-        assert result.batch_size in (1, 4, 6, 7, 16, SAMPLES)
+    for number, form in enumerate(FORMS.values()):
+        if number % len(STRUCTURES) == STRUCTURES.index(structure):
+            result = kc.benchmark([report], form(model), float_model=model, rounds=1)
+            assert result.batch_size in (1, 4, 6, 7, 16, SAMPLES)
 
 
 @pytest.mark.parametrize("structure", STRUCTURES)
