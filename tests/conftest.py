@@ -42,6 +42,7 @@ def _graphs_of_one_module():
             del gradient_registry._registry[name]
     keras.backend.clear_session()
     gc.collect()
+    gc.freeze()  # what is left stays: looking through all of it again behind every module takes longer than the tests
 
 
 @pytest.fixture(autouse=True)
