@@ -35,10 +35,13 @@ samples: $(VENV)/dev  ## train each sample on data of its own, compress it to IN
 test: lint  ## style, types, imports, and tests of every public behaviour: at most ten minutes
 	$(PYTEST) -m "not extended"
 
-test-rest: $(VENV)/dev  ## what `make test` leaves out: every application family, notebooks, kills, the rest of each matrix
-	$(PYTEST) -m extended
+test-rest: $(VENV)/dev  ## what `make test` leaves out: every application family, notebooks, kills, more of each matrix
+	$(PYTEST) -m "extended and not every"
 
-test-all: test test-rest  ## everything: at most 35 minutes
+test-all: test test-rest  ## every test, and of long lists of cases as many as ten seconds have room for: at most 35 minutes
+
+test-every: test-all  ## every case of every test: about two hours
+	$(PYTEST) -m every
 
 durations: $(VENV)/dev  ## run every test and write down which modules and tests take longest: tests/durations.json
 	$(PYTEST) --durations-file=tests/durations.json
@@ -46,7 +49,7 @@ durations: $(VENV)/dev  ## run every test and write down which modules and tests
 coverage: $(VENV)/dev  ## line and branch coverage of `make test` and of `make test-all` (about half an hour)
 	rm -f .coverage .coverage.*
 	COVERAGE_FILE=.coverage.test $(PYTEST) -m "not extended" --cov --cov-context test --cov-report term:skip-covered
-	COVERAGE_FILE=.coverage.rest $(PYTEST) -m extended --cov --cov-context test --cov-report=
+	COVERAGE_FILE=.coverage.rest $(PYTEST) -m "extended and not every" --cov --cov-context test --cov-report=
 	$(BIN)/coverage combine --keep .coverage.test .coverage.rest
 	$(BIN)/coverage report --skip-covered
 

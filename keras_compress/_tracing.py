@@ -11,7 +11,14 @@ from tensorflow.python.autograph.core.ag_ctx import ControlStatusCtx, Status
 from tensorflow.python.framework.auto_control_deps import AutomaticControlDependencies
 from tensorflow.python.framework.ops import gradient_registry
 
-__all__ = ["autograph_converted", "executed_in_order", "inferring_shapes", "released_graphs", "scratch_graph"]
+__all__ = [
+    "autograph_converted",
+    "autograph_in_layers",
+    "executed_in_order",
+    "inferring_shapes",
+    "released_graphs",
+    "scratch_graph",
+]
 
 
 @contextmanager
@@ -67,16 +74,24 @@ def executed_in_order() -> Iterator[list[tf.Operation]]:
     needed += dependencies.ops_which_must_run
 
 
+def autograph_in_layers() -> ControlStatusCtx:
+    """Return a context in which Keras turns Python's ``if`` and ``for`` on tensors, in layers of users, into operations.
+
+    A function that needs no such thing itself is traced faster with ``tf.function(autograph=False)`` and this context inside.
+    """
+    return ControlStatusCtx(Status.ENABLED)
+
+
 def autograph_converted(call: Callable) -> Callable:
     """Return ``call`` as Keras calls it in a traced function: Python's ``if`` and ``for`` on tensors become operations.
 
     The layers of Keras, and those of this package, have none; only what they call inside is converted.
     """
     if getattr(call, "__module__", "").partition(".")[0] not in {"tf_keras", "keras_compress"}:
-        return tf.__internal__.autograph.tf_convert(call, ControlStatusCtx(Status.ENABLED))
+        return tf.__internal__.autograph.tf_convert(call, autograph_in_layers())
 
     def as_written(*inputs, **arguments):
-        with ControlStatusCtx(Status.ENABLED):
+        with autograph_in_layers():
             return call(*inputs, **arguments)
 
     return as_written

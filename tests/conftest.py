@@ -24,7 +24,9 @@ def pytest_configure(config):
 
 @pytest.hookimpl(tryfirst=True)
 def pytest_collection_modifyitems(items):
-    levels.leave_to_the_second(items, durations.of_one_case())
+    seconds = durations.of_one_case()
+    levels.leave_to_the_second(items, seconds)
+    levels.leave_to_the_last(items, seconds)
     durations.longest_first(items)
 
 

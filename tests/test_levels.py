@@ -1,10 +1,21 @@
-"""The two levels of the suite: nothing is in neither, and what is left out of the first is what was meant."""
+"""The levels of the suite: nothing is in none, and what is left out of the first ones is what was meant."""
 
 import itertools
 
 import pytest
 
-from tests.levels import LONGEST, MOST, OF_NEW_TESTS, SECONDS, extended, leave_to_the_second, levels
+from tests.levels import (
+    FEWEST_OF_ALL,
+    LONGEST,
+    MOST,
+    OF_NEW_TESTS,
+    SECONDS,
+    SECONDS_OF_ALL,
+    extended,
+    leave_to_the_last,
+    leave_to_the_second,
+    levels,
+)
 
 
 class Item:
@@ -24,6 +35,13 @@ class Item:
 def first_level(items, **seconds):
     leave_to_the_second(items, {f"tests/test_{module}.py::test_a": value for module, value in seconds.items()})
     return [item.nodeid for item in items if item.get_closest_marker("extended") is None]
+
+
+def of_all(items, seconds=None):
+    """Return the names of the extended cases that `make test-all` takes."""
+    leave_to_the_last(items, {} if seconds is None else {"tests/test_x.py::test_a": seconds})
+    extended_ones = [item for item in items if item.get_closest_marker("extended") is not None]
+    return [item.nodeid for item in extended_ones if item.get_closest_marker("every") is None]
 
 
 def cases(count, module="x", *markers):
@@ -64,3 +82,23 @@ def test_cases_named_first_are_not_marked_and_a_name_that_is_none_is_an_error():
     assert [bool(case.marks) for case in levels(["a", "b", "c"], first=["b"])] == [True, False, True]
     with pytest.raises(ValueError, match="d"):
         levels(["a", "b", "c"], first=["d"])
+
+
+@pytest.mark.parametrize(
+    ("seconds", "kept"), [(SECONDS_OF_ALL / 20, 20), (SECONDS_OF_ALL, FEWEST_OF_ALL), (60.0, FEWEST_OF_ALL), (0.0, 50)]
+)
+def test_of_the_second_level_as_many_cases_are_taken_as_there_is_room_for(seconds, kept):
+    names = of_all(cases(50, "x", extended.mark), seconds)
+    assert len(names) == kept
+    assert (names[0], names[-1]) == ("tests/test_x.py::test_a[0]", "tests/test_x.py::test_a[49]")
+
+
+def test_a_test_marked_whole_and_one_without_a_known_duration_are_taken_with_all_cases():
+    assert len(of_all(cases(50, "x", extended.mark, pytest.mark.whole.mark), 60.0)) == 50
+    assert len(of_all(cases(50, "y", extended.mark))) == 50
+
+
+def test_cases_of_the_first_level_are_in_no_other():
+    items = [*cases(9), *cases(9, "x", extended.mark)]
+    assert len(of_all(items, 60.0)) == FEWEST_OF_ALL
+    assert [item.get_closest_marker("every") for item in items[:9]] == [None] * 9

@@ -14,7 +14,7 @@ import numpy as np
 import tensorflow as tf
 
 from keras_compress._keras import keras
-from keras_compress._tracing import released_graphs
+from keras_compress._tracing import autograph_in_layers, released_graphs
 from keras_compress.batch_rows import rows_of_samples
 from keras_compress.calibration.model_states import fresh_states
 from keras_compress.data import Batch, Dataset, fixed_batch, input_specs, pack_inputs, tensor_specs
@@ -28,7 +28,7 @@ class TracedModel:
     Args:
         model: the model.
         function: ``function(inputs, *further)`` of the inputs, structured as ``model`` takes them, and further tensors.
-            What it returns is traced; it may call the model as often as it needs.
+            What it returns is traced; it may call the model as often as it needs. Python's ``if`` on tensors works in layers only.
         further: shape and type of each further tensor.
 
     Example:
@@ -48,9 +48,10 @@ class TracedModel:
 
             def run(inputs, *others):
                 mark()
-                return function(pack_inputs(model, inputs), *others)
+                with autograph_in_layers():
+                    return function(pack_inputs(model, inputs), *others)
 
-            self._run = tf.function(run).get_concrete_function(tensor_specs(self._specs), *further)
+            self._run = tf.function(run, autograph=False).get_concrete_function(tensor_specs(self._specs), *further)
 
     def __call__(self, arrays: Sequence[np.ndarray], *further: tf.Tensor) -> Any:
         """Return what the function gives for inputs in the order of the model."""

@@ -19,6 +19,7 @@ from tensorflow.python.framework.convert_to_constants import (
 )
 
 from keras_compress._keras import keras
+from keras_compress._tracing import autograph_in_layers
 from keras_compress.arguments import checked_names
 from keras_compress.data import pack_inputs
 from keras_compress.errors import ExportError
@@ -169,9 +170,10 @@ def inference_function(model: keras.Model, signature: Sequence[tf.TensorSpec] | 
     """
     signature = input_signature(model) if signature is None else signature
 
-    @tf.function(input_signature=signature)
+    @tf.function(input_signature=signature, autograph=False)
     def infer(*tensors):
-        return tf.nest.flatten(model(pack_inputs(model, tensors), training=False))
+        with autograph_in_layers():
+            return tf.nest.flatten(model(pack_inputs(model, tensors), training=False))
 
     return infer
 

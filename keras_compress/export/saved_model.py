@@ -77,7 +77,7 @@ def export_saved_model(
         tf.TensorSpec(spec.shape, spec.dtype, name=name) for name, spec in zip(names.inputs, signature, strict=True)
     ]
 
-    @tf.function(input_signature=specs)
+    @tf.function(input_signature=specs, autograph=False)
     def serve(*tensors):
         return dict(zip(names.outputs, infer(*tensors), strict=True))
 

@@ -12,8 +12,9 @@ __all__ = ["HARMLESS_OPERATIONS"]
 #: How values move through a graph: constants, calls, branches, loops, lists.
 _FLOW = """
 Assert Case CheckNumerics CheckNumericsV2 Const ControlTrigger DeviceIndex EmptyTensorList EmptyTensorMap Enter Exit
-FakeParam For Identity IdentityN If LoopCond Merge NextIteration NoOp PartitionedCall Placeholder PlaceholderV2
-PlaceholderWithDefault Print RefEnter RefExit RefIdentity RefMerge RefNextIteration RefSelect RefSwitch Stack
+FakeParam For Identity IdentityN If LoopCond Merge NextIteration NoOp OptionalFromValue OptionalGetValue
+OptionalHasValue OptionalNone PartitionedCall Placeholder PlaceholderV2 PlaceholderWithDefault Print RefEnter
+RefExit RefIdentity RefMerge RefNextIteration RefSelect RefSwitch Stack
 StackClose StackCloseV2 StackPop StackPopV2 StackPush StackPushV2 StackV2 StatefulPartitionedCall StatelessCase
 StatelessIf StatelessWhile Switch SymbolicGradient TensorArray TensorArrayClose TensorArrayCloseV2 TensorArrayCloseV3
 TensorArrayConcat TensorArrayConcatV2 TensorArrayConcatV3 TensorArrayGather TensorArrayGatherV2 TensorArrayGatherV3

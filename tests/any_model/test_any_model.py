@@ -158,6 +158,7 @@ def check_frozen_graph(case, folder):
     assert_same_outputs("running the frozen graph", names, expected, received, 1e-5, departing)
 
 
+@pytest.mark.whole
 @pytest.mark.parametrize("name", ONE_LAYER_MODELS)
 def test_a_layer_is_compressed_and_computes_the_same(name):
     case = compressed_case(name)
@@ -165,6 +166,7 @@ def test_a_layer_is_compressed_and_computes_the_same(name):
     check_coverage(case)
 
 
+@pytest.mark.whole
 @pytest.mark.first
 @pytest.mark.parametrize("name", levels(WHOLE, first=["keyword_spotter"]))
 def test_a_model_goes_through_everything(name, tmp_path):

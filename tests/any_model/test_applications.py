@@ -25,6 +25,7 @@ def test_every_family_is_tried():
     assert all(any(name.startswith(family) for name in FAMILIES) for family in FAMILY_NAMES)
 
 
+@pytest.mark.whole
 @pytest.mark.extended
 @pytest.mark.parametrize("name", FAMILIES)
 def test_a_stock_architecture_goes_through_everything(name, tmp_path):

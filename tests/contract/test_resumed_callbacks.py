@@ -126,6 +126,7 @@ def remove_checkpoints_after(batches, folder):
                 part.unlink()
 
 
+@pytest.mark.whole
 @pytest.mark.first
 @pytest.mark.parametrize("first", [False, True], ids=["saved behind them", "saved in front of them"])
 @pytest.mark.parametrize("moment", MOMENTS)

@@ -46,6 +46,7 @@ def run(processes, case, folder, result, kill_after=None):
     return time.perf_counter() - begin
 
 
+@pytest.mark.whole
 @pytest.mark.parametrize("case", CASES)
 def test_a_killed_training_ends_with_the_bits_of_an_uninterrupted_one(processes, case, tmp_path):
     for kind in ("whole", "killed"):

@@ -43,6 +43,7 @@ def test_there_are_seven():
     assert [path.name[:3] for path in NOTEBOOKS] == [f"{number:02d}_" for number in range(1, 8)]
 
 
+@pytest.mark.whole
 @pytest.mark.extended
 @every_notebook
 def test_it_runs_from_top_to_bottom_and_every_output_is_stored(path, tmp_path):
