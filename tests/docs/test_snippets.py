@@ -36,6 +36,7 @@ def _registries_as_before():
         registry.update(before)
 
 
+@pytest.mark.whole
 @pytest.mark.first
 @pytest.mark.parametrize("page", [page for page in PAGES if blocks_of(page)])
 def test_the_code_of_a_page_runs(page, tmp_path, monkeypatch):
@@ -62,6 +63,7 @@ def test_every_block_of_python_is_seen():
         assert len(blocks_of(page)) == text_of(page).count("```python")
 
 
+@pytest.mark.whole
 @pytest.mark.parametrize("page", PAGES)
 def test_every_configuration_on_a_page_is_right(page, tmp_path):
     for number, text in enumerate(re.findall(r"^```json\n(.*?)^```$", text_of(page), re.MULTILINE | re.DOTALL)):

@@ -203,19 +203,27 @@ def test_several_normalizations_behind_each_other_leave_one_less():
     assert_same(before, after)
 
 
-# Dense layers: the rank has to be known
+# Dense layers: of any rank
 
 
-def test_a_dense_layer_behind_others_whose_rank_is_known_is_folded():
-    x = keras.Input((6, 6, 3), name="x")
-    features = layers.Dropout(0.2)(layers.ReLU()(layers.Dense(7, name="hidden")(layers.GlobalAveragePooling2D()(x))))
-    assert_folded(keras.Model(x, layers.BatchNormalization(name="norm")(layers.Dense(5, name="layer")(features))))
-
-
-def test_a_dense_layer_of_unknown_rank_is_not_folded():
+@pytest.mark.parametrize(
+    "before",
+    [
+        lambda x: layers.Dropout(0.2)(layers.ReLU()(layers.Dense(7, name="hidden")(layers.GlobalMaxPooling1D()(x)))),
+        lambda x: layers.UnitNormalization()(x),
+        lambda x: layers.Masking()(x),
+        lambda x: layers.LayerNormalization()(x),
+        lambda x: layers.LSTM(3, return_sequences=True)(x),
+        lambda x: layers.MultiHeadAttention(2, 3)(x, x),
+        lambda x: layers.Add()([x, x]),
+        lambda x: x * 2.0 + 1.0,
+        lambda x: layers.Reshape((2, 3, 4))(x),
+    ],
+    ids=["known", "unit", "masked", "normalized", "recurrent", "attention", "sum", "operators", "of rank four"],
+)
+def test_a_dense_layer_behind_anything_is_folded(before):
     x = keras.Input((6, 4), name="x")
-    scaled = layers.UnitNormalization(name="scaled")(x)
-    assert_not_folded(keras.Model(x, layers.BatchNormalization(name="norm")(layers.Dense(5, name="layer")(scaled))))
+    assert_folded(keras.Model(x, layers.BatchNormalization(name="norm")(layers.Dense(5, name="layer")(before(x)))))
 
 
 # What is not folded
