@@ -38,7 +38,7 @@ test: lint  ## style, types, imports, and tests of every public behaviour: at mo
 test-rest: $(VENV)/dev  ## what `make test` leaves out: every application family, notebooks, kills, more of each matrix
 	$(PYTEST) -m "extended and not every"
 
-test-all: test test-rest  ## every test, and of long lists of cases as many as ten seconds have room for: at most 35 minutes
+test-all: test test-rest  ## every test, and of long lists of cases as many as five seconds have room for: at most 35 minutes
 
 test-every: test-all  ## every case of every test: about two hours
 	$(PYTEST) -m every

@@ -22,9 +22,9 @@ MOST = 3
 #: How many it takes of a test that no duration is known of.
 OF_NEW_TESTS = 2
 #: How long the cases of one test may take together in `make test-all`, without those that `make test` has run.
-SECONDS_OF_ALL = 10.0
+SECONDS_OF_ALL = 5.0
 #: How many it takes of every test, however long they take.
-FEWEST_OF_ALL = 4
+FEWEST_OF_ALL = 3
 
 
 def levels(cases, first):
