@@ -61,12 +61,12 @@ def test_a_layer_that_is_called_twice_forbids_it():
     assert found(keras.Model(x, [norm()(shared(x)), layers.ReLU(name="relu")(shared(x))])) == {}
 
 
-def test_a_dense_layer_needs_a_known_rank():
+def test_a_dense_layer_may_be_of_any_rank():
     assert found(chain(layers.Flatten(), layers.Dense(4, name="dense"), norm(axis=1))) == {"norm": ("dense",)}
     assert found(chain(layers.Dense(4, name="dense"), norm(axis=3))) == {"norm": ("dense",)}
     assert found(chain(layers.Dense(4, name="dense"), norm(axis=1))) == {}
     assert found(chain(layers.Reshape((8, 24)), layers.Dense(4, name="dense"), norm(axis=2))) == {"norm": ("dense",)}
-    assert found(chain(layers.UnitNormalization(), layers.Dense(4, name="dense"), norm(axis=3))) == {}
+    assert found(chain(layers.UnitNormalization(), layers.Dense(4, name="dense"), norm(axis=3))) == {"norm": ("dense",)}
 
 
 def test_compressed_layers_count_as_what_they_hold():
