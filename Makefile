@@ -38,7 +38,7 @@ test: lint  ## style, types, imports, and tests of every public behaviour: at mo
 test-rest: $(VENV)/dev  ## what `make test` leaves out: every application family, notebooks, kills, more of each matrix
 	$(PYTEST) -m "extended and not every"
 
-test-all: test test-rest  ## every test, and of long lists of cases as many as five seconds have room for: at most 35 minutes
+test-all: test test-rest  ## every test, and of long lists of cases as many as five seconds have room for: about an hour
 
 test-every: test-all  ## every case of every test: about two hours
 	$(PYTEST) -m every
@@ -46,7 +46,7 @@ test-every: test-all  ## every case of every test: about two hours
 durations: $(VENV)/dev  ## run every test and write down which modules and tests take longest: tests/durations.json
 	$(PYTEST) --durations-file=tests/durations.json
 
-coverage: $(VENV)/dev  ## line and branch coverage of `make test` and of `make test-all` (about half an hour)
+coverage: $(VENV)/dev  ## line and branch coverage of `make test` and of `make test-all`
 	rm -f .coverage .coverage.*
 	COVERAGE_FILE=.coverage.test $(PYTEST) -m "not extended" --cov --cov-context test --cov-report term:skip-covered
 	COVERAGE_FILE=.coverage.rest $(PYTEST) -m "extended and not every" --cov --cov-context test --cov-report=

@@ -152,10 +152,13 @@ class CheckpointManagerCallback(keras.callbacks.Callback):
         found = next((found for found in numbers_not_finite(self.model) if found not in self._not_finite_before), None)
         if found is not None and not self._refused:
             self._refused = True
+            before = self.latest_checkpoint
+            way_out = (
+                f"Go on from '{before}', the newest one before, with kc.restore and" if before else "Begin again with"
+            )
             warnings.warn(
-                f"No checkpoint is saved: the weight '{found.name}' of the layer '{found.layer}' holds NaN or infinite values, "
-                f"{found.count} of {found.size}. Expected: finite numbers. Go on from '{self.latest_checkpoint}', the newest one "
-                "before, with kc.restore and a lower learning rate.",
+                f"No checkpoint is saved: the weight '{found.name}' of the layer '{found.layer}' holds NaN or infinite values. "
+                f"Expected: finite numbers. Received: {found.count} such values of {found.size}. {way_out} a lower learning rate.",
                 stacklevel=2,
             )
         return found is not None
