@@ -240,6 +240,11 @@ class CompressionAlgorithm(Settings):
         """How batch normalization is adapted when the operations have changed. Default: not at all."""
         return BatchNormAdaptation(num_bn_adaptation_samples=0)
 
+    @property
+    def corrects_biases(self) -> bool:
+        """Whether biases may take up what quantized kernels add to the means of outputs. Default True."""
+        return True
+
     def update(self, ops: Sequence[BoundOp], position: Position) -> bool:
         """Bring the operations to what they should be at ``position``; called when the position changes.
 

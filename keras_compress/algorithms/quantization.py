@@ -32,6 +32,7 @@ from keras_compress.algorithms.fixed_ranges import fixed_quantizer, fixed_range,
 from keras_compress.algorithms.quantizer_settings import GroupSettings, QuantizerInit, QuantizerSettings, ScopeOverrides
 from keras_compress.algorithms.registry import register_algorithm
 from keras_compress.algorithms.scope import matches, matching
+from keras_compress.algorithms.shared_ranges import joined_by_configuration, joined_operands
 from keras_compress.algorithms.weight_planning import CompressibleWeight, plan_weights
 from keras_compress.calibration import (
     ActivationRanges,
@@ -176,9 +177,9 @@ class Quantization(CompressionAlgorithm):
         preprocessing = self._preprocessing(graph, context)
         points = quantization_points(graph, in_integers, outputs=self.quantize_outputs, preprocessing=preprocessing)
         points = [point for source in [self._allowed(graph, point) for point in points] for point in source]
-        points = _unified(points, self.activations.unified_scale_ops)
+        points = joined_by_configuration(points, self.activations.unified_scale_ops)
         if context.target_device == "NPU":
-            points = _unified_operands(graph, points)
+            points = joined_operands(graph, points)
         if self.validate_scopes:
             quantized = (source.layer for point in points for source in point.sources)
             require_quantizers(self.scope_overrides.activations, quantized, (path for path, _ in graph.layers()))
@@ -290,6 +291,10 @@ class Quantization(CompressionAlgorithm):
     def batch_norm_adaptation(self) -> BatchNormAdaptation:
         return self.initializer.batchnorm_adaptation
 
+    @property
+    def corrects_biases(self) -> bool:
+        return self.initializer.bias_correction
+
     def statistics(self, ops: Sequence[BoundOp]) -> dict[str, float]:
         ends = [float(bound.op.range()[1].numpy().max()) for bound in ops if bound.weight is None]
         return {"mean_activation_range": sum(ends) / len(ends)} if ends else {}
@@ -321,28 +326,3 @@ def _is_data(graph: ModelGraph, tensor: TensorRef) -> bool:
     if producer.spec.scales_data:
         return all(_is_data(graph, source) for source in producer.inputs)
     return graph.is_model_input(tensor)
-
-
-def _unified_operands(graph: ModelGraph, points: list[QuantizationPoint]) -> list[QuantizationPoint]:
-    """Join the points of the operands of each elementwise operation, which an NPU reads on one grid."""
-    for node in graph.nodes.values():
-        if node.spec.role is LayerRole.MERGE:
-            points = _joined(points, [point for point in points if node.ref in point.consumers])
-    return points
-
-
-def _unified(points: list[QuantizationPoint], groups: tuple[tuple[str, ...], ...]) -> list[QuantizationPoint]:
-    """Join the points whose sources share one range by configuration."""
-    for group in groups:
-        joined = [p for p in points if any(matches(name, source.layer) for name in group for source in p.sources)]
-        points = _joined(points, joined)
-    return points
-
-
-def _joined(points: list[QuantizationPoint], parts: list[QuantizationPoint]) -> list[QuantizationPoint]:
-    """Return points of which some have become one."""
-    if len(parts) < 2:
-        return points
-    sources = tuple(source for part in parts for source in part.sources)
-    consumers = tuple(dict.fromkeys(consumer for part in parts for consumer in part.consumers))
-    return [point for point in points if point not in parts] + [QuantizationPoint(sources, consumers)]

@@ -147,5 +147,8 @@ class QuantizerInit(Settings):
     """How ranges are first set; in a list, the first that is for a layer and its group counts."""
     batchnorm_adaptation: BatchNormAdaptation = BatchNormAdaptation()
     """Adaptation of batch normalization to the quantizers."""
+    bias_correction: bool = True
+    """Correct biases by what quantized weights add to the means of outputs, where that brings the outputs nearer to those in
+    floating point. Default True."""
     precision: PrecisionInitializer = PrecisionInitializer()
     """Bits by layer."""

@@ -22,7 +22,7 @@ from keras_compress.calibration.traced_model import TracedModel
 from keras_compress.data import Batch, Dataset
 from keras_compress.settings import Settings
 
-__all__ = ["BatchNormAdaptation", "adapt_batch_norm"]
+__all__ = ["BatchNormAdaptation", "adapt_batch_norm", "adaptable"]
 
 ADAPTATION_BATCH = 128
 
@@ -31,12 +31,26 @@ class BatchNormAdaptation(Settings):
     """When batch normalization is adapted, and on how much."""
 
     num_bn_adaptation_samples: int = Field(2000, ge=0)
-    """Samples of the registered data; 0 for none. Default 2000."""
+    """Samples of the registered data; 0 for none. If it is written down, it is carried out. Default: tried on 2000 where the
+    outputs are far from those in floating point (below 30 dB), and kept where it brings them nearer."""
     on_level_change: bool = False
     """Adapt again whenever a schedule changes a level between epochs. Default False."""
 
 
-def adapt_batch_norm(model: keras.Model, data: Dataset, samples: int) -> None:
+def adaptable(model: keras.Model) -> list[keras.layers.BatchNormalization]:
+    """Return every batch normalization of a model whose statistics may change: those that are not frozen."""
+    kinds = keras.layers.BatchNormalization
+    return [layer for layer in flat_layers(model) if isinstance(layer, kinds) and layer.trainable]
+
+
+def adapt_batch_norm(
+    model: keras.Model,
+    data: Dataset,
+    samples: int,
+    *,
+    layers: Sequence[keras.layers.BatchNormalization] | None = None,
+    leave_out: range = range(0),
+) -> None:
     """Set the moving mean and variance of every batch normalization to those of the data.
 
     The statistics of batches of 128 are averaged. Only full batches count, unless there is no full one; the rest of the
@@ -47,6 +61,8 @@ def adapt_batch_norm(model: keras.Model, data: Dataset, samples: int) -> None:
         model: a built Keras model; its statistics are changed in place.
         data: samples.
         samples: how many of them, if there are as many; 0 for none.
+        layers: those to adapt. Default: all that are not frozen.
+        leave_out: positions of samples that do not count. Default: none.
 
     Example:
         >>> model = keras.Sequential([keras.Input((1,)), keras.layers.BatchNormalization()])
@@ -56,9 +72,7 @@ def adapt_batch_norm(model: keras.Model, data: Dataset, samples: int) -> None:
 
     Source: Kozlov et al. 2020, arXiv:2002.08679, section 4; Sun et al. 2019, arXiv:1902.01917.
     """
-    layers = [
-        layer for layer in flat_layers(model) if isinstance(layer, keras.layers.BatchNormalization) and layer.trainable
-    ]
+    layers = adaptable(model) if layers is None else layers
     if not layers or samples == 0:
         return
     found: list[_Moments] = []
@@ -68,13 +82,15 @@ def adapt_batch_norm(model: keras.Model, data: Dataset, samples: int) -> None:
         tqdm(total=samples, desc="batch norm adaptation", unit="sample", leave=False, disable=None) as bar,
     ):
         traced = TracedModel(model, lambda inputs: model(inputs, training=False))
-        for batch in traced.batches(data, ADAPTATION_BATCH, samples):
+        for batch in traced.batches(data, ADAPTATION_BATCH, samples, leave_out):
             size = len(batch.inputs[0])
             if found and batch.samples < size:
                 break
             traced(_without_filling(batch, traced.rows(batch)))
             found.append([(layer.moving_mean.numpy(), layer.moving_variance.numpy()) for layer in layers])
             bar.update(batch.samples)
+    if not found:
+        return
     together = max(ADAPTATION_BATCH // size, 1)
     groups = [found[start : start + together] for start in range(0, len(found), together)]
     full = [group for group in groups if len(group) == together] or groups
@@ -101,7 +117,7 @@ def _joined(moments: Sequence[tuple[np.ndarray, np.ndarray]]) -> tuple[np.ndarra
 
 
 @contextmanager
-def _batch_statistics(layers: list) -> Iterator[None]:
+def _batch_statistics(layers: Sequence) -> Iterator[None]:
     """Make batch normalization store the statistics of the current batch (momentum 0), whatever mode the model runs in."""
     with hooked_calls({layer: partial(_with_own_statistics, layer) for layer in layers}):
         yield

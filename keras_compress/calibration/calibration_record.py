@@ -26,11 +26,13 @@ class CalibrationRecord:
         data: the samples.
         samples: how many of them, from the first, were used.
         initializer: returns, for the path of a layer, how the range of its output is measured.
+        remarks: what was corrected, and what it did to the outputs.
     """
 
     data: Dataset
     samples: int
     initializer: Callable[[str], RangeInitializer]
+    remarks: tuple[str, ...] = ()
 
 
 def record_calibration(model: keras.Model, record: CalibrationRecord) -> None:

@@ -63,6 +63,10 @@ class RangeEstimator(ABC):
     def range(self) -> tuple[np.ndarray, np.ndarray]:
         """Return the low and the high end, each float32 of shape ``(channels,)``."""
 
+    def other_range(self) -> tuple[np.ndarray, np.ndarray] | None:
+        """Return another range that may serve better, None if there is none; which one does has to be seen."""
+        return None
+
     def usable_range(self) -> tuple[np.ndarray, np.ndarray]:
         """Return :meth:`range`; estimators whose range may hold nothing but zero widen it here."""
         return self.range()

@@ -7,7 +7,7 @@ traced graph as the model itself, so the pass costs little more than a predictio
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Literal
 
@@ -86,11 +86,11 @@ class RangeInitializer(Settings):
     """How a range is first set."""
 
     type: RangeType = "mixed_min_max"
-    """``mixed_min_max`` (default; for activations with one range ``mean_min_max`` if a sample has at least 1,024
+    """``mixed_min_max`` (for activations with one range ``mean_min_max`` if a sample has at least 1,024
     values, whose extremes are outliers then, and ``min_max`` in all other cases), ``min_max``, ``mean_min_max``,
     ``threesigma``, ``percentile``, ``mean_percentile``, ``mse`` (the range whose error of quantization is least),
-    ``entropy`` (the range whose grid tells most about the distribution).
-    """
+    ``entropy`` (the range whose grid tells most about the distribution). Default: ``mixed_min_max``, or the extremes of all
+    samples where the outputs come nearer to those in floating point with them."""
     num_init_samples: int = Field(256, ge=0)
     """Samples of the data to measure activations on, 256 by default; 0 leaves ranges unmeasured."""
     params: RangeParams = RangeParams()
@@ -199,6 +199,11 @@ class ActivationRanges:
         for quantizer, observer in self._observers.items():
             quantizer.set_range(*observer.finite_range())
 
+    def other_ranges(self) -> dict[CalibratedOp, tuple[np.ndarray, np.ndarray]]:
+        """Return another range for each quantizer that might do better with one, where the user has not chosen how to measure."""
+        found = {quantizer: observer.other_range() for quantizer, observer in self._observers.items()}
+        return {quantizer: ends for quantizer, ends in found.items() if ends is not None}
+
 
 def observable(model: keras.Model) -> list[CalibratedOp]:
     """Return every operation of a model that can be switched off and observed, those of nested models included.
@@ -219,6 +224,7 @@ class _Observer:
     def __init__(self, quantizer: CalibratedOp, measurement: Measurement):
         self._shape = quantizer.range_variable_shape
         self._limit = measurement.initializer.num_init_samples
+        self._is_chosen = "type" in measurement.initializer.model_fields_set
         self._name = ", ".join(measurement.layers) or quantizer.name
         self._samples = tf.Variable([0, 0], trainable=False)  # all of them, and those with values that are not finite
         self._estimators = [
@@ -257,7 +263,18 @@ class _Observer:
 
     def range(self) -> tuple[np.ndarray, np.ndarray]:
         """Return the ends of the range that holds what every estimator found."""
-        lows, highs = zip(*(estimator.usable_range() for estimator in self._estimators), strict=True)
+        return self._holding([estimator.usable_range() for estimator in self._estimators])
+
+    def other_range(self) -> tuple[np.ndarray, np.ndarray] | None:
+        """Return the ends of the range that holds what every estimator has in mind beside; None if none has, or the user chose."""
+        others = [estimator.other_range() for estimator in self._estimators]
+        if self._is_chosen or all(other is None for other in others):
+            return None
+        own = [estimator.usable_range() for estimator in self._estimators]
+        return self._holding([ends if other is None else other for other, ends in zip(others, own, strict=True)])
+
+    def _holding(self, ranges: Sequence[tuple[np.ndarray, np.ndarray]]) -> tuple[np.ndarray, np.ndarray]:
+        lows, highs = zip(*ranges, strict=True)
         return np.min(lows, axis=0).reshape(self._shape), np.max(highs, axis=0).reshape(self._shape)
 
 

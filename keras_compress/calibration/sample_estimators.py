@@ -77,7 +77,8 @@ class MeanMinMax(_MeanOfSamples):
 class MixedMinMax(MeanMinMax):
     """The mean of the extremes of each sample if a sample has 1,024 values or more, else the extremes of all samples.
 
-    Of many values the extremes are outliers, and their mean clips little; of few values it would clip much.
+    Of many values the extremes are outliers, and their mean clips little; of few values it would clip much. In the first case
+    the extremes of all samples are the other range.
 
     Example:
         >>> estimator = MixedMinMax(channels=1)
@@ -93,17 +94,17 @@ class MixedMinMax(MeanMinMax):
     def __init__(self, channels: int, **settings):
         super().__init__(channels, **settings)
         self.extremes = MinMax(channels)
+        self.size = 0
         self.values: tf.Variable | None = None
 
     def update(self, values):
         low, high = self.ends(values)
-        size = values.shape[1]
-        if size is None:
+        if values.shape[1] is None:
             self._note_size(tf.shape(values)[1])
-        if size is None or size >= self.MANY:
-            self.add(low, high)
-        if size is None or size < self.MANY:
-            self.extremes.update(tf.stack([low, high], 1))
+        else:
+            self.size = values.shape[1]
+        self.add(low, high)
+        self.extremes.update(tf.stack([low, high], 1))
 
     def _note_size(self, size: tf.Tensor) -> None:
         """Keep the greatest size of samples whose size is not known beforehand."""
@@ -112,9 +113,14 @@ class MixedMinMax(MeanMinMax):
                 self.values = tf.Variable(0)
         self.values.assign(tf.maximum(self.values, size))
 
+    def _has_many_values(self) -> bool:
+        return (self.size if self.values is None else self.values.numpy()) >= self.MANY
+
     def range(self):
-        many = self.count.numpy() > 0 if self.values is None else self.values.numpy() >= self.MANY
-        return super().range() if many else self.extremes.range()
+        return super().range() if self._has_many_values() else self.extremes.range()
+
+    def other_range(self):
+        return self.extremes.range() if self._has_many_values() else None
 
 
 class MeanPercentile(_MeanOfSamples):

@@ -58,9 +58,9 @@ class TracedModel:
         tensors = tuple(tf.constant(array, spec.dtype) for array, spec in zip(arrays, self._specs, strict=True))
         return self._run(tensors, *further)
 
-    def batches(self, data: Dataset, batch_size: int, samples: int) -> Iterator[Batch]:
+    def batches(self, data: Dataset, batch_size: int, samples: int, leave_out: range = range(0)) -> Iterator[Batch]:
         """Return the batches of up to ``samples`` samples; all are of one size, the last one filled up."""
-        return data.batches(self._specs, batch_size, samples)
+        return data.batches(self._specs, batch_size, samples, leave_out)
 
     def rows(self, batch: Batch) -> Sequence[np.ndarray]:
         """Return the rows of a batch to run on: those with data, but all of them where the model fixes their number."""

@@ -54,13 +54,20 @@ class Dataset:
         """Return ``source`` if it is a Dataset, else a Dataset of it."""
         return source if isinstance(source, cls) else cls(source)
 
-    def batches(self, specs: Sequence[InputSpec], batch_size: int = 32, limit: int | None = None) -> Iterator[Batch]:
+    def batches(
+        self,
+        specs: Sequence[InputSpec],
+        batch_size: int = 32,
+        limit: int | None = None,
+        leave_out: range = range(0),
+    ) -> Iterator[Batch]:
         """Yield checked batches of one size, in the types of the inputs.
 
         Args:
             specs: the inputs of the model, see :func:`~keras_compress.data.input_specs`.
             batch_size: rows per batch, if the model takes any number; else it gets the number it takes.
             limit: the number of samples to stop after; None for all.
+            leave_out: positions of samples that are read, and left out. Default: none.
 
         Raises:
             DataError: the data do not fit the inputs, are not finite in their types up to the limit, or are empty.
@@ -73,7 +80,7 @@ class Dataset:
             for start in range(0, rows, size):  # checked and cast in parts: an array of all data may be large
                 part = slice(start, min(start + size, rows))
                 cast = [as_input_type(array[part], spec) for array, spec in zip(arrays, specs, strict=True)]
-                yield from rebatcher.add(cast)
+                yield from rebatcher.add(_without(cast, total + start, leave_out))
             total += rows
             if limit is not None and total >= limit:
                 break
@@ -157,6 +164,13 @@ class Dataset:
         if not isinstance(made, Iterable):
             raise _no_data(source)
         return iter(made)
+
+
+def _without(arrays: Sequence[np.ndarray], first: int, left_out: range) -> Sequence[np.ndarray]:
+    """Return the rows of arrays, the first of which is the sample at ``first``, without those at some positions."""
+    positions = np.arange(first, first + len(arrays[0]))
+    kept = (positions < left_out.start) | (positions >= left_out.stop)
+    return arrays if kept.all() else [array[kept] for array in arrays]
 
 
 def _no_data(source: Any) -> DataError:

@@ -15,8 +15,8 @@ from keras_compress.calibration.model_states import fresh_states
 from keras_compress.data import fixed_batch, input_specs, pack_inputs
 from keras_compress.export.audit_samples import AuditSamples
 from keras_compress.export.runtimes.run import Run, RunError
+from keras_compress.numerics import decibels
 from keras_compress.reports import Comparison
-from keras_compress.reports.formatting import decibels
 
 __all__ = ["Limits", "compare_arrays", "compare_outputs", "judged", "signal_to_error"]
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from collections.abc import Sequence
 
+from keras_compress.calibration.calibration_record import calibration_of
 from keras_compress.html_report.charts import Bar, bar_chart
 from keras_compress.html_report.compute_precision import FLOAT
 from keras_compress.html_report.page import Cell, Column, Figure, Section, Table
@@ -49,6 +50,9 @@ def summary_section(
     figures = [Figure("Bytes", bar_chart(bars, "bytes of the weights and of the files"))]
     if operations:
         figures.append(Figure("Multiply-accumulates by the bits of their weights", _operation_chart(operations)))
+    record = calibration_of(subject.model)
+    if record is not None and record.remarks:
+        facts.append(("calibration, signal over error of the outputs", "; ".join(record.remarks)))
     return Section("summary", "Summary", facts=tuple(facts), figures=tuple(figures), more=_more(subject))
 
 

@@ -13,7 +13,7 @@ from keras_compress.graph.variables import leaf_layers, named_variables
 from keras_compress.html_report.charts import Histogram, histogram_of
 from keras_compress.html_report.compute_precision import FLOAT, ComputePrecision
 from keras_compress.layers import CompressedLayer, FakeQuantize, Stage, WeightOp
-from keras_compress.reports.formatting import decibels
+from keras_compress.numerics import decibels
 
 __all__ = ["WeightRow", "weight_rows"]
 

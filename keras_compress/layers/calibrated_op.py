@@ -14,6 +14,7 @@ import numpy as np
 import tensorflow as tf
 
 from keras_compress._tracing import inferring_shapes
+from keras_compress.layers.float_computation import computes_in_float
 from keras_compress.layers.weight_op import WeightOp
 
 __all__ = ["CalibratedOp", "bypassed_unless", "observed"]
@@ -62,7 +63,7 @@ class CalibratedOp(WeightOp):
         return _OF_THIS_THREAD.switches.get(id(self))
 
     def call(self, inputs, training=None):
-        if inferring_shapes():
+        if inferring_shapes() or computes_in_float():
             return inputs
         if self._observer is not None:
             self._observer(inputs)

@@ -25,6 +25,7 @@ from keras_compress._keras import (
 from keras_compress._threads import WEIGHTS
 from keras_compress._tracing import inferring_shapes
 from keras_compress.errors import short_repr
+from keras_compress.layers.float_computation import computes_in_float
 from keras_compress.layers.weight_op import IntegerWeight, WeightOp
 from keras_compress.safe_mode import refuse_programs_in
 
@@ -152,6 +153,8 @@ class CompressedLayer(keras.layers.Wrapper):
                 outputs = self.layer(*args, **kwargs)
                 if self._build_operations() and inferring_shapes():
                     return outputs
+            if computes_in_float():
+                return self.layer(*args, **kwargs)
             with self._compressed_weights():
                 return self.layer(*args, **kwargs)
 

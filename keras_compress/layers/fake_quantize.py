@@ -1,4 +1,4 @@
-"""Fake quantization layers with trainable ranges, for weights and for activations alike.
+"""FakeQuantize: the base of the quantizers with trainable ranges, for weights and for activations alike.
 
 A layer maps a tensor of any shape to the levels of its integer grid. Used inside a
 :class:`~keras_compress.layers.compressed_layer.CompressedLayer` it quantizes a weight; put into the graph of a model it
@@ -14,30 +14,23 @@ from typing import ClassVar
 import numpy as np
 import tensorflow as tf
 
-from keras_compress._keras import keras, register
+from keras_compress._keras import keras
 from keras_compress.errors import short_repr
 from keras_compress.layers.calibrated_op import CalibratedOp
 from keras_compress.layers.fixed_fake_quantize import FixedFakeQuantize
-from keras_compress.layers.fused_relu import before_relu
+from keras_compress.layers.range_following import some_samples
 from keras_compress.layers.settings_check import (
     checked_axes,
     checked_flag,
-    checked_number,
     checked_range,
     is_whole,
     positive_axes,
 )
 from keras_compress.layers.weight_op import IntegerWeight, Stage
 from keras_compress.layers.widened_grid import widened_grid
-from keras_compress.numerics import (
-    fake_quantize,
-    fake_quantize_symmetric,
-    number_of_steps,
-    symmetric_bounds,
-    tune_range,
-)
+from keras_compress.numerics import fake_quantize, number_of_steps
 
-__all__ = ["AsymmetricFakeQuantize", "FakeQuantize", "SymmetricFakeQuantize"]
+__all__ = ["UNCALIBRATED_RANGE", "FakeQuantize", "without_zeros"]
 
 #: Where an activation range stands before it was measured: wide enough for the output of ReLU6 and for normalized data.
 UNCALIBRATED_RANGE = 6.0
@@ -131,7 +124,13 @@ class FakeQuantize(CalibratedOp):
     def add_end(self, name: str, initial: float) -> tf.Variable:
         """Create a variable of the range, which is trained unless the range is fixed."""
         constant, trainable = keras.initializers.Constant(initial), self.fixed_range is None
-        return self.add_weight(name=name, shape=self.range_variable_shape, initializer=constant, trainable=trainable)
+        return self.add_weight(
+            name=name,
+            shape=self.range_variable_shape,
+            initializer=constant,
+            trainable=trainable,
+            aggregation=tf.VariableAggregation.MEAN,  # of what replicas find in their parts of a batch, see :meth:`follow`
+        )
 
     def extremes(self, low: np.ndarray, high: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
         """Return measured extremes, or those of the fixed range in their place."""
@@ -140,8 +139,14 @@ class FakeQuantize(CalibratedOp):
 
     @tf.autograph.experimental.do_not_convert
     def apply(self, inputs: tf.Tensor, training: bool | tf.Tensor | None) -> tf.Tensor:
-        values = self.skip_relu(inputs) if training is True else inputs
-        return tf.cast(self.quantized(tf.cast(values, tf.float32)), inputs.dtype)
+        values = tf.cast(self.skip_relu(inputs) if training is True else inputs, tf.float32)
+        if training is True and self.trainable and self.fixed_range is None and not self.per_channel:
+            self.follow(some_samples(values))
+        return tf.cast(self.quantized(values), inputs.dtype)
+
+    @abstractmethod
+    def follow(self, values: tf.Tensor) -> None:
+        """Widen the range, a single one, if too large a share of values lies beyond it."""
 
     def skip_relu(self, inputs: tf.Tensor) -> tf.Tensor:
         """Return what may be quantized in place of ``inputs``, with the same result, to train faster: here nothing else."""
@@ -218,130 +223,7 @@ class FakeQuantize(CalibratedOp):
         }
 
 
-@register
-class SymmetricFakeQuantize(FakeQuantize):
-    """Quantizer with one trainable ``scale``: levels from ``scale * q_min / q_max`` to ``scale``.
-
-    ``q_min`` and ``q_max`` are those of :func:`~keras_compress.numerics.symmetric_bounds`. Whether negative values are
-    represented is a number, not a part of the graph: the variable ``signed`` (1 or 0) is set from the data, saved and
-    restored with the ranges, and not trained. The magnitude of ``scale`` counts, so that a step of the optimizer cannot
-    make the range negative.
-
-    Args:
-        signed: True or False forces it; None (default) starts as signed and lets :meth:`set_range` decide from the
-            data.
-        max_value: the largest magnitude that can arrive, as 6 behind ReLU6: the range never goes beyond. Default None.
-        num_bits, narrow_range, channel_axes, half_range: see :class:`FakeQuantize`.
-
-    Example:
-        >>> quantizer = SymmetricFakeQuantize(num_bits=8, channel_axes=(-1,), narrow_range=True)
-        >>> quantizer(tf.ones((3, 3, 1, 4))).shape
-        TensorShape([3, 3, 1, 4])
-
-    Source: Kozlov et al. 2020, arXiv:2002.08679, section 4.1; Jain et al. 2019, arXiv:1903.08066.
-    """
-
-    fixed = FakeQuantize.fixed  # the range below is all that differs
-    symmetric = True
-
-    def __init__(self, num_bits: int = 8, *, signed: bool | None = None, max_value: float | None = None, **kwargs):
-        super().__init__(num_bits, **kwargs)
-        self.force_signed = None if signed is None else checked_flag(signed, "signed", self.name)
-        self.max_value = None if max_value is None else checked_number(max_value, "max_value", self.name)
-
-    def build(self, input_shape):
-        super().build(input_shape)
-        low, high = self.fixed_range or (-UNCALIBRATED_RANGE, UNCALIBRATED_RANGE)
-        self.scale = self.add_end("scale", high)
-        signed = self.force_signed is not False and low < 0
-        signs = "ones" if signed else "zeros"
-        self.signed = self.add_weight(name="signed", shape=(), initializer=signs, trainable=False)
-
-    def range(self):
-        high = tf.abs(self.scale)
-        if self.max_value is not None:
-            high = tf.where(
-                high < self.max_value, high, self.max_value
-            )  # no gradient at the bound, as behind an activation
-        q_min, q_max = symmetric_bounds(self.grid_bits, signed=True, narrow_range=self.narrow_range)
-        return high * (self.signed * (q_min / q_max)), high
-
-    def quantized(self, values):
-        if self.narrow_range and self.per_channel and self.force_signed is not False:
-            return fake_quantize_symmetric(values, tf.abs(self.scale), self.grid_bits)
-        return super().quantized(values)
-
-    def skip_relu(self, inputs):
-        return before_relu(inputs, self.max_value) if self.force_signed is False else inputs
-
-    def range_for(self, low, high):
-        scale, signed = self._measured(low, high)
-        q_min, q_max = symmetric_bounds(self.grid_bits, signed=True, narrow_range=self.narrow_range)
-        return scale * np.float32(signed * (q_min / q_max)), scale
-
-    def set_range(self, low, high):
-        scale, signed = self._measured(low, high)
-        self.scale.assign(scale)
-        self.signed.assign(float(signed))
-
-    def _measured(self, low: np.ndarray, high: np.ndarray) -> tuple[np.ndarray, bool]:
-        """Return the scale, and whether negative values are represented."""
-        low, high = self.extremes(low, high)
-        decided_by_data = self.force_signed is None and not self.narrow_range
-        signed = bool(np.any(low < 0)) if decided_by_data else self.force_signed is not False
-        scale = _without_zeros(np.maximum(np.abs(low), np.abs(high)))
-        return (scale if self.max_value is None else np.minimum(scale, np.float32(self.max_value))), signed
-
-    def get_config(self) -> dict:
-        return {**super().get_config(), "signed": self.force_signed, "max_value": self.max_value}
-
-
-@register
-class AsymmetricFakeQuantize(FakeQuantize):
-    """Quantizer with a trainable range ``[range_min, range_max]`` that is tuned so that zero is exact.
-
-    The range in use is :func:`~keras_compress.numerics.tune_range` of the two variables.
-
-    Args:
-        num_bits, narrow_range, channel_axes, half_range: see :class:`FakeQuantize`.
-
-    Example:
-        >>> quantizer = AsymmetricFakeQuantize(num_bits=8)
-        >>> float(quantizer(tf.zeros((1, 4)))[0, 0])
-        0.0
-
-    Source: Kozlov et al. 2020, arXiv:2002.08679, section 4.1; Choi et al. 2018, arXiv:1805.06085.
-    """
-
-    fixed = FakeQuantize.fixed  # the range below is all that differs
-
-    def build(self, input_shape):
-        super().build(input_shape)
-        low, high = self.fixed_range or (-UNCALIBRATED_RANGE, UNCALIBRATED_RANGE)
-        self.range_min, self.range_max = self.add_end("range_min", low), self.add_end("range_max", high)
-
-    def range(self):
-        low = tf.minimum(self.range_min, self.range_max)
-        high = tf.maximum(self.range_min, self.range_max)
-        return tune_range(low, high, self.grid_bits)
-
-    def range_for(self, low, high):
-        low, high = tune_range(*self._measured(low, high), self.grid_bits)
-        return low.numpy(), high.numpy()
-
-    def set_range(self, low, high):
-        low, high = self._measured(low, high)
-        self.range_min.assign(low)
-        self.range_max.assign(high)
-
-    def _measured(self, low: np.ndarray, high: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-        """Return the extremes with zero between them and a width above zero."""
-        low, high = self.extremes(np.minimum(low, 0.0), np.maximum(high, 0.0))
-        width = high - low
-        return low, np.where(width > 0, high, _without_zeros(width))
-
-
-def _without_zeros(scale: np.ndarray) -> np.ndarray:
+def without_zeros(scale: np.ndarray) -> np.ndarray:
     """Replace a scale of zero, that is of a tensor or channel that was all zero, by the largest of the others, or 1.
 
     Any scale represents zeros exactly; a scale of zero could never be trained away from zero.

@@ -5,6 +5,7 @@ and tested against an independent NumPy formula.
 """
 
 from keras_compress.numerics.binarization import binarize, binary_scale, binary_threshold
+from keras_compress.numerics.decibels import decibels
 from keras_compress.numerics.fake_quantization import (
     SMALLEST_RANGE,
     fake_quantize,
@@ -21,6 +22,7 @@ __all__ = [
     "binarize",
     "binary_scale",
     "binary_threshold",
+    "decibels",
     "fake_quantize",
     "fake_quantize_symmetric",
     "hard_gates",

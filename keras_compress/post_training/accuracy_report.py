@@ -5,7 +5,8 @@ from __future__ import annotations
 from dataclasses import asdict, dataclass
 from typing import Any
 
-from keras_compress.reports.formatting import JsonReport, decibels, decibels_text, format_table, json_values
+from keras_compress.numerics import decibels
+from keras_compress.reports.formatting import JsonReport, decibels_text, format_table, json_values
 
 __all__ = ["AccuracyReport", "ControlledLayer", "Evaluation"]
 

@@ -126,8 +126,8 @@ def calibrated(
     if equalize:
         snapshot = equalize_channels(snapshot)
     controller = uninitialized(model, config, snapshot)
-    initialize(controller.parts, controller.model, snapshot, data, corrections)
-    record_data(controller.parts, controller.model, data)
+    remarks = initialize(controller.parts, controller.model, snapshot, data, corrections)
+    record_data(controller.parts, controller.model, data, remarks)
     graph = ModelGraph(snapshot)
     places = {bound.layer: bound.sources for _, ops in controller.parts for bound in ops if bound.weight is None}
     return CalibratedModel(

@@ -127,8 +127,9 @@ class AdvancedQuantizationParameters(UserParameters):
     """Of NNCF; anything but its default is refused."""
     adaptive_rounding: AdaptiveRounding | None = None
     """Learn the rounding of weights; worth its minutes below 8 bits. Default: not."""
-    batch_norm_adaptation: int = Field(0, ge=0)
-    """Samples for the adaptation of batch normalization; 0 (default) for none."""
+    batch_norm_adaptation: int | None = Field(None, ge=0)
+    """Samples for the adaptation of batch normalization, 0 for none. Default: it is tried on 2000 where the outputs are far
+    from those in floating point, and kept where it brings them nearer."""
 
 
 #: Parameters of NNCF that mean nothing here, with the reason.
@@ -165,7 +166,9 @@ def quantization_config(
     }
     ranges = tuple(
         ScopedRangeInitializer(
-            **range_initializer(getattr(advanced, f"{name}_range_estimator_params"), name, subset_size).model_dump(),
+            **range_initializer(getattr(advanced, f"{name}_range_estimator_params"), name, subset_size).model_dump(
+                exclude_unset=True
+            ),
             target_quantizer_group=name,
         )
         for name in ("weights", "activations")
@@ -178,12 +181,16 @@ def quantization_config(
         validate_scopes=validate_scopes,
         initializer=QuantizerInit(
             range=ranges,
-            batchnorm_adaptation=BatchNormAdaptation(num_bn_adaptation_samples=advanced.batch_norm_adaptation),
+            batchnorm_adaptation=_batch_norm_adaptation(advanced.batch_norm_adaptation),
         ),
         **groups,
     )
     device = _member(TargetDevice, target_device, "target_device").value
     return CompressionConfig(compression=(algorithm,), target_device=device)
+
+
+def _batch_norm_adaptation(samples: int | None) -> BatchNormAdaptation:
+    return BatchNormAdaptation() if samples is None else BatchNormAdaptation(num_bn_adaptation_samples=samples)
 
 
 def _refuse(advanced: AdvancedQuantizationParameters) -> None:

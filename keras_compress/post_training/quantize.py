@@ -126,7 +126,7 @@ def calibrated_by_options(model: keras.Model, data: Any, options: QuantizeOption
     )
     bias: Literal["fast", "sequential"] | None
     bias = None if advanced.disable_bias_correction else "fast" if fast else "sequential"
-    corrections = Corrections(bias, advanced.adaptive_rounding, subset_size)
+    corrections = Corrections(bias, advanced.adaptive_rounding, subset_size, new_statistics=False)
     equalize = not advanced.disable_channel_alignment
     with model.distribute_strategy.scope():
         return calibrated(model, config, Dataset.of(data), corrections, equalize=equalize)

@@ -20,9 +20,9 @@ from keras_compress.calibration.traced_model import TracedModel
 from keras_compress.data import Dataset, input_specs
 from keras_compress.graph.variables import leaf_layers
 from keras_compress.layers import CompressedLayer, observed
+from keras_compress.numerics import decibels
 from keras_compress.post_training.quantized_layers import QuantizedLayer, SwitchableModel, quantized_layers
 from keras_compress.post_training.sensitivity_report import LayerSensitivity, SensitivityReport
-from keras_compress.reports.formatting import decibels
 
 __all__ = ["analyze_layers", "output_errors"]
 

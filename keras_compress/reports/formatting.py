@@ -13,7 +13,7 @@ from keras_compress.arguments import checked_path
 from keras_compress.errors import ExportError
 from keras_compress.files import write_file
 
-__all__ = ["JsonReport", "decibels", "decibels_text", "format_table", "json_values"]
+__all__ = ["JsonReport", "decibels_text", "format_table", "json_values"]
 
 
 def format_table(header: Sequence[str], rows: Sequence[Sequence[Any]]) -> str:
@@ -34,18 +34,6 @@ def format_table(header: Sequence[str], rows: Sequence[Sequence[Any]]) -> str:
         return "  ".join(parts).rstrip()
 
     return "\n".join([line(header), "  ".join("-" * width for width in widths), *map(line, cells)])
-
-
-def decibels(error: float) -> float:
-    """Return the power of an error over the power of its signal as a ratio of signal to error in dB.
-
-    ``-10 * log10(error)``: infinite without an error, NaN if the error is.
-
-    Example:
-        >>> decibels(0.001), decibels(0.0)
-        (30.0, inf)
-    """
-    return math.inf if error == 0 else -10 * math.log10(error)
 
 
 def decibels_text(ratio: float | None) -> str:

@@ -10,6 +10,7 @@ from typing import Any, ClassVar
 import numpy as np
 
 from keras_compress._keras import keras
+from keras_compress.calibration.calibration_record import calibration_of
 from keras_compress.graph.variables import leaf_layers
 from keras_compress.layers import CompressedLayer, FakeQuantize, SparsityMask, SymmetricFakeQuantize
 from keras_compress.nncf_names import NamesOfNNCF
@@ -62,6 +63,7 @@ class CompressionStatistics(NamesOfNNCF):
         size: bytes of the weights; None if only what is quick was asked for.
         coverage: for every weight by what it is compressed, or why it is not.
         numbers: what each algorithm reports, by its name.
+        calibration: what was corrected before training, and what it did to the outputs; empty for a model that was loaded.
     """
 
     nncf_name: ClassVar[str] = "statistics"
@@ -73,6 +75,7 @@ class CompressionStatistics(NamesOfNNCF):
     size: ModelSize | None
     coverage: Coverage
     numbers: dict[str, dict[str, float]]
+    calibration: tuple[str, ...] = ()
 
     @property
     def compressed_share(self) -> float:
@@ -103,6 +106,7 @@ class CompressionStatistics(NamesOfNNCF):
             "operations": [asdict(row) for row in self.operations],
             "size": None if self.size is None else asdict(self.size),
             "numbers": self.numbers,
+            "calibration": list(self.calibration),
             **self.coverage.to_dict(),
         }
 
@@ -122,6 +126,8 @@ class CompressionStatistics(NamesOfNNCF):
         noted = [[row.layer, row.weight, row.parameters, row.reason] for row in self.coverage if row.reason]
         if noted:
             parts += ["what stays in floating point:", format_table(["layer", "weight", "parameters", "why"], noted)]
+        if self.calibration:
+            parts.append("\n".join(["calibration, signal over error of the outputs:", *self.calibration]))
         for name, numbers in self.numbers.items():
             if numbers:
                 parts.append(f"{name}: " + ", ".join(f"{key} {value:g}" for key, value in numbers.items()))
@@ -187,7 +193,11 @@ def collect_statistics(
             sparsity += [_sparsity_row(layer, path, weight) for weight in masked]
     size = None if quickly else measure_size(model)
     operations = count_operations(model)
-    return CompressionStatistics(stage, tuple(quantizers), tuple(sparsity), operations, size, coverage, numbers)
+    record = calibration_of(model)
+    remarks = () if record is None else record.remarks
+    return CompressionStatistics(
+        stage, tuple(quantizers), tuple(sparsity), operations, size, coverage, numbers, remarks
+    )
 
 
 def _sparsity_row(layer: CompressedLayer, path: str, weight: str) -> SparsityRow:

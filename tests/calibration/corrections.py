@@ -5,9 +5,19 @@ import tensorflow as tf
 
 from keras_compress import CompressionConfig, Dataset
 from keras_compress._keras import keras
+from keras_compress.calibration import (
+    FastBiasCorrection,
+    collect_statistics,
+    correct_biases_in_sequence,
+    corrected_layers,
+    observable,
+    round_adaptively,
+)
+from keras_compress.graph import ModelGraph, build
+from keras_compress.graph.batch_norm_fusion import bias_locations, linear_kernels
 from keras_compress.graph.variables import leaf_layers, named_variables
 from keras_compress.initialization import Corrections
-from keras_compress.layers import CompressedLayer
+from keras_compress.layers import CompressedLayer, observed
 from keras_compress.post_training.calibrated_model import calibrated
 
 layers = keras.layers
@@ -18,11 +28,29 @@ FLOAT_NORMALIZATIONS = {"batchnorm_adaptation": {"num_bn_adaptation_samples": 0}
 
 
 def quantized(model, data, samples=64, *, bits=4, bias=None, rounding=None, equalize=False, **settings):
-    """Return ``model`` quantized with weights of few bits, without any correction but those asked for."""
+    """Return ``model`` quantized with weights of few bits, without any correction but those asked for, which all samples are for."""
     settings = {"initializer": FLOAT_NORMALIZATIONS, "weights": {"bits": bits}, **settings}
     config = CompressionConfig.from_dict({"compression": {"algorithm": "quantization", **settings}})
-    corrections = Corrections(bias, rounding, samples)
-    return calibrated(model, config, Dataset(data), corrections, equalize=equalize).model
+    data = Dataset(data)
+    made = calibrated(model, config, data, Corrections(None, None, samples), equalize=equalize)
+    graph = ModelGraph(made.snapshot)
+    correctable = corrected_layers(made.model, bias_locations(graph))
+    if rounding is not None:
+        kernels = {path: weight for path, weight in linear_kernels(graph).items() if path in _compressed(made.model)}
+        number = rounding.num_samples or samples
+        round_adaptively(made.model, build(made.snapshot), kernels, data, number, rounding)
+    elif bias == "fast":
+        collector = FastBiasCorrection(correctable, samples)
+        with observed({}, observable(made.model)):
+            collect_statistics(made.model, [collector], data, "")
+        collector.assign()
+    if bias == "sequential":
+        correct_biases_in_sequence(made.model, build(made.snapshot), correctable, data, samples)
+    return made.model
+
+
+def _compressed(model):
+    return {path for path, layer in leaf_layers(model) if isinstance(layer, CompressedLayer)}
 
 
 def uneven(shape, count=37, seed=0):

@@ -56,7 +56,7 @@ def test_by_default_it_is_the_configuration_with_its_defaults():
     assert (found.weights, found.activations) == (type(found.weights)(), type(found.activations)())
     assert found.overflow_fix == "disable"
     assert not found.quantize_outputs
-    assert found.batch_norm_adaptation.num_bn_adaptation_samples == 0
+    assert found.batch_norm_adaptation.model_fields_set == set()
     assert [(how.type, how.num_init_samples) for how in ranges({})] == [("mixed_min_max", 300)] * 2
     assert config().target_device == "ANY"
 

@@ -6,9 +6,10 @@ import math
 import pytest
 
 from keras_compress.export.latency import LatencyReport, LatencyRow
+from keras_compress.numerics import decibels
 from keras_compress.post_training import AccuracyReport, SensitivityReport
 from keras_compress.reports import ExportReport
-from keras_compress.reports.formatting import JsonReport, decibels, decibels_text, format_table, json_values
+from keras_compress.reports.formatting import JsonReport, decibels_text, format_table, json_values
 
 
 def test_columns_are_as_wide_as_they_need_to_be():
