@@ -80,6 +80,7 @@ class PlanContext:
 
     Attributes:
         target_device, ignored_scopes, target_scopes: the root keys of the configuration that concern all algorithms.
+        target_runtimes: the runtimes that files are meant for.
         binary_layers: paths of layers that another algorithm brings to one bit, so that they need no other grid.
     """
 
@@ -87,6 +88,7 @@ class PlanContext:
     ignored_scopes: tuple[str, ...] = ()
     target_scopes: tuple[str, ...] | None = None
     binary_layers: frozenset[str] = frozenset()
+    target_runtimes: tuple[str, ...] = ("openvino",)
 
 
 @dataclass(frozen=True)

@@ -33,6 +33,7 @@ from keras_compress.algorithms.quantizer_settings import GroupSettings, Quantize
 from keras_compress.algorithms.registry import register_algorithm
 from keras_compress.algorithms.scope import matches, matching
 from keras_compress.algorithms.shared_ranges import joined_by_configuration, joined_operands
+from keras_compress.algorithms.target_runtime import prepared_for, with_quantized_outputs
 from keras_compress.algorithms.weight_planning import CompressibleWeight, plan_weights
 from keras_compress.calibration import (
     ActivationRanges,
@@ -114,14 +115,17 @@ class Quantization(CompressionAlgorithm):
 
     def prepare(self, snapshot: ModelSnapshot, context: PlanContext) -> ModelSnapshot:
         scope = self.scope(context)
-        return split_separable(snapshot, lambda path: path in scope)
+        split = split_separable(snapshot, lambda path: path in scope)
+        return prepared_for(context.target_runtimes, split, lambda path: path in scope)
 
     def plan(self, graph: ModelGraph, context: PlanContext) -> Plan:
         scope = self.checked_scope(graph, context)
         if self.validate_scopes:
             self._check_scopes([path for path, _ in graph.layers()])
         weights = plan_weights(self, graph, context, self._weight_quantizers(graph, context))
-        return dataclasses.replace(weights, edits=(*weights.edits, *self._plan_activations(graph, scope, context)))
+        edits = (*weights.edits, *self._plan_activations(graph, scope, context))
+        runtimes = context.target_runtimes
+        return dataclasses.replace(weights, edits=with_quantized_outputs(runtimes, graph.snapshot, edits))
 
     def _check_scopes(self, paths: Sequence[str]) -> None:
         """Raise a ConfigError for a scope anywhere in the sections that names no layer."""
@@ -184,7 +188,7 @@ class Quantization(CompressionAlgorithm):
             quantized = (source.layer for point in points for source in point.sources)
             require_quantizers(self.scope_overrides.activations, quantized, (path for path, _ in graph.layers()))
         return plan_activations(
-            graph, points, lambda point, name: self._activation_quantizer(graph, point, name), "quantizer"
+            graph, points, lambda point, name: self._activation_quantizer(graph, point, name, context), "quantizer"
         )
 
     def _preprocessing(self, graph: ModelGraph, context: PlanContext) -> frozenset[str]:
@@ -193,8 +197,12 @@ class Quantization(CompressionAlgorithm):
         patterns = [pattern for scopes in asked for pattern in scopes or ()]
         return frozen_preprocessing(graph, lambda path: not any(matches(pattern, path) for pattern in patterns))
 
-    def _activation_quantizer(self, graph: ModelGraph, point: QuantizationPoint, name: str) -> FakeQuantize:
+    def _activation_quantizer(
+        self, graph: ModelGraph, point: QuantizationPoint, name: str, context: PlanContext
+    ) -> FakeQuantize:
         settings = self._settings("activations", point.sources[0].layer)
+        if "tensorrt" in context.target_runtimes and not self._mode_is_chosen(point.sources[0].layer):
+            settings = settings.model_copy(update={"mode": "symmetric", "signed": True})  # its only grid
         # The range of 8 bits over data is that of the data: to train it would take a backward pass through the first
         # layer.
         fixed = settings.bits == 8 and all(_is_data(graph, source) for source in point.sources)

@@ -16,6 +16,7 @@ from pydantic import ConfigDict, Field, PrivateAttr, SerializeAsAny
 
 from keras_compress.algorithms import CompressionAlgorithm, PlanContext, algorithm_class, registered_algorithms
 from keras_compress.algorithms.base import ScopeList
+from keras_compress.algorithms.target_runtime import TargetRuntime
 from keras_compress.arguments import whole_number
 from keras_compress.config.json_file import read_json
 from keras_compress.data import Dataset
@@ -62,6 +63,11 @@ class CompressionConfig(Settings):
     target_device: TargetDevice = "ANY"
     """``ANY`` (default), ``CPU``, ``GPU``, ``NPU``, ``CPU_SPR`` or ``TRIAL`` (no assumption about hardware: weights per
     tensor unless asked otherwise).
+    """
+    target_runtime: Annotated[tuple[TargetRuntime, ...], OneOrMore(), Field(min_length=1)] = ("openvino",)
+    """``openvino`` (default), ``onnxruntime``, ``tflite``, ``tensorrt``, or a list: the quantizers that these runtimes need stand
+    in the model from the start, so that what is trained is what runs. For the default they are added to files of other
+    formats where they are needed.
     """
     ignored_scopes: ScopeList = ()
     """Layers that every algorithm leaves alone. Default: none."""
@@ -147,7 +153,9 @@ class CompressionConfig(Settings):
 
     def plan_context(self) -> PlanContext:
         """Return what every algorithm is told."""
-        return PlanContext(self.target_device, self.ignored_scopes, self.target_scopes)
+        return PlanContext(
+            self.target_device, self.ignored_scopes, self.target_scopes, target_runtimes=self.target_runtime
+        )
 
     @property
     def init_data(self) -> Dataset | None:

@@ -99,10 +99,13 @@ def quantize_with_accuracy_control(
         model_type=model_type,
         ignored_scope=ignored_scope,
         advanced_parameters=advanced_quantization_parameters,
+        target_runtime=validate_with if validate_with in ("onnxruntime", "tflite") else None,
     )
     if is_openvino_model(model):
         given_options = {
-            key: value for key, value in vars(options).items() if key not in ("mode", "advanced_parameters")
+            key: value
+            for key, value in vars(options).items()
+            if key not in ("mode", "advanced_parameters", "target_runtime")
         }
         further = {
             "validation_fn": validation_fn,

@@ -6,6 +6,7 @@ What cannot be honoured here is refused by name, with a way out.
 from __future__ import annotations
 
 import enum
+from collections.abc import Sequence
 from typing import Any, Literal
 
 from pydantic import Field
@@ -151,6 +152,7 @@ def quantization_config(
     ignored_scopes: tuple[str, ...],
     validate_scopes: bool,
     advanced: AdvancedQuantizationParameters,
+    target_runtime: str | Sequence[str] | None = None,
 ) -> CompressionConfig:
     """Return the configuration that the parameters of ``quantize`` mean.
 
@@ -186,7 +188,8 @@ def quantization_config(
         **groups,
     )
     device = _member(TargetDevice, target_device, "target_device").value
-    return CompressionConfig(compression=(algorithm,), target_device=device)
+    runtime = {} if target_runtime is None else {"target_runtime": target_runtime}
+    return CompressionConfig(compression=(algorithm,), target_device=device, **runtime)
 
 
 def _batch_norm_adaptation(samples: int | None) -> BatchNormAdaptation:

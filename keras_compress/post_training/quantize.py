@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any, Literal
 
@@ -39,6 +40,7 @@ def quantize(
     model_type: ModelType | str | None = None,
     ignored_scope: IgnoredScope | list[str] | None = None,
     advanced_parameters: AdvancedQuantizationParameters | dict | None = None,
+    target_runtime: str | Sequence[str] | None = None,
 ) -> keras.Model:
     """Return a quantized copy of a trained model, made from a few hundred samples without training.
 
@@ -59,6 +61,8 @@ def quantize(
         model_type: ``"transformer"`` or None.
         ignored_scope: layers that stay in floating point, as :class:`IgnoredScope` or a list of paths.
         advanced_parameters: everything else; a dict is taken as :class:`AdvancedQuantizationParameters`.
+        target_runtime: ``"openvino"`` (default), ``"onnxruntime"``, ``"tflite"``, ``"tensorrt"`` or a list: the quantizers that
+            these need stand in the model, and exports add none.
 
     Raises:
         UnsupportedModelError: the model is no graph of layers, not built, or compressed already.
@@ -83,6 +87,7 @@ def quantize(
         model_type=model_type,
         ignored_scope=ignored_scope,
         advanced_parameters=advanced_parameters,
+        target_runtime=target_runtime,
     )
     if is_openvino_model(model):
         return quantize_openvino_model("quantize", model, [calibration_dataset], vars(options))
@@ -101,6 +106,7 @@ class QuantizeOptions:
     model_type: ModelType | str | None = None
     ignored_scope: IgnoredScope | list[str] | None = None
     advanced_parameters: AdvancedQuantizationParameters | dict | None = None
+    target_runtime: str | Sequence[str] | None = None
 
 
 def calibrated_by_options(model: keras.Model, data: Any, options: QuantizeOptions) -> CalibratedModel:
@@ -123,6 +129,7 @@ def calibrated_by_options(model: keras.Model, data: Any, options: QuantizeOption
         ignored_scopes=ignored_scopes(scope, ModelGraph(take(model))),
         validate_scopes=scope.validate_scopes,
         advanced=advanced,
+        target_runtime=options.target_runtime,
     )
     bias: Literal["fast", "sequential"] | None
     bias = None if advanced.disable_bias_correction else "fast" if fast else "sequential"

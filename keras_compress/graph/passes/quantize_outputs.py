@@ -1,12 +1,14 @@
 """Quantize what convolutions and matrix products of integers make, as runtimes need that compute from grid to grid.
 
 TensorFlow Lite and ONNX Runtime run such an operation in integers only if its output has a grid of its own. OpenVINO
-does not need it, and training neither, so the quantizers are added for the file alone.
+does not need it. The quantizers stand in the model from the start where the configuration names such a runtime
+(:mod:`keras_compress.algorithms.target_runtime`); else they are added for the file alone.
 """
 
 from __future__ import annotations
 
 from collections import defaultdict
+from collections.abc import Callable
 
 from keras_compress._keras import keras, serialize
 from keras_compress.graph.activations import LINEAR
@@ -19,7 +21,7 @@ from keras_compress.graph.snapshot import ModelSnapshot, entries
 from keras_compress.graph.view import GraphNode, ModelGraph, NodeRef, TensorRef
 from keras_compress.layers import AsymmetricFakeQuantize, SymmetricFakeQuantize
 
-__all__ = ["quantize_outputs"]
+__all__ = ["activations_apart", "missing_grids", "output_quantizer", "quantize_outputs"]
 
 
 def quantize_outputs(
@@ -41,11 +43,49 @@ def quantize_outputs(
         into_recurrent_layers: also where a recurrent layer reads the output. Default True.
         symmetric: with grids that are symmetric around zero. Default False.
     """
-    snapshot = _with_activations_apart(snapshot)
+    snapshot = activations_apart(snapshot, computes_with_integers)
     graph = ModelGraph(snapshot)
+    groups, shared = missing_grids(
+        graph, of_matrix_products=of_matrix_products, into_recurrent_layers=into_recurrent_layers
+    )
     taken = {path for path, _ in graph.layers()}
-    groups: dict[object, tuple[list[TensorRef], list[NodeRef]]] = defaultdict(lambda: ([], []))
+    inserts = []
+    for sources, readers in groups:
+        prefix, path = output_quantizer(graph, sources[0], taken)
+        name = path[len(prefix) :]
+        op = SymmetricFakeQuantize(8, signed=True, name=name) if symmetric else AsymmetricFakeQuantize(8, name=name)
+        inserts.append(InsertLayer(prefix, serialize(op), sources, readers))
+    edited = apply_edits(snapshot, inserts)
+    models = {"": edited.config["config"]}
+    models.update({path + "/": entry["config"] for path, entry in entries(edited.config)})
     rerouted: dict[str, dict[tuple[NodeRef, TensorRef], TensorRef]] = defaultdict(dict)
+    for (reader, tensor), quantizer in shared.items():
+        rerouted[graph.producer(tensor).prefix][reader, tensor] = TensorRef(*quantizer, 0)
+    for prefix, edges in rerouted.items():
+        reroute_edges(models[prefix], prefix, edges)
+    return edited, inserts
+
+
+def output_quantizer(graph: ModelGraph, source: TensorRef, taken: set[str]) -> tuple[str, str]:
+    """Return the prefix of the model that a tensor belongs to, and a new path for a quantizer behind it."""
+    return graph.producer(source).prefix, unused_name(f"{source.layer}_output_quantizer", taken)
+
+
+def missing_grids(
+    graph: ModelGraph, *, of_matrix_products: bool = True, into_recurrent_layers: bool = True
+) -> tuple[list[tuple[tuple[TensorRef, ...], tuple[NodeRef, ...]]], dict[tuple[NodeRef, TensorRef], NodeRef]]:
+    """Return what has to read a quantizer for every layer that computes with integers to have an output on a grid.
+
+    Args:
+        graph: a compressed model.
+        of_matrix_products, into_recurrent_layers: as in :func:`quantize_outputs`.
+
+    Returns:
+        For each new quantizer the tensors that share it and the nodes that read them; and for nodes that read a tensor which has a
+        quantizer already, by node and tensor, that quantizer.
+    """
+    groups: dict[object, tuple[list[TensorRef], list[NodeRef]]] = defaultdict(lambda: ([], []))
+    shared: dict[tuple[NodeRef, TensorRef], NodeRef] = {}
     seen: set[TensorRef] = set()
     for node in graph.nodes.values():
         tensor = _end_of_operation(graph, TensorRef(*node.ref, 0))
@@ -61,25 +101,13 @@ def quantize_outputs(
         if not quantizers and any(_quantizes(graph, reader) for reader in graph.successors(tensor)):
             continue
         if quantizers:
-            rerouted[node.prefix].update({(reader, tensor): TensorRef(*quantizers[0], 0) for reader in others})
+            shared.update({(reader, tensor): quantizers[0] for reader in others})
         elif others:
             sources, readers = groups[_concatenation(graph, tensor) or tensor]
             sources.append(tensor)
             readers += others
-    inserts = []
-    for sources, readers in groups.values():
-        prefix = graph.producer(sources[0]).prefix
-        path = unused_name(f"{sources[0].layer}_output_quantizer", taken)
-        name = path[len(prefix) :]
-        op = SymmetricFakeQuantize(8, signed=True, name=name) if symmetric else AsymmetricFakeQuantize(8, name=name)
-        inserts.append(InsertLayer(prefix, serialize(op), tuple(sources), tuple(dict.fromkeys(readers))))
-    edited = apply_edits(snapshot, inserts)
-    models = {"": edited.config["config"]}
-    models.update({path + "/": entry["config"] for path, entry in entries(edited.config)})
-    for prefix, edges in rerouted.items():
-        if edges:
-            reroute_edges(models[prefix], prefix, edges)
-    return edited, inserts
+    new = [(tuple(sources), tuple(dict.fromkeys(readers))) for sources, readers in groups.values()]
+    return new, shared
 
 
 def _concatenation(graph: ModelGraph, tensor: TensorRef) -> NodeRef | None:
@@ -94,8 +122,13 @@ def _concatenation(graph: ModelGraph, tensor: TensorRef) -> NodeRef | None:
         tensor = TensorRef(*node.ref, 0)
 
 
-def _with_activations_apart(snapshot: ModelSnapshot) -> ModelSnapshot:
-    """Return the model with the activation functions that are not fused as layers behind theirs."""
+def activations_apart(snapshot: ModelSnapshot, computes: Callable[[ModelGraph, GraphNode], bool]) -> ModelSnapshot:
+    """Return the model with the activation functions that runtimes do not fuse as layers behind theirs.
+
+    Args:
+        snapshot: the model.
+        computes: whether a node computes with integers; only their activation functions are moved.
+    """
     edited = snapshot.edited()
     graph = ModelGraph(edited)
     taken = {path for path, _ in graph.layers()}
@@ -106,8 +139,11 @@ def _with_activations_apart(snapshot: ModelSnapshot) -> ModelSnapshot:
     inserts = []
     for path, nodes in calls.items():
         spec, prefix = nodes[0].spec, nodes[0].prefix
-        computes = any(computes_with_integers(graph, node) for node in nodes)
-        if spec.activation.fused or spec.activation_argument is None or not computes:
+        if (
+            spec.activation.fused
+            or spec.activation_argument is None
+            or not any(computes(graph, node) for node in nodes)
+        ):
             continue
         name = unused_name(f"{path}_activation", taken)[len(prefix) :]
         layer = serialize(keras.layers.Activation("linear", name=name))
