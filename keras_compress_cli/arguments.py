@@ -100,7 +100,9 @@ def add_quantization(parser: argparse.ArgumentParser) -> None:
     """Add the arguments of quantization after training."""
     group = parser.add_argument_group("quantization")
     group.add_argument(
-        "--preset", choices=["performance", "mixed"], help="symmetric or asymmetric activations. Default: performance"
+        "--preset",
+        choices=["performance", "mixed", "auto"],
+        help="activations: symmetric, asymmetric, or what fits their data. Default: performance",
     )
     group.add_argument(
         "--target-device",

@@ -12,7 +12,6 @@ from __future__ import annotations
 import dataclasses
 import warnings
 from collections.abc import Callable, Mapping, Sequence
-from math import inf
 from typing import Any, ClassVar, Literal
 
 from pydantic import Field
@@ -29,6 +28,7 @@ from keras_compress.algorithms.base import (
     Scope,
 )
 from keras_compress.algorithms.fixed_ranges import fixed_quantizer, fixed_range, require_quantizers
+from keras_compress.algorithms.new_quantizer import count_asymmetric, new_quantizer
 from keras_compress.algorithms.quantizer_settings import GroupSettings, QuantizerInit, QuantizerSettings, ScopeOverrides
 from keras_compress.algorithms.registry import register_algorithm
 from keras_compress.algorithms.scope import matches, matching
@@ -50,7 +50,7 @@ from keras_compress.graph.frozen_preprocessing import frozen_preprocessing
 from keras_compress.graph.passes.split_separable import split_separable
 from keras_compress.graph.quantization_points import QuantizationPoint, quantization_points
 from keras_compress.graph.topology import first_compute_layers
-from keras_compress.layers import AsymmetricFakeQuantize, FakeQuantize, SymmetricFakeQuantize
+from keras_compress.layers import AsymmetricFakeQuantize, FakeQuantize
 
 __all__ = ["Quantization"]
 
@@ -90,8 +90,10 @@ class Quantization(CompressionAlgorithm):
         **dict.fromkeys(_SEARCH, "it steers the automatic search of bit widths, which is not available"),
     }
 
-    preset: Literal["performance", "mixed"] = "performance"
-    """``performance`` (default): symmetric weights and activations; ``mixed``: asymmetric activations."""
+    preset: Literal["performance", "mixed", "auto"] = "performance"
+    """``performance`` (default): symmetric weights and activations; ``mixed``: asymmetric activations; ``auto``: of each
+    activation the data decide, asymmetric where the steps of the grid become finer by an eighth or more.
+    """
     quantize_inputs: bool = True
     """Quantize the inputs of the model. Default True."""
     quantize_outputs: bool = False
@@ -160,7 +162,7 @@ class Quantization(CompressionAlgorithm):
             if per_channel is None:
                 per_channel = context.target_device != "TRIAL"
             half = settings.bits == 8 and (self.overflow_fix == "enable" or weight.layer in first)
-            return _quantizer(
+            return new_quantizer(
                 weight.op_name("quantizer"),
                 settings,
                 narrow_range=settings.mode == "symmetric" and settings.signed is not False,
@@ -213,7 +215,13 @@ class Quantization(CompressionAlgorithm):
             chosen = self._mode_is_chosen(layer)
             return fixed_quantizer(name, settings, ends, layer, chosen_mode=chosen, channel_axes=axes)
         bounds = [graph.producer(source).spec.activation.bounds for source in point.sources]
-        return _quantizer(name, settings, bounds, channel_axes=axes, trainable=not fixed)
+        if (
+            self.preset == "auto"
+            and all(low >= 0 for low, _ in bounds)
+            and not self._mode_is_chosen(point.sources[0].layer)
+        ):
+            settings = settings.model_copy(update={"mode": "symmetric"})  # from zero on, as the asymmetric one would be
+        return new_quantizer(name, settings, bounds, channel_axes=axes, trainable=not fixed)
 
     def _allowed(self, graph: ModelGraph, point: QuantizationPoint) -> list[QuantizationPoint]:
         """Leave out what cannot be quantized: integer inputs, and the inputs of the model if so configured."""
@@ -230,7 +238,7 @@ class Quantization(CompressionAlgorithm):
 
     def _settings(self, group: Literal["weights", "activations"], path: str) -> QuantizerSettings:
         """Return the settings of one quantizer: the preset, then the group, then bits by scope, then overrides."""
-        asymmetric = self.preset == "mixed" and group == "activations"
+        asymmetric = self.preset != "performance" and group == "activations"
         merged: dict[str, Any] = {"mode": "asymmetric" if asymmetric else "symmetric", "bits": 8}
         keys = set(QuantizerSettings.model_fields)
         overrides = getattr(self.scope_overrides, group)
@@ -242,6 +250,11 @@ class Quantization(CompressionAlgorithm):
             if matches(scope, path):
                 merged.update(override.model_dump(include=keys, exclude_none=True))
         return QuantizerSettings(**merged)
+
+    def _data_decide_mode(self, bound: BoundOp) -> bool:
+        """Return whether the measured range of an asymmetric quantizer is made symmetric where that costs little."""
+        asymmetric = isinstance(bound.op, AsymmetricFakeQuantize)
+        return self.preset == "auto" and asymmetric and not any(map(self._mode_is_chosen, bound.sources))
 
     def _mode_is_chosen(self, path: str) -> bool:
         """Return whether the mode of the quantizer behind a layer is chosen by more than the preset."""
@@ -280,7 +293,7 @@ class Quantization(CompressionAlgorithm):
     def collectors(self, ops: Sequence[BoundOp]) -> list[StatisticsCollector]:
         initializers = {bound: self._activation_initializer(bound) for bound in _measured(ops)}
         measured = {
-            bound.op: Measurement(how, len(bound.sources), bound.sources)
+            bound.op: Measurement(how, len(bound.sources), bound.sources, self._data_decide_mode(bound))
             for bound, how in initializers.items()
             if how.num_init_samples
         }
@@ -304,28 +317,15 @@ class Quantization(CompressionAlgorithm):
         return self.initializer.bias_correction
 
     def statistics(self, ops: Sequence[BoundOp]) -> dict[str, float]:
-        ends = [float(bound.op.range()[1].numpy().max()) for bound in ops if bound.weight is None]
-        return {"mean_activation_range": sum(ends) / len(ends)} if ends else {}
+        activations = [bound.op for bound in ops if bound.weight is None]
+        ends = [float(op.range()[1].numpy().max()) for op in activations]
+        found = {"mean_activation_range": sum(ends) / len(ends)} if ends else {}
+        return {**found, "asymmetric_activations": count_asymmetric(activations)} if self.preset == "auto" else found
 
 
 def _measured(ops: Sequence[BoundOp]) -> list[BoundOp]:
     """Return the quantizers of activations whose ranges are measured."""
     return [bound for bound in ops if bound.variable is None and bound.op.fixed_range is None]
-
-
-def _quantizer(
-    name: str, settings: QuantizerSettings, bounds: Sequence[tuple[float, float]] = (), **options: Any
-) -> FakeQuantize:
-    """Return the quantizer of tensors whose values are within ``bounds``, one pair for each."""
-    bits = settings.bits or 8
-    if settings.mode == "asymmetric":
-        return AsymmetricFakeQuantize(bits, name=name, **options)
-    never_negative = bool(bounds) and all(low >= 0 for low, _ in bounds)
-    signed = False if settings.signed is None and never_negative else settings.signed
-    largest = max((max(-low, high) for low, high in bounds), default=inf)
-    return SymmetricFakeQuantize(
-        bits, name=name, signed=signed, max_value=None if largest == inf else largest, **options
-    )
 
 
 def _is_data(graph: ModelGraph, tensor: TensorRef) -> bool:

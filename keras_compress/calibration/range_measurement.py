@@ -37,7 +37,11 @@ __all__ = [
     "calibrate_activations",
     "calibrate_weight",
     "observable",
+    "symmetric_unless_finer",
 ]
+
+#: By which share steps have to become finer for a range to be asymmetric where the data decide.
+FINER = 1 / 8
 
 RangeType = Literal[
     "mixed_min_max", "min_max", "mean_min_max", "threesigma", "percentile", "mean_percentile", "mse", "entropy"
@@ -142,11 +146,32 @@ class Measurement:
         initializer: by what estimator, and on how many samples.
         tensors: how many tensors share the range; it holds the ranges of all. Default 1.
         layers: paths of the layers that make these tensors, to be named in errors. Default: unknown.
+        symmetric_unless_finer: whether the range is made symmetric around zero unless its steps would become much wider, see
+            :func:`symmetric_unless_finer`. Default False.
     """
 
     initializer: RangeInitializer
     tensors: int = 1
     layers: tuple[str, ...] = ()
+    symmetric_unless_finer: bool = False
+
+
+def symmetric_unless_finer(low: np.ndarray, high: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Return a range, symmetric around zero unless its own ends give steps that are finer by an eighth or more.
+
+    A symmetric grid needs no zero point in a runtime; one step finer by an eighth is 1 dB less error.
+
+    Args:
+        low, high: ends of ranges, of one shape.
+
+    Example:
+        >>> [end.tolist() for end in symmetric_unless_finer(np.float32([-0.9, -0.1]), np.float32([1.0, 1.0]))]
+        [[-1.0, -0.10000000149011612], [1.0, 1.0]]
+    """
+    low, high = np.minimum(low, 0), np.maximum(high, 0)
+    reach = np.maximum(-low, high)
+    finer = (high - low) * (1 + FINER) <= 2 * reach
+    return np.where(finer, low, -reach), np.where(finer, high, reach)
 
 
 def calibrate_activations(
@@ -225,6 +250,7 @@ class _Observer:
         self._shape = quantizer.range_variable_shape
         self._limit = measurement.initializer.num_init_samples
         self._is_chosen = "type" in measurement.initializer.model_fields_set
+        self._symmetric = measurement.symmetric_unless_finer
         self._name = ", ".join(measurement.layers) or quantizer.name
         self._samples = tf.Variable([0, 0], trainable=False)  # all of them, and those with values that are not finite
         self._estimators = [
@@ -275,7 +301,8 @@ class _Observer:
 
     def _holding(self, ranges: Sequence[tuple[np.ndarray, np.ndarray]]) -> tuple[np.ndarray, np.ndarray]:
         lows, highs = zip(*ranges, strict=True)
-        return np.min(lows, axis=0).reshape(self._shape), np.max(highs, axis=0).reshape(self._shape)
+        low, high = np.min(lows, axis=0).reshape(self._shape), np.max(highs, axis=0).reshape(self._shape)
+        return symmetric_unless_finer(low, high) if self._symmetric else (low, high)
 
 
 def _arranged(tensor: tf.Tensor, shape: tuple[int, ...]) -> tf.Tensor:

@@ -33,10 +33,11 @@ __all__ = [
 
 
 class QuantizationPreset(str, enum.Enum):
-    """``PERFORMANCE``: symmetric weights and activations. ``MIXED``: asymmetric activations."""
+    """``PERFORMANCE``: symmetric weights and activations. ``MIXED``: asymmetric activations. ``AUTO``: the data decide for each."""
 
     PERFORMANCE = "performance"
     MIXED = "mixed"
+    AUTO = "auto"
 
 
 class TargetDevice(str, enum.Enum):

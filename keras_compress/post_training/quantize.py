@@ -52,8 +52,8 @@ def quantize(
             NNCF.
         calibration_dataset: samples like those the model will see: a ``kc.Dataset`` or what it takes.
         mode: of NNCF, for 8-bit floating point; refused.
-        preset: ``"performance"`` (default) or ``"mixed"``: symmetric or asymmetric activations. For transformers
-            ``"mixed"``.
+        preset: ``"performance"`` (default) or ``"mixed"``: symmetric or asymmetric activations; ``"auto"``: the data decide
+            for each. For transformers ``"mixed"``.
         target_device: ``"ANY"`` (default), ``"CPU"``, ``"GPU"``, ``"NPU"`` or ``"CPU_SPR"``.
         subset_size: how many samples are used. Default 300.
         fast_bias_correction: False corrects biases layer after layer, which is slower and takes the errors of quantized
