@@ -73,9 +73,9 @@ def _create(
     snapshot = prepare(take(model), config)
     if compression_state is None:
         controller = uninitialized(model, config, snapshot)
-        remarks = initialize(controller.parts, controller.model, snapshot, config.init_data)
+        done = initialize(controller.parts, controller.model, snapshot, config.init_data)
         if config.init_data is not None:
-            record_data(controller.parts, controller.model, config.init_data, remarks)
+            record_data(controller.parts, controller.model, config.init_data, done.remarks)
         controller.distributed()
         return controller, controller.model
     state = CompressionState.from_dict(compression_state)

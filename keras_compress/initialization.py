@@ -18,6 +18,7 @@ from keras_compress.calibration import (
     ActivationRanges,
     AdaptiveRounding,
     Correction,
+    CorrectionTrial,
     CorrectionTrials,
     FastBiasCorrection,
     HeldOutSamples,
@@ -44,7 +45,15 @@ from keras_compress.graph.batch_norm_fusion import bias_locations, linear_kernel
 from keras_compress.graph.finite_numbers import refuse_not_finite, wrong_numbers
 from keras_compress.layers import CalibratedOp, FakeQuantize
 
-__all__ = ["Corrections", "adapt_to_changes", "initialize", "record_data", "share_numbers"]
+__all__ = [
+    "Corrections",
+    "FirstNumbers",
+    "adapt_to_changes",
+    "initialize",
+    "record_data",
+    "share_numbers",
+    "widen_ranges",
+]
 
 Parts = Sequence[tuple[CompressionAlgorithm, Sequence[BoundOp]]]
 
@@ -52,6 +61,8 @@ Parts = Sequence[tuple[CompressionAlgorithm, Sequence[BoundOp]]]
 NEW_STATISTICS_SAMPLES = 512
 #: Below this signal over error, in dB, adaptation of batch normalization is tried without being asked for.
 FAR_FROM_FLOAT = 30.0
+#: The name of the correction that makes ranges wide enough for all samples.
+WIDE_RANGES = "ranges of activations that hold all samples"
 
 
 @dataclass(frozen=True)
@@ -73,13 +84,26 @@ class Corrections:
     new_statistics: bool = True
 
 
+@dataclass(frozen=True)
+class FirstNumbers:
+    """What was done to give a model its first numbers.
+
+    Attributes:
+        remarks: what was corrected, and what it did to the outputs, a line each.
+        wide_ranges: whether ranges of activations hold all samples, where that was tried.
+    """
+
+    remarks: tuple[str, ...] = ()
+    wide_ranges: bool = False
+
+
 def initialize(
     parts: Parts,
     model: keras.Model,
     snapshot: ModelSnapshot,
     data: Dataset | None,
     corrections: Corrections | None = None,
-) -> tuple[str, ...]:
+) -> FirstNumbers:
     """Give all operations of a compressed model their first numbers.
 
     Ranges are measured first. Each correction behind them stays only where the outputs come nearer to those of the float
@@ -91,9 +115,6 @@ def initialize(
         snapshot: the model that the edits were applied to, in floating point.
         data: samples to measure on; None leaves activations unmeasured and nothing corrected.
         corrections: what is tried. Default: what :class:`Corrections` says.
-
-    Returns:
-        What was done and what it did, a line each.
 
     Raises:
         UnsupportedModelError: a weight is NaN, or a weight to compress is infinite.
@@ -114,12 +135,16 @@ def initialize(
     if not changed:
         put_back_statistics(untrained)
     if data is None:
-        return ()
-    first = [
-        f"statistics of {len(untrained)} batch normalizations that were never trained: measured in floating point on up to "
-        f"{samples} samples"
-    ]
-    return (*(first if untrained and changed else []), *_measure(parts, model, snapshot, data, corrections, changed))
+        return FirstNumbers()
+    trials = _measure(parts, model, snapshot, data, corrections, changed)
+    remarks = [str(trial) for trial in trials]
+    if untrained and changed:
+        remarks.insert(
+            0,
+            f"statistics of {len(untrained)} batch normalizations that were never trained: measured in floating point on up to "
+            f"{samples} samples",
+        )
+    return FirstNumbers(tuple(remarks), any(trial.kept and trial.name == WIDE_RANGES for trial in trials))
 
 
 def _require_finite_weights(parts: Parts, snapshot: ModelSnapshot) -> None:
@@ -155,7 +180,7 @@ def _measure(
     data: Dataset,
     corrections: Corrections,
     changed: Sequence[CompressionAlgorithm],
-) -> list[str]:
+) -> list[CorrectionTrial]:
     """Measure in one pass over data what the algorithms ask for, then try corrections; return what they did."""
     graph = ModelGraph(snapshot)
     collectors = [collector for algorithm, ops in parts for collector in algorithm.collectors(ops)]
@@ -196,7 +221,7 @@ def _measure(
     trials = CorrectionTrials(model, held_out)
     for correction in planned:
         trials.attempt(correction)
-    return [str(trial) for trial in trials.done]
+    return trials.done
 
 
 def _kernels(parts: Parts, graph: ModelGraph) -> dict[str, str]:
@@ -213,19 +238,17 @@ def _correctable(parts: Parts, model: keras.Model, graph: ModelGraph) -> list[Co
 
 def _other_ranges(collectors: Iterable[StatisticsCollector]) -> list[Correction]:
     """Return the change to the other ranges that were measured in the same pass, if there are any."""
-    ranges = {
-        quantizer: ends
-        for collector in collectors
-        if isinstance(collector, ActivationRanges)
-        for quantizer, ends in collector.other_ranges().items()
-    }
+    found = [collector for collector in collectors if isinstance(collector, ActivationRanges)]
+    variables = [variable for collector in found for op in collector.other_ranges() for variable in op.variables]
+    return [Correction(WIDE_RANGES, variables, partial(widen_ranges, collectors))] if variables else []
 
-    def widen() -> None:
-        for quantizer, ends in ranges.items():
-            quantizer.set_range(*ends)
 
-    variables = [variable for quantizer in ranges for variable in quantizer.variables]
-    return [Correction("ranges of activations that hold all samples", variables, widen)] if ranges else []
+def widen_ranges(collectors: Iterable[StatisticsCollector]) -> None:
+    """Give quantizers the other ranges that collectors have measured."""
+    for collector in collectors:
+        if isinstance(collector, ActivationRanges):
+            for quantizer, ends in collector.other_ranges().items():
+                quantizer.set_range(*ends)
 
 
 def _batch_norm_adaptation(
@@ -267,7 +290,7 @@ def record_data(parts: Parts, model: keras.Model, data: Dataset, remarks: Sequen
         parts: the algorithms and their operations, which say how many samples they were measured on.
         model: the compressed model.
         data: the samples.
-        remarks: what :func:`initialize` returned. Default: nothing.
+        remarks: what was corrected, see :class:`FirstNumbers`. Default: nothing.
     """
     algorithms = [algorithm for algorithm, _ in parts]
 

@@ -9,6 +9,7 @@ import math
 import warnings
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 import tensorflow as tf
@@ -113,7 +114,11 @@ class CorrectionTrials:
             )
 
     def _traced(self) -> TracedModel:
-        return TracedModel(self._model, lambda inputs: tf.nest.flatten(self._model(inputs, training=False)))
+        def outputs(inputs: Any) -> list[tf.Tensor]:
+            flat = tf.nest.flatten(self._model(inputs, training=False), expand_composites=True)
+            return [output for output in flat if output.dtype != tf.string]
+
+        return TracedModel(self._model, outputs)
 
     def _outputs(self, traced: TracedModel) -> Iterator[list[np.ndarray]]:
         with fresh_states(self._model):
@@ -126,14 +131,14 @@ class CorrectionTrials:
         powers: list[np.ndarray] = []
         for expected, found in zip(self._expected, self._outputs(self._compressed), strict=True):
             powers.append(np.array([_powers(*pair) for pair in zip(expected, found, strict=True)]))
-        signal, error = np.sum(powers, axis=0).T
+        signal, error = np.sum(powers, axis=0).reshape(-1, 2).T
         known = signal > 0
         return decibels(float(np.mean(error[known] / signal[known]))) if known.any() else math.inf
 
 
 def _of_samples(output: tf.Tensor, start: int, stop: int, size: int) -> np.ndarray:
     """Return the rows of an output that belong to some rows of a batch, all of it where its first axis has nothing to do with them."""
-    values = np.asarray(output.numpy(), np.float64)
+    values = np.asarray(output.numpy(), np.complex128 if output.dtype.is_complex else np.float64)
     if values.ndim == 0 or len(values) % size:
         return values
     return values[len(values) // size * start : len(values) // size * stop]
@@ -143,4 +148,5 @@ def _powers(expected: np.ndarray, found: np.ndarray) -> tuple[float, float]:
     """Return the power of a signal and that of its error, where the signal is finite."""
     finite = np.isfinite(expected)
     expected, found = expected[finite], found[finite]
-    return float(np.sum(expected**2)), float(np.sum((found - expected) ** 2))
+    with np.errstate(over="ignore", invalid="ignore"):
+        return float(np.sum(np.abs(expected) ** 2)), float(np.sum(np.abs(found - expected) ** 2))

@@ -17,7 +17,7 @@ from keras_compress.graph.batch_norm_fusion import BiasLocation, bias_locations,
 from keras_compress.graph.compressed_entry import is_operation_variable
 from keras_compress.graph.passes.equalize_channels import equalize_channels
 from keras_compress.graph.variables import leaf_layers, named_variables
-from keras_compress.initialization import Corrections, initialize, record_data
+from keras_compress.initialization import Corrections, initialize, record_data, widen_ranges
 from keras_compress.layers import observed
 from keras_compress.planning import prepare
 
@@ -38,6 +38,7 @@ class CalibratedModel:
         places: the layers whose outputs each quantizer of activations maps.
         data: the calibration data.
         samples: how many of them were used.
+        wide_ranges: whether ranges of activations hold all samples, where that was tried.
     """
 
     model: keras.Model
@@ -49,6 +50,7 @@ class CalibratedModel:
     places: dict[str, tuple[str, ...]]
     data: Dataset
     samples: int
+    wide_ranges: bool = False
 
     def without(self, layers: Collection[str]) -> keras.Model:
         """Return a new model in which the layers at some paths compute in floating point with the weights they had.
@@ -102,6 +104,8 @@ class CalibratedModel:
             collect_statistics(controller.model, collectors, self.data, "calibration")
         for collector in collectors:
             collector.assign()
+        if self.wide_ranges:
+            widen_ranges(collectors)
         record_data(controller.parts, controller.model, self.data)
 
 
@@ -126,8 +130,8 @@ def calibrated(
     if equalize:
         snapshot = equalize_channels(snapshot)
     controller = uninitialized(model, config, snapshot)
-    remarks = initialize(controller.parts, controller.model, snapshot, data, corrections)
-    record_data(controller.parts, controller.model, data, remarks)
+    done = initialize(controller.parts, controller.model, snapshot, data, corrections)
+    record_data(controller.parts, controller.model, data, done.remarks)
     graph = ModelGraph(snapshot)
     places = {bound.layer: bound.sources for _, ops in controller.parts for bound in ops if bound.weight is None}
     return CalibratedModel(
@@ -140,4 +144,5 @@ def calibrated(
         places,
         data,
         corrections.samples,
+        done.wide_ranges,
     )

@@ -5,6 +5,7 @@ import warnings
 
 import numpy as np
 import pytest
+import tensorflow as tf
 
 from keras_compress import Dataset, create_compressed_model, register_default_init_args
 from keras_compress._keras import keras
@@ -103,3 +104,15 @@ def test_what_is_worth_nothing_at_this_distance_is_not_tried_unless_asked_for():
     trials.attempt(Correction("a shift", [], lambda: None, below=trials.signal_to_error + 1))
     trials.attempt(Correction("a shift", [], lambda: None, True, below=trials.signal_to_error - 1))
     assert len(trials.done) == 2
+
+
+@pytest.mark.parametrize("dtype", [tf.string, tf.complex64, tf.int32, tf.bool])
+def test_outputs_of_any_type_are_compared_or_left_out(dtype):
+    def other(x):
+        return tf.strings.as_string(x) if dtype == tf.string else tf.cast(x > 0 if dtype == tf.bool else x, dtype)
+
+    x = keras.Input((4,), name="x")
+    made = layers.Dense(3, name="out")(x)
+    model = keras.Model(x, [made, layers.Lambda(other, name="other")(made)])
+    quantized, data = compressed(model)
+    assert trials_of(quantized, data).signal_to_error > 10

@@ -1,11 +1,14 @@
 """A compressed model starts as near to its float model as quantization after training does, and a new network learns."""
 
+import dataclasses
+
 import numpy as np
 import pytest
 from sklearn.datasets import load_digits
 
 import keras_compress as kc
 from keras_compress._keras import keras
+from keras_compress.post_training.quantize import QuantizeOptions, calibrated_by_options
 from tests import zoo
 from tests.post_training.models import numbers
 
@@ -90,6 +93,12 @@ def test_statistics_that_someone_trained_are_not_changed_for_the_worse(trained, 
     assert at[0] > at[1] + 3
 
 
+def test_biases_stay_if_they_are_told_to(trained, digits):
+    controller, compressed = created(trained, digits[0][:1000], initializer={"bias_correction": False})
+    assert not any("biases" in line for line in controller.statistics().calibration)
+    np.testing.assert_array_equal(compressed.get_layer("norm1").moving_mean, trained.get_layer("norm1").moving_mean)
+
+
 @pytest.mark.parametrize(
     "algorithms",
     [
@@ -114,3 +123,46 @@ def test_a_new_network_learns(digits, float_loss, algorithms):
         fit(model, digits, 3, kc.create_compression_callbacks(controller)) < (2 if random_gates else 1.2) * float_loss
     )
     assert all(np.isfinite(variable).all() for variable in model.get_weights())
+
+
+def tall(many=True):
+    """Return a model whose activations have more than 1,024 values in a sample, and samples of different sizes."""
+    side = 20 if many else 4
+    model = keras.Sequential(
+        [keras.Input((side, side, 3), name="x"), layers.Conv2D(4, 1, name="conv"), layers.GlobalAveragePooling2D()]
+    )
+    random = np.random.default_rng(0)
+    return model, (random.normal(size=(96, side, side, 3)) * random.uniform(0.2, 3, (96, 1, 1, 1))).astype(np.float32)
+
+
+@pytest.mark.parametrize("type_", [None, "mixed_min_max", "min_max", "mean_min_max"])
+def test_ranges_hold_all_samples_where_that_is_seen_to_help_and_nothing_was_chosen(type_):
+    model, data = tall()
+    ranges = {"num_init_samples": 64, **({} if type_ is None else {"type": type_})}
+    controller, compressed = created(model, data, initializer={"range": ranges}, quantize_inputs=True)
+    largest = np.abs(data[:64]).max()
+    mean = np.abs(data[:64]).max(axis=(1, 2, 3)).mean()
+    found = float(compressed.get_layer("x_quantizer").range()[1])
+    tried = [line for line in controller.statistics().calibration if line.startswith("ranges of activations")]
+    if type_ is None:
+        assert len(tried) == 1
+        assert tried[0].endswith(", kept")
+    else:
+        assert tried == []
+    assert found == pytest.approx(largest if type_ in (None, "min_max") else mean, rel=0.05)
+
+
+def test_a_sample_of_few_values_has_one_range_only():
+    controller, _ = created(*tall(many=False))
+    assert not any("ranges of activations" in line for line in controller.statistics().calibration)
+
+
+def test_layers_that_return_to_float_leave_wide_ranges_behind():
+    model, data = tall()
+    options = QuantizeOptions(subset_size=64)
+    calibrated = calibrated_by_options(model, data, options)
+    assert calibrated.wide_ranges
+    before = float(calibrated.model.get_layer("x_quantizer").range()[1])
+    assert before == pytest.approx(np.abs(data[:64]).max(), rel=0.05)
+    moved = dataclasses.replace(calibrated, places={})  # so that every quantizer is measured again
+    assert float(moved.without([]).get_layer("x_quantizer").range()[1]) == before
