@@ -83,6 +83,6 @@ def create_compression_callbacks(
         SchedulerCallback(controller.scheduler, resume=resume),
         *([OptimizerCallback(controller)] if guided else []),
         StatisticsCallback(controller, log_dir if log_tensorboard is not False else None, log_text=log_text),
-        FiniteLossCallback(),
+        FiniteLossCallback(controller),
         *([RememberedCallbacks(controller, remember)] if remember else []),
     ]

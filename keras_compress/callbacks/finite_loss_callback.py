@@ -11,6 +11,8 @@ import tensorflow as tf
 
 from keras_compress._keras import keras
 from keras_compress.calibration.finite_outputs import LayerOutputs, observe_outputs
+from keras_compress.callbacks.memory import read_memory
+from keras_compress.controller import CompressionController
 from keras_compress.errors import CompressionError
 from keras_compress.export.audit_samples import audit_samples
 from keras_compress.graph import build, take
@@ -32,10 +34,14 @@ class FiniteLossCallback(keras.callbacks.Callback):
     registered samples, or drawn ones, with weights from before, and the first layer is named that computes what is not finite.
     If none does, it began in the gradient of the last layer whose weights are NaN, or in the loss.
     Training goes on; ``keras.callbacks.TerminateOnNaN`` ends it.
+
+    Args:
+        controller: keeps the least loss so far in checkpoints. Default None: a resumed training counts from its own start.
     """
 
-    def __init__(self) -> None:
+    def __init__(self, controller: CompressionController | None = None) -> None:
         super().__init__()
+        self._controller = controller
         self._warned = False
         self._epoch = 0
         self._least = np.inf
@@ -43,6 +49,10 @@ class FiniteLossCallback(keras.callbacks.Callback):
 
     def on_train_begin(self, logs=None):
         self._warned = False
+        if self._controller is not None:
+            memory = self._controller.remember(type(self).__name__, lambda: {"least": float(self._least)})
+            if memory is not None:
+                self._least = read_memory(type(self).__name__, memory, {"least": float})["least"]
 
     def on_epoch_begin(self, epoch, logs=None):
         self._epoch = epoch

@@ -6,10 +6,11 @@ import warnings
 import numpy as np
 import pytest
 
-from keras_compress import ConfigError, create_compressed_model, register_default_init_args
+from keras_compress import ConfigError, Dataset, create_compressed_model, register_default_init_args
 from keras_compress._keras import keras
 from keras_compress.algorithms import CompressionStage, PlanContext, Position
 from keras_compress.algorithms.binarization import Binarization
+from keras_compress.calibration import measure_untrained_statistics
 from keras_compress.graph import InsertLayer, ModelGraph, WrapWeight, take
 from keras_compress.layers import observed
 from keras_compress.settings import validated
@@ -370,6 +371,7 @@ def test_scales_start_at_the_percentile_99_9_of_what_is_read():
     _, compressed = create_compressed_model(model, config)
     ops = binary.binary_activations(compressed)
     assert len(ops) == 5
+    measure_untrained_statistics(compressed, Dataset(data), 96)  # as they will be in training
     seen = {op: [] for op in ops.values()}
     with observed({op: values.append for op, values in seen.items()}, seen):
         compressed(data)

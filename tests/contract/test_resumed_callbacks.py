@@ -41,7 +41,7 @@ CALLBACKS = {
     "CheckpointManagerCallback": lambda controller, folder: kc.CheckpointManagerCallback(
         checkpoint_of(controller), folder / "own", save_freq=3
     ),
-    "FiniteLossCallback": lambda controller, folder: ours.FiniteLossCallback(),
+    "FiniteLossCallback": lambda controller, folder: ours.FiniteLossCallback(controller),
     "OptimizerCallback": lambda controller, folder: ours.OptimizerCallback(controller),
     "RememberedCallbacks": lambda controller, folder: ours.RememberedCallbacks(controller, []),
     "SaveBestCompressed": lambda controller, folder: kc.SaveBestCompressed(controller, folder / "best.h5", "score"),
