@@ -6,6 +6,11 @@ Other packages register algorithms (:func:`register_algorithm`), file formats (:
 
 import keras_compress._working_folder  # noqa: F401  before anything that the working directory could hold
 from keras_compress.algorithms import CompressionStage, register_algorithm
+from keras_compress.algorithms.binarization import Binarization
+from keras_compress.algorithms.const_sparsity import ConstSparsity
+from keras_compress.algorithms.magnitude_sparsity import MagnitudeSparsity
+from keras_compress.algorithms.quantization import Quantization
+from keras_compress.algorithms.rb_sparsity import RBSparsity
 from keras_compress.calibration import AdaptiveRounding
 from keras_compress.callbacks import CheckpointManagerCallback, SaveBestCompressed, create_compression_callbacks
 from keras_compress.checkpoint_files import latest_checkpoint
@@ -60,12 +65,14 @@ __all__ = [
     "AccuracyTargetNotMet",
     "AdaptiveRounding",
     "AdvancedQuantizationParameters",
+    "Binarization",
     "CheckpointManagerCallback",
     "CompressionConfig",
     "CompressionController",
     "CompressionError",
     "CompressionStage",
     "ConfigError",
+    "ConstSparsity",
     "DataError",
     "Dataset",
     "DropType",
@@ -73,9 +80,12 @@ __all__ = [
     "ExportError",
     "ExportReport",
     "IgnoredScope",
+    "MagnitudeSparsity",
     "ModelType",
+    "Quantization",
     "QuantizationParameters",
     "QuantizationPreset",
+    "RBSparsity",
     "RangeEstimatorParameters",
     "SaveBestCompressed",
     "StateError",

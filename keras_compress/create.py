@@ -3,14 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import Any
 
 from keras_compress._keras import keras
 from keras_compress._keras_training import store_random_numbers
 from keras_compress.algorithms import BoundOp, SkippedWeight
 from keras_compress.arguments import wrong
-from keras_compress.config import CompressionConfig
+from keras_compress.config import CompressionConfig, ConfigLike
 from keras_compress.controller import CompressionController
-from keras_compress.data import input_specs
+from keras_compress.data import Dataset, input_specs
 from keras_compress.errors import CompressionError, StateError, short_repr
 from keras_compress.graph import Edit, InsertLayer, ModelSnapshot, apply_edits, build, take
 from keras_compress.graph.compilation import copy_compilation
@@ -27,17 +28,19 @@ __all__ = ["bind", "coverage", "create_compressed_model", "uninitialized"]
 
 
 def create_compressed_model(
-    model: keras.Model, config: CompressionConfig | dict, compression_state: dict | None = None
+    model: keras.Model, config: ConfigLike, compression_state: dict | None = None, *, data: Any = None
 ) -> tuple[CompressionController, keras.Model]:
     """Return a controller and a compressed copy of ``model``, an ordinary Keras model.
 
     Args:
         model: a built Functional or Sequential tf-keras model. It is not changed. If it is compiled, the copy comes
             back compiled with the same loss and metrics and a fresh optimizer of the same settings.
-        config: what to do, with the data for initialization registered (see ``register_default_init_args``).
+        config: what to do: an algorithm, a list of algorithms, a configuration, a dict, or the path of a JSON file.
         compression_state: the state of an earlier compression, from ``controller.get_compression_state()`` or
             ``TFCompressionStateLoader``. Its decisions are used as they are: nothing is planned or measured again, and
             the numbers are expected from a checkpoint.
+        data: samples to measure ranges on, as for ``kc.Dataset``, usually the training data. Default: those that
+            ``register_default_init_args`` has put into the configuration.
 
     Returns:
         ``(controller, compressed_model)``.
@@ -49,15 +52,16 @@ def create_compressed_model(
 
     Example:
         >>> model = keras.Sequential([keras.Input((4,)), keras.layers.Dense(2)])
-        >>> config = {"compression": {"algorithm": "quantization"}}
+        >>> from keras_compress.algorithms.quantization import Quantization
         >>> import numpy as np
         >>> data = np.random.default_rng(0).normal(size=(16, 4)).astype(np.float32)
-        >>> from keras_compress.config import register_default_init_args
-        >>> controller, compressed = create_compressed_model(model, register_default_init_args(config, data))
+        >>> controller, compressed = create_compressed_model(model, Quantization(), data=data)
         >>> compressed(data).shape
         TensorShape([16, 2])
     """
     config = CompressionConfig.of(config)
+    if data is not None:
+        config = config.with_init_data(Dataset.of(data))
     require_compressible(model)
     if compression_state is not None and not isinstance(compression_state, dict):
         way_out = "Pass what controller.get_compression_state() returned, or the 'state' of a TFCompressionStateLoader."
@@ -149,12 +153,12 @@ def bind(model: keras.Model, edits: Sequence[Edit]) -> list[BoundOp]:
     return bound
 
 
-def coverage(model: keras.Model, config: CompressionConfig | dict) -> Coverage:
+def coverage(model: keras.Model, config: ConfigLike) -> Coverage:
     """Return by what each weight of ``model`` would be compressed, or why it would not, without building anything.
 
     Args:
         model: a built Functional or Sequential tf-keras model; it is only read.
-        config: what to do.
+        config: what to do, as for :func:`create_compressed_model`.
 
     Raises:
         CompressionError: as :func:`create_compressed_model`.

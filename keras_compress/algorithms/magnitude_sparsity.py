@@ -66,7 +66,7 @@ class MagnitudeSparsity(SparsityAlgorithm):
     straight through, so that masked weights are trained too and can return.
 
     Example:
-        >>> MagnitudeSparsity(params={"sparsity_target": 0.6, "sparsity_target_epoch": 5}).params.sparsity_target
+        >>> MagnitudeSparsity(0.6, by_epoch=5).params.sparsity_target
         0.6
 
     Source: Zhu and Gupta 2017, arXiv:1710.01878; Kozlov et al. 2020, arXiv:2002.08679, section 4.3.

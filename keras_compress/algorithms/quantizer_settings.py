@@ -44,7 +44,12 @@ class QuantizerSettings(Settings):
 
 
 class GroupSettings(QuantizerSettings):
-    """Settings of all weight quantizers or all activation quantizers, and the layers they apply to."""
+    """Settings of all weight quantizers or all activation quantizers, and the layers they apply to; a number is the bits."""
+
+    @model_validator(mode="before")
+    @classmethod
+    def _bits_alone(cls, values: Any) -> Any:
+        return {"bits": values} if isinstance(values, int) and not isinstance(values, bool) else values
 
     ignored_scopes: ScopeList = ()
     """Layers whose quantizers of this group are left out. Default: none."""

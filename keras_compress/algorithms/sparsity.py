@@ -121,9 +121,35 @@ class SparsityInit(Settings):
 
 
 class SparsityAlgorithm(ScheduledAlgorithm):
-    """Base of the algorithms that set a scheduled share of the weights to zero."""
+    """Base of the algorithms that set a scheduled share of the weights to zero.
+
+    Args:
+        level: the share of zeros to reach, in [0, 1); the same as ``params={"sparsity_target": …}``. Default 0.5.
+        by_epoch: the epoch at whose start it is reached; the same as ``params={"sparsity_target_epoch": …}``. Default 90.
+        values: the keys of the configuration.
+    """
 
     weight_stage: ClassVar[Stage] = Stage.MASK
+
+    def __init__(self, level: float | None = None, *, by_epoch: int | None = None, **values: Any):
+        given = {"sparsity_target": level, "sparsity_target_epoch": by_epoch}
+        short = {key: value for key, value in given.items() if value is not None}
+        params = values.get("params", {})
+        if short and not isinstance(params, dict):
+            raise ConfigError(
+                f"The level is given twice. Expected: {type(self).__name__}(level, by_epoch=…), or params=…. Received: both. Leave one "
+                "of them out."
+            )
+        twice = sorted(short.keys() & params) if short else []
+        if twice:
+            raise ConfigError(
+                f"'{twice[0]}' is given twice. Expected: {type(self).__name__}(level, by_epoch=…), or 'params'. Received: "
+                f"{short[twice[0]]!r} and {params[twice[0]]!r}. Leave one of them out."
+            )
+        super().__init__(**({**values, "params": {**params, **short}} if short else values))
+
+    #: Tells pydantic to validate dicts without this ``__init__``, see :class:`~keras_compress.settings.Settings`.
+    __init__.__pydantic_base_init__ = True  # type: ignore[attr-defined]
 
     sparsity_init: Level = 0.0
     """The level before training, in [0, 1). Default 0."""

@@ -2,6 +2,7 @@
 
 from keras_compress.config.compression_config import (
     CompressionConfig,
+    ConfigLike,
     InputInfo,
     json_schema,
     register_default_init_args,
@@ -13,6 +14,7 @@ from keras_compress.config.migration import Migration, migrate
 
 __all__ = [
     "CompressionConfig",
+    "ConfigLike",
     "InputInfo",
     "Migration",
     "config_example",

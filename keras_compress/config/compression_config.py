@@ -7,10 +7,11 @@ root are kept out of the way and reported, and a wrong key is an error that name
 from __future__ import annotations
 
 import difflib
+import os
 import warnings
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Annotated, Any, ClassVar, Literal
+from typing import Annotated, Any, ClassVar, Literal, TypeAlias
 
 from pydantic import ConfigDict, Field, PrivateAttr, SerializeAsAny
 
@@ -24,7 +25,7 @@ from keras_compress.errors import ConfigError, short_repr
 from keras_compress.nncf_names import NAMES, refuse
 from keras_compress.settings import OneOrMore, Settings, validated
 
-__all__ = ["CompressionConfig", "InputInfo", "json_schema", "register_default_init_args"]
+__all__ = ["CompressionConfig", "ConfigLike", "InputInfo", "json_schema", "register_default_init_args"]
 
 TargetDevice = Literal["ANY", "CPU", "GPU", "NPU", "TRIAL", "CPU_SPR"]
 
@@ -40,6 +41,12 @@ class InputInfo(Settings):
     """Accepted, without effect."""
     keyword: str | None = None
     """Accepted, without effect."""
+
+
+#: The forms that a configuration is given in.
+ConfigLike: TypeAlias = (
+    "CompressionConfig | CompressionAlgorithm | Sequence[CompressionAlgorithm | dict] | dict | str | os.PathLike"
+)
 
 
 class CompressionConfig(Settings):
@@ -82,13 +89,29 @@ class CompressionConfig(Settings):
     _init_data: Dataset | None = PrivateAttr(None)
 
     @classmethod
-    def of(cls, config: CompressionConfig | dict) -> CompressionConfig:
-        """Return a configuration as it is, and make one from a dict.
+    def of(cls, config: ConfigLike) -> CompressionConfig:
+        """Return the configuration that is given in any of its forms.
+
+        Args:
+            config: a configuration, which is returned as it is; a dict; an algorithm, or a list of algorithms; or the path of a
+                JSON file.
 
         Raises:
-            ConfigError: it is neither, or the dict holds something wrong.
+            ConfigError: it is none of these, or holds something wrong.
+
+        Example:
+            >>> from keras_compress.algorithms.quantization import Quantization
+            >>> CompressionConfig.of(Quantization(weights=4)) == CompressionConfig.of([Quantization(weights=4)])
+            True
         """
-        return config if isinstance(config, CompressionConfig) else cls.from_dict(config)
+        if isinstance(config, CompressionConfig):
+            return config
+        if isinstance(config, (str, os.PathLike)):
+            return cls.from_json(Path(config))
+        if isinstance(config, CompressionAlgorithm):
+            config = [config]
+        values: Any = {"compression": list(config)} if isinstance(config, (list, tuple)) else config
+        return cls.from_dict(values)
 
     @classmethod
     def from_json(cls, path: str | Path) -> CompressionConfig:
@@ -108,8 +131,8 @@ class CompressionConfig(Settings):
         """
         if not isinstance(values, dict):
             raise ConfigError(
-                f"A configuration is a dict. Received: {type(values).__name__}. Expected: one like "
-                '{"compression": {"algorithm": "quantization"}}. Read a file with kc.CompressionConfig.from_json(path).'
+                f"A configuration is a dict, an algorithm, a list of algorithms or the path of a JSON file. Received: "
+                f'{type(values).__name__}. Expected: one like kc.Quantization() or {{"compression": {{"algorithm": "quantization"}}}}.'
             )
         if "compression" not in values:
             raise ConfigError(
@@ -205,14 +228,14 @@ def _algorithm(item: Any, path: str) -> CompressionAlgorithm:
 
 
 def register_default_init_args(
-    config: CompressionConfig | dict, data_loader: Any, batch_size: int | None = None, device: Any = None
+    config: ConfigLike, data_loader: Any, batch_size: int | None = None, device: Any = None
 ) -> CompressionConfig:
     """Return the configuration with the data that ranges and batch normalization are initialized from.
 
     Nothing global is registered; the name is that of NNCF.
 
     Args:
-        config: the configuration; it is not changed.
+        config: the configuration in any of its forms, see :meth:`CompressionConfig.of`; it is not changed.
         data_loader: anything :class:`~keras_compress.data.Dataset` takes, batched or not, usually the training data.
         batch_size, device: accepted for compatibility; batches are recognized by their shape.
 
