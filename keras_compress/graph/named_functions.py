@@ -30,8 +30,8 @@ def described_by_named_functions(layer: keras.layers.Layer, custom_objects: dict
         custom_objects: what descriptions refer to by name; functions are added in place.
 
     Returns:
-        The description. None where there is none: the layer is a ``Lambda``, is not of Keras' own, or has layers inside it and
-        is no ``TimeDistributed``.
+        The description. None where there is none: the layer is a ``Lambda``, is not of Keras' own, holds something else that has no
+        configuration, or has layers inside it and is no ``TimeDistributed``.
     """
     if type(layer) is keras.layers.TimeDistributed:
         inner = described_by_named_functions(layer.layer, custom_objects)
@@ -40,8 +40,11 @@ def described_by_named_functions(layer: keras.layers.Layer, custom_objects: dict
     if isinstance(layer, keras.layers.Lambda) or len(sublayers(layer)) > 1 or not is_known(type(layer)):
         return None
     functions = {name.removeprefix("_"): value for name, value in vars(layer).items() if is_lambda(value)}
-    with ignored_warnings():  # that functions without a name cannot be loaded from files
-        described = serialize(layer)
+    try:
+        with ignored_warnings():  # that functions without a name cannot be loaded from files
+            described = serialize(layer)
+    except Exception:  # something else that the layer holds cannot be described; the layer is copied all the same
+        return None
     config = described["config"]
     if not functions.keys() <= config.keys():
         return None

@@ -129,3 +129,17 @@ def test_a_layer_for_each_step_that_cannot_be_described_is_kept(inner):
     x = zoo.samples(model, 8)
     np.testing.assert_allclose(build(take(model))(x), model(x), rtol=1e-6)
     assert decibels(zoo.predict(model, x), zoo.predict(kc.quantize(model, x), x)) >= 25
+
+
+class WithoutConfig(keras.regularizers.Regularizer):
+    """A regularizer that cannot tell its arguments."""
+
+    def __call__(self, weight):
+        return tf.reduce_sum(weight**2)
+
+
+def test_a_layer_that_holds_something_without_a_configuration_is_copied():
+    own = layers.Dense(4, activation=lambda x: half(x), kernel_regularizer=WithoutConfig(), name="own")
+    model = keras.Sequential([keras.Input((6,)), own, layers.Dense(2)])
+    x = zoo.samples(model, 8)
+    np.testing.assert_allclose(build(take(model))(x), model(x), rtol=1e-6)
