@@ -26,7 +26,7 @@ class Dataflow:
         moves: operations that only move or select values: what was on a grid stays on it.
         computes: operations that multiply by weights.
         quantizers: operations whose results are on a grid.
-        joins: those of the moves that join all their inputs; the others move their first one.
+        joins: those of the moves that join all their inputs; the others move the first that is no constant, as an axis is.
         data_inputs: position of the data among the inputs of operations that do not read them first.
     """
 
@@ -91,8 +91,8 @@ class Dataflow:
                 continue
             if kind not in self.moves:
                 return False
-            sources = self.inputs[current] if kind in self.joins else self.inputs[current][:1]
-            sources = [source for source in sources if self._has_data(source)]
+            sources = [source for source in self.inputs[current] if self._has_data(source)]
+            sources = sources if kind in self.joins else sources[:1]
             if not sources:
                 return False
             fresh = [source for source in dict.fromkeys(sources) if source not in seen]

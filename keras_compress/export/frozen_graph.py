@@ -7,7 +7,7 @@ file gets small when a runtime converts it.
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -143,10 +143,27 @@ def freeze(
     write_patches_as_moves(graph_def, shape_of)
     if join_products:
         join_reshaped_products(graph_def, shape_of)
-    fix_reshapes(graph_def, shape_of)
+    fix_reshapes(graph_def, shape_of, _shapes_by_batch(model, signature))
     keep_needed(graph_def, [*inputs, *outputs])
     _rename(graph_def, dict(zip([*inputs, *outputs], [*names.inputs, *names.outputs], strict=True)))
     return graph_def
+
+
+def _shapes_by_batch(
+    model: keras.Model, signature: Sequence[tf.TensorSpec]
+) -> Callable[[int], Callable[[str], tf.TensorShape]] | None:
+    """Return what tells the shapes of the graph of a model for a batch of so many samples; None if the batch is fixed."""
+    if not all(spec.shape.rank and spec.shape[0] is None for spec in signature):
+        return None
+
+    def of_batch(batch: int) -> Callable[[str], tf.TensorShape]:
+        fixed = [tf.TensorSpec([batch, *spec.shape[1:]], spec.dtype, spec.name) for spec in signature]
+        try:
+            return shapes_in(inference_function(model, fixed).get_concrete_function().graph)
+        except Exception:  # a model may not take every number of samples; then nothing is known
+            return lambda _: tf.TensorShape(None)
+
+    return of_batch
 
 
 def _with_constants(function: Any, lower_control_flow: bool) -> tf.compat.v1.GraphDef:

@@ -17,7 +17,16 @@ __all__ = ["MOVES", "keep_needed", "stored_in_graph"]
 MOVES = {
     *("Reshape", "Transpose", "Identity", "Squeeze", "ExpandDims", "MaxPool", "Pad", "PadV2", "MirrorPad", "ConcatV2"),
     *("Pack", "Unpack", "StridedSlice", "Slice", "Split", "SplitV", "Tile", "GatherV2", "ResizeNearestNeighbor"),
-    *("SpaceToBatchND", "BatchToSpaceND", "DepthToSpace", "SpaceToDepth", "ReverseV2", "BroadcastTo", "Max"),
+    *(
+        "SpaceToBatchND",
+        "BatchToSpaceND",
+        "DepthToSpace",
+        "SpaceToDepth",
+        "ReverseV2",
+        "BroadcastTo",
+        "Max",
+        "MaxPool3D",
+    ),
 }
 _COMPUTES = {
     *("Conv2D", "Conv3D", "DepthwiseConv2dNative", "Conv2DBackpropInput", "Conv3DBackpropInputV2"),

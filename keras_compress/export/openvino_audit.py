@@ -166,9 +166,16 @@ def _ancestors(node: Any) -> list[Any]:
 
 
 def _largest_constant(node: Any) -> Any:
-    """Return the constant that holds the numbers of a weight; of several of one size, as the scales of one row, the integers."""
-    constants = [one for one in _ancestors(node) if one.get_type_name() == "Constant"]
+    """Return the constant that holds the numbers of a weight; of several of one size, as the scales of one row, the integers.
+
+    Orders of axes and sizes are constants too, and may be longer than a small weight.
+    """
+    constants = [one for one in _ancestors(node) if one.get_type_name() == "Constant" and _may_be_weight(one)]
     return max(constants, key=lambda one: (math.prod(one.get_output_shape(0)), _is_integer(one)))
+
+
+def _may_be_weight(constant: Any) -> bool:
+    return constant.get_element_type().is_real() or _is_integer(constant)
 
 
 def _is_integer(node: Any) -> bool:

@@ -48,11 +48,18 @@ def with_interface(converted: Any, graph_def: tf.compat.v1.GraphDef, names: Tens
 def number_nodes(model: Any) -> None:
     """Give nodes without a name of their own numbers of this model, in place of those of the process."""
     for number, node in enumerate(model.get_ordered_ops()):
-        if hasattr(node, "get_function"):  # the body of a loop
-            number_nodes(node.get_function())
+        for body in _bodies(node):
+            number_nodes(body)
         made_up = _MADE_UP.fullmatch(node.get_friendly_name())
         if made_up:
             node.set_friendly_name(f"{made_up[1]}_{number}")
+
+
+def _bodies(node: Any) -> list[Any]:
+    """Return the models inside a node: the body of a loop, or both branches of a condition."""
+    if node.get_type_name() == "If":
+        return [node.get_function(index) for index in range(2)]
+    return [node.get_function()] if hasattr(node, "get_function") else []
 
 
 def _plain(name: str) -> str:

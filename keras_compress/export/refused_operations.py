@@ -1,4 +1,7 @@
-"""Operations that a file cannot hold: tables that words are looked up in, and strings. They are refused before anything is written."""
+"""Operations that a file cannot hold: tables that words are looked up in, strings, and grouped convolutions of volumes.
+
+They are refused before anything is written.
+"""
 
 from __future__ import annotations
 
@@ -9,8 +12,9 @@ import tensorflow as tf
 from keras_compress._keras import keras
 from keras_compress.errors import ExportError
 from keras_compress.export.operation_layer import maker_of
+from keras_compress.graph.variables import leaf_layers, sublayers
 
-__all__ = ["refuse_tables_and_strings"]
+__all__ = ["refuse_grouped_volumes", "refuse_tables_and_strings"]
 
 _TABLES = ("LookupTable", "HashTable", "MutableHashTable", "InitializeTable", "AnonymousHashTable")
 
@@ -39,3 +43,22 @@ def refuse_tables_and_strings(model: keras.Model, graph: Any, *, strings: bool =
             f"{found.type}. Call that layer in front of the model and export what is behind it, or export a SavedModel (a path "
             "without a suffix), which holds tables and strings."
         )
+
+
+def refuse_grouped_volumes(model: keras.Model, path: Any) -> None:
+    """Refuse a model with a convolution of volumes that has several groups, which TensorFlow Lite does not compute.
+
+    Args:
+        model: the model.
+        path: the file that was to be written.
+
+    Raises:
+        ExportError: there is one; the message names the layer.
+    """
+    for name, layer in leaf_layers(model):
+        for inner in sublayers(layer):
+            if isinstance(inner, keras.layers.Conv3D) and inner.groups > 1:
+                raise ExportError(
+                    f"Layer '{name}' is a convolution of volumes in groups, which TensorFlow Lite does not compute. Expected for '{path}': "
+                    f"groups=1. Received: groups={inner.groups}. Write it as one convolution for each part of its channels, or choose another format."
+                )

@@ -27,6 +27,7 @@ from keras_compress.export.inline_calls import inline_calls
 from keras_compress.export.input_signature import InputShapes, input_signature
 from keras_compress.export.isolated_converter import isolated_converter, start_converter, stored_sparsely
 from keras_compress.export.quantized_constants import FAKE_QUANTIZERS
+from keras_compress.export.refused_operations import refuse_grouped_volumes
 from keras_compress.export.registry import register_format
 from keras_compress.export.reversals_as_slices import reversals_as_slices
 from keras_compress.export.rolls_as_slices import rolls_as_slices
@@ -103,6 +104,7 @@ def export_tflite(
     """
     require_types(io_type, activation_type)
     require_litert()
+    refuse_grouped_volumes(model, path)
     start_converter()
     names = tensor_names(model, input_names, output_names)
     signature = input_signature(model, batch_size, input_shapes, names.inputs)

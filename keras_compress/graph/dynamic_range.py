@@ -83,6 +83,7 @@ class _Borders:
             if self.is_border(node):
                 return True
             passed = node.spec.moves_values or node.spec.is_activation or node.is_a("BatchNormalization")
-            if not passed or len(node.inputs) != 1:
+            before = [one for one in node.inputs if self._graph.is_activation(one)]
+            if not passed or len(before) != 1:
                 return False
-            tensor = node.inputs[0]
+            tensor = before[0]

@@ -81,17 +81,23 @@ def _on_clean_ways(graph: ModelGraph, ends: list[TensorRef], layers: frozenset[s
 def _is_linear(node: GraphNode) -> bool:
     """Whether a node is a convolution or a dense layer without an activation function, one for each step of time included."""
     spec = node.spec
-    if node.is_a("TimeDistributed"):
-        inner = node.config["layer"]
+    inner = _inside(node)
+    if inner is not None:
         spec = spec_of(inner["class_name"], inner["config"], builtin=is_builtin(inner))
     return spec.role is LayerRole.COMPUTE and bool(spec.weights) and spec.activation.name == "linear"
 
 
 def _is_frozen(graph: ModelGraph, node: GraphNode) -> bool:
     """Whether no weight of a node is trained."""
-    inner = node.config["layer"]["config"] if node.is_a("TimeDistributed") else {}
+    inner = _inside(node)
     around = [graph.nodes[ref].config for ref in graph.nodes if node.prefix.startswith(ref.layer + "/")]
-    return not all(config.get("trainable", True) for config in (node.config, inner, *around))
+    inside = [] if inner is None else [inner["config"]]
+    return not all(config.get("trainable", True) for config in (node.config, *inside, *around))
+
+
+def _inside(node: GraphNode) -> dict | None:
+    """Return the description of the layer that a ``TimeDistributed`` applies, None if there is none."""
+    return node.config.get("layer") if node.is_a("TimeDistributed") else None
 
 
 def _has_no_weights(graph: ModelGraph, node: GraphNode) -> bool:

@@ -55,15 +55,15 @@ def computes_with_integers(graph: ModelGraph, node: GraphNode) -> bool:
 
 
 def is_on_grid(graph: ModelGraph, tensor: TensorRef) -> bool:
-    """Return whether the values of a tensor are on the grid of a quantizer, so that a runtime can hold them as integers."""
+    """Return whether the values of a tensor are on the grid of a quantizer, so that a runtime can hold them as integers.
+
+    Sizes and indices that say where values are moved to do not count.
+    """
     producer = graph.producer(tensor)
     if is_quantizer(producer):
         return True
-    return (
-        producer.spec.moves_values
-        and bool(producer.inputs)
-        and all(is_on_grid(graph, source) for source in producer.inputs)
-    )
+    moved = [source for source in producer.inputs if graph.is_activation(source)]
+    return producer.spec.moves_values and bool(moved) and all(is_on_grid(graph, source) for source in moved)
 
 
 def quantizers_before_layers(graph: ModelGraph) -> dict[str, tuple[str, ...]]:

@@ -32,6 +32,7 @@ from keras_compress.graph.compressed_entry import wrapper_description
 from keras_compress.graph.copied_layers import CopyMaker
 from keras_compress.graph.copying import LiveCopy, copy_own_attributes
 from keras_compress.graph.identity import STAND_IN
+from keras_compress.graph.named_functions import described_by_named_functions, is_known, is_lambda
 from keras_compress.graph.rebuilding import entries, rebuild
 from keras_compress.graph.tied_weights import WeightOwners
 from keras_compress.graph.variables import frozen_array, leaf_layers, named_variables, sublayers
@@ -39,8 +40,6 @@ from keras_compress.layers import CompressedLayer, WeightOp
 from keras_compress.layers.array_layer import ArrayLayer
 
 __all__ = ["describe", "live_copy"]
-
-_KNOWN_MODULES = ("tf_keras.", "keras.", "tensorflow.", "keras_compress.")
 
 
 class _Maker:
@@ -196,10 +195,10 @@ def _describe_layer(layer: keras.layers.Layer, custom_objects: dict[str, Any]) -
         return _describe_living(layer, custom_objects)
     described = _serialized(layer)
     described["config"] |= _adapted_state(layer) | _axes_from_the_end(layer)
-    if not _is_known(cls) and keras.saving.get_registered_object(described["registered_name"]) is not cls:
+    if not is_known(cls) and keras.saving.get_registered_object(described["registered_name"]) is not cls:
         described["registered_name"] = f"{cls.__module__}.{cls.__qualname__}"
         custom_objects[described["registered_name"]] = cls
-    if all(_is_known(type(inner)) or isinstance(inner, WeightOp) for inner in sublayers(layer)):
+    if all(is_known(type(inner)) or isinstance(inner, WeightOp) for inner in sublayers(layer)):
         return described
     return _describe_copied(layer, described, custom_objects)
 
@@ -268,9 +267,9 @@ def _plain(token: Any) -> Any:
 
 def _can_be_made_again(layer: keras.layers.Layer) -> bool:
     """Whether the same layer can be made from its configuration, as Keras promises and user code may not keep."""
-    if isinstance(layer, keras.layers.Lambda) or any(_is_lambda(value) for value in vars(layer).values()):
+    if isinstance(layer, keras.layers.Lambda) or any(is_lambda(value) for value in vars(layer).values()):
         return False
-    if _is_known(type(layer)):
+    if is_known(type(layer)):
         return True
     try:
         config = layer.get_config()
@@ -280,9 +279,14 @@ def _can_be_made_again(layer: keras.layers.Layer) -> bool:
 
 
 def _describe_living(layer: keras.layers.Layer, custom_objects: dict[str, Any]) -> dict:
-    """Serialize a layer that cannot be created from a configuration: it has the settings of every layer only."""
+    """Serialize a layer that cannot be created from a configuration: it has the settings of every layer only.
+
+    Of a layer of Keras' own all arguments are known, with names for the functions among them.
+    """
     cls = type(layer)
-    described = {"module": cls.__module__, "class_name": cls.__name__, "config": {}}
+    described = described_by_named_functions(layer, custom_objects)
+    described = described or {"module": cls.__module__, "class_name": cls.__name__, "config": {}}
+    described["config"] |= _axes_from_the_end(layer)
     return _describe_copied(layer, described, custom_objects)
 
 
@@ -303,16 +307,5 @@ def _collect_custom_objects(layer: Any, custom_objects: dict[str, Any]) -> None:
             continue
         thing = value if inspect.isfunction(value) else type(value)
         serializable = inspect.isfunction(value) or hasattr(value, "get_config")
-        if serializable and not _is_known(thing) and not _is_lambda(value):
+        if serializable and not is_known(thing) and not is_lambda(value):
             custom_objects.setdefault(thing.__name__, thing)
-
-
-def _is_known(thing: Any) -> bool:
-    """Whether a class or function belongs to a module whose names Keras resolves by itself."""
-    modules = _KNOWN_MODULES[:1] if inspect.isfunction(thing) else _KNOWN_MODULES
-    module = getattr(thing, "__module__", None) or ""
-    return module.startswith(modules) and ".applications." not in module  # whose layers Keras does not list
-
-
-def _is_lambda(value: Any) -> bool:
-    return inspect.isfunction(value) and value.__name__ == "<lambda>" and not _is_known(value)

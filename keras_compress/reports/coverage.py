@@ -168,11 +168,8 @@ def _layers_computing_in_float(graph: ModelGraph, inserts: Sequence[InsertLayer]
         if (tensor, consumer) in quantized:
             return True
         producer = graph.producer(tensor)
-        return (
-            producer.spec.moves_values
-            and bool(producer.inputs)
-            and all(is_on_grid(inner, producer.ref) for inner in producer.inputs)
-        )
+        moved = [inner for inner in producer.inputs if graph.is_activation(inner)]
+        return producer.spec.moves_values and bool(moved) and all(is_on_grid(inner, producer.ref) for inner in moved)
 
     reasons: dict[str, str] = {}
     for node in graph.nodes.values():

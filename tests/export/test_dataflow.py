@@ -76,6 +76,12 @@ def test_only_the_first_input_of_other_moves_counts():
     assert flow(x=X, q=Q, a=("Reshape", "x", "q"), w=W, conv=("Conv", "a", "w")).input_quantized("w") is False
 
 
+def test_constants_in_front_of_what_is_moved_are_no_data():
+    nodes = {"x": X, "q": Q, "axis": W, "w": W, "conv": ("Conv", "a", "w")}
+    assert flow(**nodes, a=("Reshape", "axis", "q")).input_quantized("w") is True
+    assert flow(**nodes, a=("Reshape", "axis", "x")).input_quantized("w") is False
+
+
 @pytest.mark.parametrize(("source", "expected"), [("q", True), ("x", False)])
 def test_the_place_of_the_data_is_known_by_kind(source, expected):
     graph = flow(x=X, q=Q, size=W, w=W, conv=("ConvBackprop", "size", "w", source))

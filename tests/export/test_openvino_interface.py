@@ -3,6 +3,7 @@
 import numpy as np
 import openvino
 import pytest
+import tensorflow as tf
 
 import keras_compress as kc
 from keras_compress._keras import keras
@@ -116,3 +117,33 @@ def test_weights_of_one_row_or_column_are_integers(make, tmp_path):
     assert report.problems == []
     assert {row.stored_as for row in report.weights} <= {"int8", "uint8"}
     assert report.comparison.sqnr >= 60
+
+
+class Branches(layers.Layer):
+    """A layer that takes one of two ways."""
+
+    def __init__(self, **kwargs):
+        super().__init__(**kwargs)
+        self.left, self.right = layers.Dense(4), layers.Dense(4, activation="tanh")
+
+    def call(self, inputs):
+        return tf.cond(tf.reduce_sum(inputs) > 0.0, lambda: self.left(inputs), lambda: self.right(inputs))
+
+
+class Loop(layers.Layer):
+    """A layer that takes one of two ways in each step of a loop."""
+
+    def call(self, inputs):
+        def step(i, x):
+            return i + 1, tf.cond(tf.equal(i % 2, 0), lambda: tf.tanh(x), lambda: 0.9 * x)
+
+        return tf.while_loop(lambda i, _: i < 3, step, (0, inputs))[1]
+
+
+@pytest.mark.parametrize("layer", [Branches, Loop])
+def test_branches_are_written_as_loops_are(layer, tmp_path):
+    model = keras.Sequential([keras.Input((6,)), layers.Dense(5), layer(name="own"), layers.Dense(2)])
+    x = zoo.samples(model, 16)
+    report = kc.export_model(kc.quantize(model, x), tmp_path / "model.xml", data=x)
+    assert report.faults == []
+    assert report.comparison.sqnr >= 100

@@ -68,3 +68,30 @@ def test_other_formats_refuse_before_they_write(suffix, make, tmp_path):
     with pytest.raises(ExportError, match=r"'(model/|model_\d+/)?first' .*SavedModel"):
         kc.export_model(quantized, path)
     assert path.read_bytes() == b"old"
+
+
+def alone():
+    return keras.Sequential([keras.Input((4, 4, 4, 4)), layers.Conv3D(4, 1, groups=2, name="grouped")])
+
+
+def held():
+    inputs = keras.Input((3, 4, 4, 4, 2))
+    steps = layers.TimeDistributed(layers.Conv3D(2, 2, groups=2), name="grouped")(inputs)
+    return keras.Model(inputs, layers.Flatten()(steps))
+
+
+def inside():
+    inner = keras.Sequential([keras.Input((4, 4, 4, 4)), layers.Conv3D(8, 2, groups=4, name="grouped")], name="inner")
+    inputs = keras.Input((4, 4, 4, 4))
+    return keras.Model(inputs, layers.GlobalAveragePooling3D()(inner(inputs)))
+
+
+@pytest.mark.parametrize("make", [alone, held, inside])
+def test_convolutions_of_volumes_in_groups_are_refused_by_name(make, tmp_path):
+    model = make()
+    with pytest.raises(
+        ExportError, match=r"'.*grouped' is a convolution of volumes.*Expected.*groups=1\. Received: groups=\d"
+    ):
+        kc.export_model(model, tmp_path / "model.tflite")
+    assert not list(tmp_path.iterdir())
+    kc.export_model(model, tmp_path / "model.onnx", data=np.ones((4, *model.input_shape[1:]), np.float32))

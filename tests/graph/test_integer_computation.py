@@ -1,8 +1,12 @@
-"""Which quantizers stand before which layer."""
+"""Which quantizers stand before which layer, and which layers compute in integers."""
 
+import pytest
+import tensorflow as tf
+
+import keras_compress as kc
 from keras_compress._keras import keras
 from keras_compress.graph import ModelGraph, take
-from keras_compress.graph.integer_computation import quantizers_before_layers
+from keras_compress.graph.integer_computation import computes_with_integers, quantizers_before_layers
 from keras_compress.layers import SymmetricFakeQuantize
 from tests import zoo
 
@@ -102,3 +106,32 @@ def test_the_outputs_of_a_nested_model_are_told_apart():
     before = found(model)
     assert len(before["of_near"]) == len(before["of_far"]) == 1
     assert before["of_near"] != before["of_far"]
+
+
+MOVED_BY_SIZES = {
+    "reshape": lambda x: tf.reshape(x, (tf.shape(x)[0], 12, 4)),
+    "reshape of an open size": lambda x: tf.reshape(x, (tf.shape(x)[0], -1, 4)),
+    "tile": lambda x: tf.tile(x, tf.stack([1, tf.shape(x)[1] // 3, 1])),
+    "slice": lambda x: x[:, : tf.shape(x)[1] - 1],
+    "gather": lambda x: tf.gather(x, tf.range(tf.shape(x)[1] - 2), axis=1),
+    "broadcast": lambda x: tf.broadcast_to(x[:, :1], (tf.shape(x)[0], 5, 8)),
+}
+
+
+@pytest.mark.parametrize("kind", MOVED_BY_SIZES)
+def test_sizes_and_indices_do_not_keep_a_layer_from_integers(kind, tmp_path):
+    keras.utils.set_random_seed(2)
+    x = keras.Input((6, 8), name="x")
+    moved = MOVED_BY_SIZES[kind](layers.Dense(8, "relu", name="before")(x))
+    model = keras.Model(x, layers.Conv1D(2, 3, name="behind")(moved))
+    rows = {row.layer: row for row in kc.coverage(model, zoo.config(model)).rows}
+    assert rows["behind"].reason == rows["before"].reason == ""
+    data = zoo.samples(model, 32)
+    quantized = kc.quantize(model, data)
+    graph = ModelGraph(take(quantized))
+    [node] = [node for node in graph.nodes.values() if node.ref.layer == "behind"]
+    assert computes_with_integers(graph, node)
+    for suffix in (".pb", ".onnx", ".xml", ".tflite"):
+        report = kc.export_model(quantized, tmp_path / f"model{suffix}", data=data)
+        assert report.faults == []
+        assert report.comparison.sqnr >= 35

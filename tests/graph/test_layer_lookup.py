@@ -231,17 +231,22 @@ def test_a_layer_that_cannot_tell_its_arguments_may_have_any_of_them():
     assert spec.weights[0].input_axis is None
 
 
-@pytest.mark.parametrize("option", ["activation", "kernel_regularizer"])
-def test_what_only_the_live_layer_knows_is_not_folded_away(option):
-    conv = layers.Conv2D(
-        4, 3, name="conv", **{option: lambda values: tf.nn.relu(values) if option == "activation" else 0.0}
-    )
-    model = keras.Sequential(
-        [keras.Input((6, 6, 3)), conv, layers.BatchNormalization(name="norm"), layers.Conv2D(2, 1)]
-    )
-    graph = ModelGraph(take(model))
+def with_function(option):
+    """Return a convolution with a function without a name, and a normalization and another convolution behind it."""
+    conv = layers.Conv2D(4, 3, name="conv", **{option: lambda values: tf.nn.relu(values)})
+    norm = layers.BatchNormalization(name="norm")
+    return ModelGraph(take(keras.Sequential([keras.Input((6, 6, 3)), conv, norm, layers.Conv2D(2, 1)])))
+
+
+def test_a_function_that_only_the_live_layer_knows_is_not_folded_away():
+    graph = with_function("activation")
     assert foldable_batch_norms(graph) == {}
     assert equalized_pairs(graph) == []
+
+
+@pytest.mark.parametrize("option", ["kernel_regularizer", "kernel_constraint", "activity_regularizer"])
+def test_a_function_of_training_alone_does_not_keep_a_normalization_from_being_folded(option):
+    assert foldable_batch_norms(with_function(option)) == {"norm": ("conv",)}
 
 
 def test_channels_in_front_cannot_be_folded():
