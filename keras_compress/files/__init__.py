@@ -3,6 +3,14 @@
 from keras_compress.files.door import replacing, write_file
 from keras_compress.files.folder_lock import FolderLock
 from keras_compress.files.memory_file import MemoryFile
-from keras_compress.files.targets import require_folder, require_replaceable
+from keras_compress.files.targets import require_folder, require_replaceable, special_kind
 
-__all__ = ["FolderLock", "MemoryFile", "replacing", "require_folder", "require_replaceable", "write_file"]
+__all__ = [
+    "FolderLock",
+    "MemoryFile",
+    "replacing",
+    "require_folder",
+    "require_replaceable",
+    "special_kind",
+    "write_file",
+]

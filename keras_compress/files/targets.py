@@ -12,7 +12,7 @@ from pathlib import Path
 
 from keras_compress.errors import ExportError
 
-__all__ = ["require_folder", "require_replaceable"]
+__all__ = ["require_folder", "require_replaceable", "special_kind"]
 
 _KINDS = (
     (stat.S_ISFIFO, "a pipe"),
@@ -20,6 +20,16 @@ _KINDS = (
     (stat.S_ISBLK, "a device"),
     (stat.S_ISSOCK, "a socket"),
 )
+
+
+def special_kind(mode: int) -> str | None:
+    """Return what something is in words, by the mode that ``os.stat`` gives; None for a file, a folder or a link.
+
+    Example:
+        >>> special_kind(stat.S_IFIFO), special_kind(stat.S_IFREG)
+        ('a pipe', None)
+    """
+    return next((kind for is_kind, kind in _KINDS if is_kind(mode)), None)
 
 
 def require_replaceable(
@@ -48,12 +58,12 @@ def require_replaceable(
             f"'{path}' is a link. Expected: the path of a {'folder' if folder else 'file'}. Received: a link to "
             f"'{os.readlink(path)}', which is left alone. Give the path that it points to, or remove the link."
         )
-    for is_kind, kind in _KINDS:
-        if is_kind(mode):
-            raise ExportError(
-                f"'{path}' is {kind}. Expected: the path of a {'folder' if folder else 'file'}. Received: {kind}, which is left "
-                "alone. Choose another name."
-            )
+    kind = special_kind(mode)
+    if kind is not None:
+        raise ExportError(
+            f"'{path}' is {kind}. Expected: the path of a {'folder' if folder else 'file'}. Received: {kind}, which is left "
+            "alone. Choose another name."
+        )
     if not folder and stat.S_ISDIR(mode):
         raise ExportError(f"'{path}' is a folder. Expected: the path of a file. Add a file name.")
     if folder and not stat.S_ISDIR(mode):
