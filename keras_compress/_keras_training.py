@@ -20,6 +20,7 @@ __all__ = [
     "is_restarted",
     "is_spread",
     "keeps_first_reading",
+    "learning_rate_variable",
     "load_random_states",
     "metric_logs",
     "metric_variables",
@@ -111,6 +112,13 @@ def optimizer_name(model: Any) -> str | None:
         return None
     optimizer = innermost_optimizer(optimizer)
     return "legacy." * isinstance(optimizer, keras.optimizers.legacy.Optimizer) + type(optimizer).__name__
+
+
+def learning_rate_variable(model: Any) -> tf.Variable | None:
+    """Return the variable that holds a model's learning rate; None where a schedule computes it, or without an optimizer."""
+    optimizer = getattr(model, "optimizer", None)
+    rate = None if optimizer is None else getattr(innermost_optimizer(optimizer), "learning_rate", None)
+    return rate if isinstance(rate, tf.Variable) else None
 
 
 @contextmanager

@@ -121,7 +121,7 @@ class LeadIn:
             return
         function = self._function
         if not hasattr(function, "get_concrete_function"):
-            function = tf.function(function)
+            function = tf.function(getattr(function, "function", function))  # of a step that runs eagerly
         function.get_concrete_function(self._iterator)
         variables = metric_variables(self._model)
         values = _arrays(start.metrics)
