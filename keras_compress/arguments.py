@@ -17,7 +17,7 @@ from typing import Any
 import numpy as np
 
 from keras_compress.errors import CompressionError, ConfigError, close_matches, short_repr
-from keras_compress.files import special_kind
+from keras_compress.special_files import special_kind
 
 __all__ = [
     "checked_names",

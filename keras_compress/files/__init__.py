@@ -3,7 +3,7 @@
 from keras_compress.files.door import replacing, write_file
 from keras_compress.files.folder_lock import FolderLock
 from keras_compress.files.memory_file import MemoryFile
-from keras_compress.files.targets import require_folder, require_replaceable, special_kind
+from keras_compress.files.targets import require_folder, require_replaceable
 
 __all__ = [
     "FolderLock",
@@ -11,6 +11,5 @@ __all__ = [
     "replacing",
     "require_folder",
     "require_replaceable",
-    "special_kind",
     "write_file",
 ]

@@ -11,25 +11,9 @@ from collections.abc import Callable, Iterable
 from pathlib import Path
 
 from keras_compress.errors import ExportError
+from keras_compress.special_files import special_kind
 
-__all__ = ["require_folder", "require_replaceable", "special_kind"]
-
-_KINDS = (
-    (stat.S_ISFIFO, "a pipe"),
-    (stat.S_ISCHR, "a device"),
-    (stat.S_ISBLK, "a device"),
-    (stat.S_ISSOCK, "a socket"),
-)
-
-
-def special_kind(mode: int) -> str | None:
-    """Return what something is in words, by the mode that ``os.stat`` gives; None for a file, a folder or a link.
-
-    Example:
-        >>> special_kind(stat.S_IFIFO), special_kind(stat.S_IFREG)
-        ('a pipe', None)
-    """
-    return next((kind for is_kind, kind in _KINDS if is_kind(mode)), None)
+__all__ = ["require_folder", "require_replaceable"]
 
 
 def require_replaceable(
