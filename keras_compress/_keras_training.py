@@ -8,6 +8,7 @@ from typing import Any
 
 import numpy as np
 import tensorflow as tf
+from tensorflow.python.data.ops.cache_op import CacheDataset
 from tensorflow.python.eager import context
 
 from keras_compress._keras import RandomGenerator, flat_layers, innermost_optimizer, keras
@@ -18,6 +19,8 @@ __all__ = [
     "global_seed",
     "is_restarted",
     "is_spread",
+    "keeps_first_reading",
+    "learning_rate_variable",
     "load_random_states",
     "metric_logs",
     "metric_variables",
@@ -109,6 +112,13 @@ def optimizer_name(model: Any) -> str | None:
         return None
     optimizer = innermost_optimizer(optimizer)
     return "legacy." * isinstance(optimizer, keras.optimizers.legacy.Optimizer) + type(optimizer).__name__
+
+
+def learning_rate_variable(model: Any) -> tf.Variable | None:
+    """Return the variable that holds a model's learning rate; None where a schedule computes it, or without an optimizer."""
+    optimizer = getattr(model, "optimizer", None)
+    rate = None if optimizer is None else getattr(innermost_optimizer(optimizer), "learning_rate", None)
+    return rate if isinstance(rate, tf.Variable) else None
 
 
 @contextmanager
@@ -259,6 +269,11 @@ def _datasets(iterator: Any) -> list[Any]:
         found.append(waiting.pop())
         waiting += found[-1]._inputs()
     return found
+
+
+def keeps_first_reading(iterator: Any) -> bool:
+    """Whether the data of an iterator go through ``Dataset.cache``: later epochs get what the first one has read."""
+    return any(isinstance(data, CacheDataset) for data in _datasets(iterator))
 
 
 def shuffling_seeds(iterator: Any) -> list[tuple[int, int]]:

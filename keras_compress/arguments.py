@@ -17,6 +17,7 @@ from typing import Any
 import numpy as np
 
 from keras_compress.errors import CompressionError, ConfigError, close_matches, short_repr
+from keras_compress.special_files import special_kind
 
 __all__ = [
     "checked_names",
@@ -151,7 +152,12 @@ def checked_path(name: str, value: Any, kind: Kind = ConfigError, *, exists: boo
             raise wrong(name, expected, value, f"Pass {name}=… as a text that is not empty.", kind)
         plain.encode()  # a name that is no text could be in no report
         path = Path(plain)
-        os.stat(path)
+        special = special_kind(os.stat(path).st_mode)
+        if special is not None:  # whoever opens it could wait forever
+            raise kind(
+                f"'{path}' is {special}. Expected: {expected} for '{name}'. Received: {special}, which is left alone. Choose another "
+                "path, or write what it gives into a file first."
+            )
     except FileNotFoundError:
         if exists:
             raise kind(

@@ -12,8 +12,9 @@ from pathlib import Path
 import tensorflow as tf
 
 from keras_compress.arguments import checked_path
+from keras_compress.errors import StateError
 
-__all__ = ["checkpoint_number", "latest_checkpoint", "whole_checkpoints"]
+__all__ = ["checkpoint_number", "latest_checkpoint", "listed_checkpoint", "whole_checkpoints"]
 
 
 def latest_checkpoint(directory: str | Path) -> str | None:
@@ -30,20 +31,43 @@ def latest_checkpoint(directory: str | Path) -> str | None:
         None
     """
     folder = str(checked_path("directory", directory))
-    named = tf.train.get_checkpoint_state(folder)
-    newest = None if named is None else named.model_checkpoint_path
+    try:
+        newest = listed_checkpoint(folder)
+        missing = "the list of them is" if newest is None else f"'{Path(newest).name}' is"
+    except StateError:
+        newest, missing = None, "the list of them is damaged,"
     if newest and _is_whole(newest):
         return newest
     whole = whole_checkpoints(folder)
     if not whole:
         return None
-    missing = "the list of them is" if newest is None else f"'{Path(newest).name}' is"
     warnings.warn(
         f"The newest checkpoint in '{folder}' cannot be read: {missing} missing or without its data. Going on from "
         f"'{Path(whole[-1]).name}', the newest one that is whole.",
         stacklevel=3,
     )
     return whole[-1]
+
+
+def listed_checkpoint(directory: str | Path) -> str | None:
+    """Return the path of the checkpoint that TensorFlow's list names as the newest, None without a list.
+
+    Raises:
+        StateError: the list cannot be read.
+    """
+    folder = str(directory)
+    file = Path(folder) / "checkpoint"
+    reason = "no file" if file.exists() and not file.is_file() else None
+    try:
+        named = None if reason else tf.train.get_checkpoint_state(folder)
+    except (ValueError, tf.errors.OpError) as error:  # of text that is none, and of a list without a name
+        reason = str(error)
+    if reason:
+        raise StateError(
+            f"The list of checkpoints '{file}' cannot be read: {reason}. Expected: the file that TensorFlow writes beside checkpoints. "
+            "Remove it, or choose another folder."
+        )
+    return None if named is None else named.model_checkpoint_path
 
 
 def whole_checkpoints(directory: str | Path) -> list[str]:

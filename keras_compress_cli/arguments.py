@@ -213,10 +213,16 @@ def require_file(path: str | Path | None, what: str) -> None:
     """Refuse a path at which there is nothing.
 
     Raises:
-        UsageError: there is no such file.
+        UsageError: there is no such file, or one that could be read forever.
     """
-    if path is not None and not Path(path).exists():
+    if path is None:
+        return
+    if not Path(path).exists():
         raise UsageError(f"There is no {what} '{path}'. Expected: the path of a file or folder. Check the path.")
+    if not (Path(path).is_file() or Path(path).is_dir()):
+        raise UsageError(
+            f"The {what} '{path}' is a pipe or a device. Expected: the path of a file or folder. Write what it gives into a file first."
+        )
 
 
 def require_data(arguments: argparse.Namespace, *names: str) -> None:

@@ -1,10 +1,12 @@
 """The newest checkpoint is the newest one whose files are there, and a warning says which is not."""
 
+import os
+
 import pytest
 import tensorflow as tf
 
-from keras_compress import latest_checkpoint
-from keras_compress.checkpoint_files import checkpoint_number, whole_checkpoints
+from keras_compress import StateError, latest_checkpoint
+from keras_compress.checkpoint_files import checkpoint_number, listed_checkpoint, whole_checkpoints
 
 
 @pytest.fixture
@@ -39,6 +41,16 @@ def test_where_the_list_is_missing_the_newest_file_is_taken(folder):
     remove(folder, "checkpoint")
     with pytest.warns(UserWarning, match=r"the list of them is missing.*from 'ckpt-11'"):
         assert latest_checkpoint(folder) == str(folder / "ckpt-11")
+
+
+@pytest.mark.parametrize("content", [b"\x00\xff", b'model_checkpoint_path: ""', None])
+def test_where_the_list_is_damaged_the_newest_file_is_taken(content, folder):
+    remove(folder, "checkpoint")
+    os.mkfifo(folder / "checkpoint") if content is None else (folder / "checkpoint").write_bytes(content)
+    with pytest.warns(UserWarning, match=r"the list of them is damaged.*from 'ckpt-11'"):
+        assert latest_checkpoint(folder) == str(folder / "ckpt-11")
+    with pytest.raises(StateError, match=r"cannot be read.*Expected.*Remove it"):
+        listed_checkpoint(folder)
 
 
 def test_files_that_the_list_names_elsewhere_are_not_looked_for(folder, tmp_path):

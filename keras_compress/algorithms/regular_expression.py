@@ -8,12 +8,16 @@ held, is refused.
 
 from __future__ import annotations
 
+import math
 import re
 import sys
 from collections.abc import Iterable
+from contextlib import suppress
 from functools import lru_cache
 from importlib import import_module
 from typing import Any
+
+from keras_compress.errors import ConfigError, short_repr
 
 __all__ = ["search"]
 
@@ -22,9 +26,10 @@ _parser, _compiler, codes = (
     import_module(f"re._{name}" if sys.version_info >= (3, 11) else f"sre_{old}")
     for name, old in (("parser", "parse"), ("compiler", "compile"), ("constants", "constants"))
 )
-#: So many repetitions and alternatives side by side are left to ``re``. It tries all their lengths from every start: at most
-#: the length of the text to the power of one more.
+#: So many repetitions and alternatives side by side are left to ``re``. It tries all their lengths from every start, so a long
+#: text has too many ways all the same.
 SIDE_BY_SIDE = 3
+WAYS, MOST_WAYS = 20_000_000, 10**10
 _REPEATS = (codes.MAX_REPEAT, codes.MIN_REPEAT)
 #: What is never tried in another way once it has matched; Python 3.10 has none of these.
 _POSSESSIVE, _ATOMIC = (getattr(codes, name, None) for name in ("POSSESSIVE_REPEAT", "ATOMIC_GROUP"))
@@ -38,36 +43,58 @@ def search(expression: str, text: str) -> bool:
 
     Raises:
         re.error: it is no regular expression, or one that may take forever and cannot be bounded.
+        ConfigError: it cannot be bounded, and this text is too long for it.
 
     Example:
         >>> search("conv[0-9]", "backbone/conv1"), search(r"(\\w+)+!", "a" * 1000)
         (True, False)
     """
-    compiled = _bounded(expression)
-    return compiled.search(text) is not None if isinstance(compiled, re.Pattern) else compiled.matches(text)
+    _, choices = _parsed(expression)
+    if choices > SIDE_BY_SIDE:
+        return _positions(expression).matches(text)
+    ways = math.comb(len(text) + int(choices) + 1, int(choices) + 1)
+    if ways > WAYS:
+        with suppress(re.error):
+            return _positions(expression).matches(text)
+        if ways > MOST_WAYS:
+            raise ConfigError(
+                f"The regular expression {short_repr(expression)} could take forever on a name of {len(text)} letters. Expected: no "
+                f"back-reference or atomic group beside repetitions. Received: the name {short_repr(text)}. Write it without those."
+            )
+    return re.compile(expression).search(text) is not None
 
 
 @lru_cache(maxsize=1024)
-def _bounded(expression: str) -> re.Pattern | _Positions:
-    compiled = re.compile(expression)
-    tree = _parser.parse(expression)
-    if not _may_take_long(tree):
-        return compiled
+def _parsed(expression: str) -> tuple[Any, float]:
+    """Return the parsed expression, and how many choices stand side by side in it; infinitely many inside a repetition."""
+    try:
+        re.compile(expression)
+        tree = _parser.parse(expression)
+        return tree, _choices(tree)
+    except RecursionError:
+        raise re.error("it is nested too deeply") from None
+    except OverflowError as error:
+        raise re.error(str(error)) from None
+
+
+@lru_cache(maxsize=1024)
+def _positions(expression: str) -> _Positions:
+    tree, _ = _parsed(expression)
     _refuse_memory(tree)
     return _Positions(tree, tree.state.flags)
 
 
-def _may_take_long(tree: Any) -> bool:
+def _choices(tree: Any) -> float:
     choices = 0
     for code, argument, depth in _items(tree, 0):
         repeats = code in _REPEATS or code is _POSSESSIVE
         if repeats and argument[0] > 1 and not argument[2].getwidth()[0]:
-            return True  # what takes no character can be repeated more often than a text is long
+            return math.inf  # what takes no character can be repeated more often than a text is long
         choice = code is codes.BRANCH or (code in _REPEATS and argument[0] != argument[1])
         if choice and depth:
-            return True
+            return math.inf
         choices += choice or code is _POSSESSIVE
-    return choices > SIDE_BY_SIDE
+    return choices
 
 
 def _items(tree: Any, depth: int) -> Iterable[tuple[Any, Any, int]]:

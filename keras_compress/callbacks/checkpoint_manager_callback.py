@@ -15,6 +15,7 @@ from keras_compress.arguments import checked_path, flag, whole_number, wrong
 from keras_compress.callbacks.checkpoint_folder import CheckpointFolder
 from keras_compress.callbacks.memory import read_memory
 from keras_compress.callbacks.restorable import controller_of, warn_of_what_is_not_restored
+from keras_compress.checkpoint_files import listed_checkpoint
 from keras_compress.controller import CompressionController
 from keras_compress.distribution import is_chief
 from keras_compress.errors import ConfigError, StateError, short_repr
@@ -42,8 +43,8 @@ class CheckpointManagerCallback(keras.callbacks.Callback):
         asynchronous: write in the background while training goes on. Default False.
 
     Raises:
-        StateError: a checkpoint cannot be written, another process writes into the folder, or its list of checkpoints names some
-            that this callback did not write; raised out of ``fit``.
+        StateError: a checkpoint cannot be written, another process writes into the folder, or its list of checkpoints is
+            damaged or names some that this callback did not write; raised out of ``fit``.
 
     Example::
 
@@ -190,6 +191,7 @@ class CheckpointManagerCallback(keras.callbacks.Callback):
                 path = self._scratch or self._own_scratch()  # every worker takes part in saving, and one copy is enough
             self._folder = CheckpointFolder(path)
         if self._manager is None:
+            listed_checkpoint(self._folder.path)
             keep = 1 if self._scratch else self._max_to_keep
             manager = tf.train.CheckpointManager(self._checkpoint, str(self._folder.path), max_to_keep=keep)
             self._folder.require_own([*manager.checkpoints, manager.latest_checkpoint])

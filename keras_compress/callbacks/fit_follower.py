@@ -12,7 +12,14 @@ from typing import Any
 import numpy as np
 
 from keras_compress._keras import keras
-from keras_compress._keras_training import global_seed, metric_variables, optimizer_name, start_fit_at, trained_batches
+from keras_compress._keras_training import (
+    global_seed,
+    learning_rate_variable,
+    metric_variables,
+    optimizer_name,
+    start_fit_at,
+    trained_batches,
+)
 from keras_compress.callbacks.lead_in import LeadIn
 from keras_compress.distribution import number_of_workers
 from keras_compress.fit_position import FitPosition
@@ -56,6 +63,8 @@ class FitFollower:
         self._ended, self._logs = False, dict[str, Any]()
         again = self._start is not None and self._end_is_to_come(self._start, steps)
         self._lead = LeadIn(model, self._start, steps, again=again)
+        rate = learning_rate_variable(model) if self._start is not None and self._start.batch else None
+        self._rate = None if rate is None else (rate, rate.numpy())
         scheduler.place, scheduler.repeating = self, again
         scheduler.fit_runs(True)
         if self._start is not None:
@@ -110,6 +119,10 @@ class FitFollower:
     def begin_batch(self, batch: int) -> None:
         """A batch begins."""
         self._lead.stay()
+        if self._rate is not None:  # an epoch that has begun before has changed it then, and not once more
+            rate, value = self._rate
+            rate.assign(value)
+            self._rate = None
         if self._base is None:
             self._base = self._told = batch
         if batch >= self._told:

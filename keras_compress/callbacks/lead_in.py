@@ -15,7 +15,13 @@ import numpy as np
 import tensorflow as tf
 
 from keras_compress._keras import keras
-from keras_compress._keras_training import fresh_iterator, is_restarted, metric_logs, metric_variables
+from keras_compress._keras_training import (
+    fresh_iterator,
+    is_restarted,
+    keeps_first_reading,
+    metric_logs,
+    metric_variables,
+)
 from keras_compress.fit_position import FitPosition
 
 __all__ = ["LeadIn"]
@@ -102,6 +108,8 @@ class LeadIn:
 
     @staticmethod
     def _restarted(iterator: Any, epochs: int, batches: int) -> Any:
+        if epochs and keeps_first_reading(iterator):
+            _read_whole(iterator)  # what is cached is what the first epoch has read, in its order
         for _ in range(epochs):  # what is shuffled gets another order with each iterator
             iterator = fresh_iterator(iterator)
         _skip(iterator, batches)
@@ -113,7 +121,7 @@ class LeadIn:
             return
         function = self._function
         if not hasattr(function, "get_concrete_function"):
-            function = tf.function(function)
+            function = tf.function(getattr(function, "function", function))  # of a step that runs eagerly
         function.get_concrete_function(self._iterator)
         variables = metric_variables(self._model)
         values = _arrays(start.metrics)
@@ -136,6 +144,11 @@ def _arrays(values: Sequence[Any]) -> list[np.ndarray]:
     except (TypeError, ValueError):
         return []
     return arrays if all(array.dtype.kind in "bif" for array in arrays) else []
+
+
+def _read_whole(iterator: Any) -> None:
+    for _ in iterator:
+        pass
 
 
 def _skip(iterator: Any, batches: int) -> None:

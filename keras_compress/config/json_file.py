@@ -7,6 +7,7 @@ import re
 from pathlib import Path
 from typing import Any
 
+from keras_compress.arguments import checked_path
 from keras_compress.errors import ConfigError
 
 __all__ = ["read_json"]
@@ -23,14 +24,14 @@ def read_json(path: str | Path) -> Any:
     Raises:
         ConfigError: the file cannot be read, or is not JSON.
     """
-    path = Path(path)
+    path = checked_path("path", path)
     try:
         text = path.read_text(encoding="utf-8-sig")
     except (OSError, UnicodeDecodeError) as error:
         raise ConfigError(f"The configuration '{path}' cannot be read: {error}. Check the path.") from None
     try:
         return json.loads(_strict_json(text))
-    except (json.JSONDecodeError, RecursionError) as error:
+    except (ValueError, RecursionError) as error:  # of the form, and of numbers that are too long
         raise ConfigError(f"The configuration '{path}' is not JSON: {error}.") from None
 
 

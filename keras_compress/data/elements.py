@@ -15,7 +15,7 @@ import tensorflow as tf
 from keras_compress.data.input_spec import InputSpec
 from keras_compress.errors import DataError
 
-__all__ = ["arrange", "as_input_type", "checked_arrays", "fit_together", "is_array", "is_batch"]
+__all__ = ["arrange", "as_input_type", "checked_arrays", "fit_together", "holds_numbers", "is_array", "is_batch"]
 
 #: Ways to read shapes, the plainest first: whether there is an axis of samples, and whether a last axis of one may differ.
 _READINGS = ((True, False), (False, False), (True, True), (False, True))
@@ -238,10 +238,21 @@ def _require_numbers(array: np.ndarray, spec: InputSpec) -> None:
             f"Calibration data for input '{spec.label}' are complex. Expected: {spec.dtype}, which has no imaginary part. "
             f"Received: {array.dtype}. Pass what the model was trained on, for example numpy.abs of the values."
         )
-    if array.dtype.kind not in "biufcV":  # V: types of 8 and 16 bits that NumPy does not know
+    if not holds_numbers(array):
         raise DataError(
-            f"Calibration data for input '{spec.label}' are no numbers. Expected: {spec.dtype}. Received: {array.dtype}."
+            f"Calibration data for input '{spec.label}' are no numbers. Expected: {spec.dtype}. Received: {array.dtype}. Pass an "
+            "array of numbers."
         )
+
+
+def holds_numbers(array: np.ndarray) -> bool:
+    """Return whether an array holds numbers: of NumPy, or of a type of 8 or 16 bits that it does not know, as bfloat16.
+
+    Example:
+        >>> holds_numbers(np.zeros(2)), holds_numbers(np.zeros(2, "V4")), holds_numbers(np.zeros(2, [("a", "f4")]))
+        (True, False, False)
+    """
+    return array.dtype.kind in "biufc" or (array.dtype.kind == "V" and not issubclass(array.dtype.type, np.void))
 
 
 def as_input_type(array: np.ndarray, spec: InputSpec) -> np.ndarray:

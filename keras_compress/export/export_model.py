@@ -14,6 +14,7 @@ from keras_compress._keras import keras
 from keras_compress.arguments import checked_path, flag, mapping, number, whole_number, wrong
 from keras_compress.calibration.calibration_record import calibration_of
 from keras_compress.data import Dataset, input_specs
+from keras_compress.data.elements import holds_numbers
 from keras_compress.errors import DataError, ExportAuditError, ExportError, short_repr
 from keras_compress.export.audit_samples import audit_samples
 from keras_compress.export.file_audit import audit_file
@@ -300,8 +301,10 @@ def _arrays(data: Any) -> list[np.ndarray]:
 
 def _is_of_values(array: np.ndarray) -> bool:
     """Whether an array holds numbers or texts."""
-    return array.dtype.kind in "biufSUV" or (
-        array.dtype.kind == "O" and all(isinstance(item, (str, bytes)) for item in array.reshape(-1))
+    return (
+        holds_numbers(array)
+        or array.dtype.kind in "SU"
+        or (array.dtype.kind == "O" and all(isinstance(item, (str, bytes)) for item in array.reshape(-1)))
     )
 
 

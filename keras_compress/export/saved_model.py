@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import re
+from collections import Counter
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -13,7 +14,7 @@ from tensorflow.python.checkpoint.graph_view import ObjectGraphView
 from tensorflow.python.trackable.resource import CapturableResource
 
 from keras_compress._keras import keras
-from keras_compress.errors import ExportError
+from keras_compress.errors import CompressionError, ExportError
 from keras_compress.export.foreign_errors import explained
 from keras_compress.export.format import Format, Run, StoredWeight, TensorNames, in_batches_of
 from keras_compress.export.frozen_graph import inference_function, tensor_names
@@ -30,9 +31,8 @@ from keras_compress.safe_mode import parsed_saved_model, refuse_programs_in_save
 __all__ = ["export_saved_model", "foreign_files"]
 
 #: The files of a SavedModel, and of one that Keras wrote.
-_PART = re.compile(
-    r"saved_model\.pb|fingerprint\.pb|keras_metadata\.pb|assets(/.+)?|variables(/variables\.(index|data-\d{5}-of-\d{5}))?"
-)
+_PART = re.compile(r"saved_model\.pb|fingerprint\.pb|keras_metadata\.pb|assets|variables(/variables\.index)?")
+_NUMBERS = re.compile(r"variables/variables\.data-(\d{5})-of-(\d{5})")
 
 
 def export_saved_model(
@@ -100,11 +100,28 @@ def _resources(model: keras.Model) -> list:
 
 
 def foreign_files(path: Path) -> list[str]:
-    """Return the names in a folder that are no part of a SavedModel; those of ``assets`` are what its writer chose."""
+    """Return the names in a folder that are no part of a SavedModel, as far as its files say what is."""
     parts = {file.relative_to(path).as_posix() for file in path.rglob("*")}
     if "saved_model.pb" not in parts:
         return sorted(os.listdir(path))
-    return sorted(part for part in parts if not _PART.fullmatch(part))
+    own = _assets(path) | _whole_numbers(parts)
+    return sorted(part for part in parts if part not in own and not _PART.fullmatch(part))
+
+
+def _assets(path: Path) -> set[str]:
+    """Return the files that a SavedModel lists as its own, with the folders they are in; none where it cannot be read."""
+    try:
+        files = [Path("assets", asset.filename) for asset in parsed_saved_model(path).meta_graphs[0].asset_file_def]
+    except CompressionError:
+        return set()
+    return {part.as_posix() for file in files for part in (file, *file.parents)}
+
+
+def _whole_numbers(parts: set[str]) -> set[str]:
+    """Return the files of numbers of which none is missing: a single one of several belongs to something else."""
+    found = {part: match.groups() for part in parts if (match := _NUMBERS.fullmatch(part))}
+    present = Counter(total for _, total in found.values())
+    return {part for part, (_, total) in found.items() if present[total] == int(total)}
 
 
 def _stored_weights(path: Path) -> list[StoredWeight]:

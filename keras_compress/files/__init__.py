@@ -5,4 +5,11 @@ from keras_compress.files.folder_lock import FolderLock
 from keras_compress.files.memory_file import MemoryFile
 from keras_compress.files.targets import require_folder, require_replaceable
 
-__all__ = ["FolderLock", "MemoryFile", "replacing", "require_folder", "require_replaceable", "write_file"]
+__all__ = [
+    "FolderLock",
+    "MemoryFile",
+    "replacing",
+    "require_folder",
+    "require_replaceable",
+    "write_file",
+]

@@ -11,15 +11,9 @@ from collections.abc import Callable, Iterable
 from pathlib import Path
 
 from keras_compress.errors import ExportError
+from keras_compress.special_files import special_kind
 
 __all__ = ["require_folder", "require_replaceable"]
-
-_KINDS = (
-    (stat.S_ISFIFO, "a pipe"),
-    (stat.S_ISCHR, "a device"),
-    (stat.S_ISBLK, "a device"),
-    (stat.S_ISSOCK, "a socket"),
-)
 
 
 def require_replaceable(
@@ -48,12 +42,12 @@ def require_replaceable(
             f"'{path}' is a link. Expected: the path of a {'folder' if folder else 'file'}. Received: a link to "
             f"'{os.readlink(path)}', which is left alone. Give the path that it points to, or remove the link."
         )
-    for is_kind, kind in _KINDS:
-        if is_kind(mode):
-            raise ExportError(
-                f"'{path}' is {kind}. Expected: the path of a {'folder' if folder else 'file'}. Received: {kind}, which is left "
-                "alone. Choose another name."
-            )
+    kind = special_kind(mode)
+    if kind is not None:
+        raise ExportError(
+            f"'{path}' is {kind}. Expected: the path of a {'folder' if folder else 'file'}. Received: {kind}, which is left "
+            "alone. Choose another name."
+        )
     if not folder and stat.S_ISDIR(mode):
         raise ExportError(f"'{path}' is a folder. Expected: the path of a file. Add a file name.")
     if folder and not stat.S_ISDIR(mode):

@@ -7,7 +7,7 @@ from contextlib import contextmanager, suppress
 
 import pytest
 
-from keras_compress.algorithms.regular_expression import _bounded, search
+from keras_compress.algorithms.regular_expression import SIDE_BY_SIDE, _parsed, search
 from keras_compress.algorithms.scope import Scope
 from keras_compress.errors import ConfigError
 
@@ -92,7 +92,7 @@ def test_what_takes_long_is_refused_wherever_it_stands(expression):
     "expression", ["(?>a+)+b", "(?:a++b)+", r"(?>\w+)(?:/\w++)*", "(?>a|ab)c", "a?+b", "(?>(?>a|aa)(b|c)+)+"]
 )
 def test_what_is_tried_in_one_way_only_is_left_to_re(expression):
-    assert isinstance(_bounded(expression), re.Pattern)
+    assert _parsed(expression)[1] <= SIDE_BY_SIDE
     with seconds(5):
         assert not search(expression, "a" * 300 + "!") or re.search(expression, "a" * 300 + "!")
 
@@ -109,10 +109,23 @@ def test_nothing_can_be_repeated_often(expression):
 
 
 def test_plain_expressions_are_left_to_re_back_references_included():
-    assert isinstance(_bounded(r".*conv.*_(a|b)"), re.Pattern)
+    assert _parsed(r".*conv.*_(a|b)")[1] <= SIDE_BY_SIDE
     assert search(r"(ab)c\1", "abcab")
 
 
-def test_what_is_no_expression_is_an_error():
+@pytest.mark.parametrize("expression", ["(", "a{99999999999999}", "(" * 5000 + ")" * 5000, r"(?<=(a+))b", "x(?i)"])
+def test_what_is_no_expression_is_an_error(expression):
     with pytest.raises(ConfigError, match="not a regular expression"):
-        Scope(ignored=("{re}(",))
+        Scope(ignored=("{re}" + expression,))
+
+
+@pytest.mark.parametrize("expression", [".*.*.*!", "(a|aa)+!", r"\w*\w*b", "(?:a|b)?(?:a|b)?.*!", "a*a+?a*$!"])
+def test_repetitions_side_by_side_take_no_time_on_a_very_long_name(expression):
+    with seconds(10):
+        assert not search(expression, "a" * 4000)
+        assert search(".*a.*a", "a" * 4000)
+
+
+def test_an_expression_that_cannot_be_bounded_on_a_very_long_name_is_an_error():
+    with seconds(5), pytest.raises(ConfigError, match=r"4000 letters.*Write it without"):
+        search(r"(a*)a*a*\1!", "a" * 4000)

@@ -31,8 +31,12 @@ def rows():
     return tf.data.Dataset.from_tensor_slices((X, Y))
 
 
+def noisy():
+    return rows().shuffle(SAMPLES).map(lambda x, y: (x + tf.random.normal([6]), y))
+
+
 def augmented():
-    return rows().shuffle(SAMPLES).map(lambda x, y: (x + tf.random.normal([6]), y)).batch(BATCH)
+    return noisy().batch(BATCH)
 
 
 #: The arguments of fit for each kind of data, made anew in every process.
@@ -44,6 +48,8 @@ DATA = {
     "a shuffled dataset": lambda: ((rows().shuffle(SAMPLES).batch(BATCH),), {}),
     "a dataset without end": lambda: ((rows().shuffle(SAMPLES).repeat().batch(BATCH),), {"steps_per_epoch": STEPS}),
     "augmented data": lambda: ((augmented(),), {}),
+    "shuffled data that are cached": lambda: ((rows().shuffle(SAMPLES).batch(BATCH).cache().prefetch(1),), {}),
+    "augmented data that are cached": lambda: ((noisy().cache().shuffle(SAMPLES).batch(BATCH),), {}),
     "a dataset of unknown size": lambda: ((rows().filter(lambda x, y: x[0] >= 0.0).batch(BATCH),), {}),
     "a sequence": lambda: ((Batches(),), {"shuffle": False}),
     "a generator": lambda: ((generated(),), {"steps_per_epoch": STEPS}),
@@ -96,6 +102,15 @@ def test_several_steps_in_one_call(tmp_path):
         return build(steps_per_execution=3)
 
     assert_resumes(tmp_path, fit_on("arrays"), first=True, places=(0, 1, 2), make=make)
+
+
+@pytest.mark.first
+def test_a_learning_rate_that_an_epoch_has_lowered_is_not_lowered_once_more(tmp_path):
+    def fit(model, callbacks):
+        lower = keras.callbacks.LearningRateScheduler(lambda epoch, rate: rate / 2)
+        return model.fit(X, Y, batch_size=BATCH, epochs=EPOCHS, callbacks=[lower, *callbacks, lower], verbose=0)
+
+    assert_resumes(tmp_path, fit, places=(1, 3, 5))
 
 
 @pytest.mark.extended

@@ -35,6 +35,18 @@ def test_what_is_not_closed_is_read_once(text, tmp_path):
     assert time.process_time() - started < 10
 
 
+def test_a_number_that_is_too_long_is_an_error(tmp_path):
+    (tmp_path / "long.json").write_text('{"a": ' + "1" * 6000 + "}")
+    with pytest.raises(ConfigError, match=r"is not JSON: .*digits"):
+        read_json(tmp_path / "long.json")
+
+
+@pytest.mark.parametrize("path", [b"a.json", None, 5, "a\0.json", "\ud800.json", ["a.json"], ""])
+def test_a_path_that_is_none_is_an_error(path):
+    with pytest.raises(ConfigError, match="Expected: a path"):
+        read_json(path)
+
+
 def test_a_comment_that_is_not_closed_is_none(tmp_path):
     (tmp_path / "open.json").write_text("[1] /* never closed")
     with pytest.raises(ConfigError, match="is not JSON"):

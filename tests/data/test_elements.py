@@ -121,6 +121,8 @@ VALUES = {
     "complex tensor": (tf.complex(tf.ones((4, 3)), tf.ones((4, 3))), VECTOR, r"'x' are complex"),
     "text": (np.array([["a", "b", "c"]]), VECTOR, r"input 'x' are no numbers"),
     "objects": (np.array([[None, 1, 2]], object), VECTOR, r"input 'x' are no numbers"),
+    "bytes": (np.zeros((4, 3), "V4"), VECTOR, r"input 'x' are no numbers"),
+    "records": (np.zeros(3, [("a", "f4")]), VECTOR, r"input 'x' are no numbers"),
     "dates": (np.array([["2020-01-01"] * 3], "datetime64[D]"), VECTOR, r"input 'x' are no numbers"),
     "too large for int32": (np.full((4, 3), 2**40), InputSpec("x", (3,), "int32"), r"'x' do not fit.*int32"),
     "negative for uint8": (np.full((4, 3), -1), InputSpec("x", (3,), "uint8"), r"'x' do not fit.*uint8"),

@@ -7,6 +7,7 @@ import sys
 import numpy as np
 import pytest
 import tensorflow as tf
+from tensorflow.core.protobuf.saved_model_pb2 import SavedModel
 
 import keras_compress as kc
 from keras_compress import ExportError
@@ -47,10 +48,13 @@ def controller():
 
 @pytest.fixture
 def old(tmp_path, controller):
-    """A SavedModel with one more file, whose content shows whether it was replaced."""
+    """A SavedModel with a file of its own among its assets, which shows whether it was replaced."""
     path = controller.export_model(tmp_path / "model").path
-    (path / "assets" / "more.txt").parent.mkdir(exist_ok=True)
+    (path / "assets").mkdir(exist_ok=True)
     (path / "assets" / "more.txt").write_text("of the old one")
+    saved = SavedModel.FromString((path / "saved_model.pb").read_bytes())
+    saved.meta_graphs[0].asset_file_def.add().filename = "more.txt"
+    (path / "saved_model.pb").write_bytes(saved.SerializeToString())
     return path
 
 
@@ -176,9 +180,21 @@ def test_a_path_below_a_file_is_refused(controller, tmp_path):
     assert contents(tmp_path) == {"file": b"in the way"}
 
 
-@pytest.mark.parametrize("name", ["notes.txt", "variables/notes.txt", "assets.extra/labels.txt", "folder/"])
+@pytest.mark.parametrize(
+    "name",
+    [
+        *(
+            "notes.txt",
+            "variables/notes.txt",
+            "variables/variables.data-00001-of-00002",
+            "assets.extra/labels.txt",
+            "folder/",
+        ),
+        *("assets/labels.txt", "assets/more.txt.old", "assets/more/labels.txt"),
+    ],
+)
 def test_other_files_in_the_folder_of_an_old_model_are_named_and_left_alone(name, old, controller):
-    (old / name).parent.mkdir(exist_ok=True)
+    (old / name).parent.mkdir(parents=True, exist_ok=True)
     if name.endswith("/"):
         (old / name).mkdir()
     else:
