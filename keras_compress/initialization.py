@@ -262,7 +262,10 @@ def _batch_norm_adaptation(
     samples, layers = _adaptation_samples(changed), adaptable(model)
     if not samples or not layers:
         return []
-    asked_for = any("num_bn_adaptation_samples" in a.batch_norm_adaptation.model_fields_set for a in changed)
+    adaptations = [algorithm.batch_norm_adaptation for algorithm in changed]
+    asked_for = any(
+        how.num_bn_adaptation_samples and "num_bn_adaptation_samples" in how.model_fields_set for how in adaptations
+    )
     statistics = [variable for layer in layers for variable in (layer.moving_mean, layer.moving_variance)]
     leave_out = range(0) if asked_for else held_out.positions
     adapt = partial(adapt_batch_norm, model, data, samples, leave_out=leave_out)

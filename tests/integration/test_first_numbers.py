@@ -1,6 +1,7 @@
 """A compressed model starts as near to its float model as quantization after training does, and a new network learns."""
 
 import dataclasses
+import warnings
 
 import numpy as np
 import pytest
@@ -91,6 +92,17 @@ def test_statistics_that_someone_trained_are_not_changed_for_the_worse(trained, 
         )
     at = [beside_float(trained, model, digits[0][1000:]) for model in (compressed, adapted)]
     assert at[0] > at[1] + 3
+
+
+@pytest.mark.parametrize("other", ["const_sparsity", "magnitude_sparsity", "rb_sparsity"])
+def test_an_algorithm_beside_quantization_asks_for_no_adaptation_by_its_defaults(trained, digits, other):
+    data = digits[0][:1000]
+    config = kc.register_default_init_args({"compression": [{"algorithm": other}, {"algorithm": "quantization"}]}, data)
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        controller, compressed = kc.create_compressed_model(trained, config)
+    assert not any("batch normalization" in line for line in controller.statistics().calibration)
+    assert beside_float(trained, compressed, digits[0][1000:]) > 30
 
 
 def test_biases_stay_if_they_are_told_to(trained, digits):
