@@ -8,7 +8,6 @@ from typing import Any
 
 import numpy as np
 import tensorflow as tf
-from tensorflow.python.data.ops.cache_op import CacheDataset
 from tensorflow.python.eager import context
 
 from keras_compress._keras import RandomGenerator, flat_layers, innermost_optimizer, keras
@@ -273,6 +272,8 @@ def _datasets(iterator: Any) -> list[Any]:
 
 def keeps_first_reading(iterator: Any) -> bool:
     """Whether the data of an iterator go through ``Dataset.cache``: later epochs get what the first one has read."""
+    from tensorflow.python.data.ops.cache_op import CacheDataset  # TensorFlow loads it with the first such data
+
     return any(isinstance(data, CacheDataset) for data in _datasets(iterator))
 
 

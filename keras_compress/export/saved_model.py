@@ -100,7 +100,7 @@ def _resources(model: keras.Model) -> list:
 
 
 def foreign_files(path: Path) -> list[str]:
-    """Return the names in a folder that are no part of a SavedModel, as far as its files say what is."""
+    """Return the names in a folder that are no part of a SavedModel, by what its own files list."""
     parts = {file.relative_to(path).as_posix() for file in path.rglob("*")}
     if "saved_model.pb" not in parts:
         return sorted(os.listdir(path))
