@@ -223,7 +223,10 @@ def _algorithm(item: Any, path: str) -> CompressionAlgorithm:
         return item
     if not isinstance(item, dict) or "algorithm" not in item:
         allowed = ", ".join(sorted(registered_algorithms()))
-        raise ConfigError(f"Missing key '{path}.algorithm'. Allowed: {allowed}. Received: {short_repr(item)}.")
+        raise ConfigError(
+            f"Missing key '{path}.algorithm'. Expected: an algorithm as kc.Quantization(), or a dict with this key. Allowed: {allowed}. "
+            f"Received: {short_repr(item)}."
+        )
     return validated(algorithm_class(item["algorithm"], f"{path}.algorithm"), item, path)
 
 

@@ -172,6 +172,7 @@ class FakeQuantize(CalibratedOp):
             The lowest and highest level as float32, shaped as ``low``.
 
         Example:
+            >>> from keras_compress.layers import SymmetricFakeQuantize
             >>> low, high = SymmetricFakeQuantize(narrow_range=True).range_for(np.float32([-1.0, 0.0]), np.float32([0.5, 3.0]))
             >>> low.tolist(), high.tolist()
             ([-1.0, -3.0], [1.0, 3.0])

@@ -21,10 +21,11 @@ def computing_in_float() -> Iterator[None]:
     A graph traced inside computes so for good: trace a function of its own there.
 
     Example:
+        >>> import tensorflow as tf
         >>> from keras_compress.layers import SymmetricFakeQuantize
         >>> quantizer = SymmetricFakeQuantize()
         >>> with computing_in_float():
-        ...     quantizer([100.0]).numpy().tolist()
+        ...     quantizer(tf.constant([100.0])).numpy().tolist()
         [100.0]
     """
     before = computes_in_float()

