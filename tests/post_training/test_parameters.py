@@ -86,14 +86,14 @@ class OthersPreset(enum.Enum):
 
 def test_members_of_another_package_are_taken_by_their_value():
     assert algorithm(preset=OthersPreset.MIXED).preset == "mixed"
-    with pytest.raises(kc.ConfigError, match=r"'preset'\. Expected: 'performance', 'mixed'\. Received: .*FAST"):
+    with pytest.raises(kc.ConfigError, match=r"'preset'\. Expected: 'performance', 'mixed', 'auto'\. Received: .*FAST"):
         algorithm(preset=OthersPreset.FAST)
 
 
 @pytest.mark.parametrize(
     ("name", "value", "allowed"),
     [
-        ("preset", "fast", "'performance', 'mixed'"),
+        ("preset", "fast", "'performance', 'mixed', 'auto'"),
         ("target_device", "cpu", "'ANY', 'CPU', 'GPU', 'NPU', 'CPU_SPR'"),
         ("target_device", None, "'ANY', 'CPU'"),
         ("model_type", "cnn", "'transformer'"),
