@@ -187,7 +187,9 @@ def test_a_link_in_the_place_of_a_file_is_refused(name, model, tmp_path):
 def test_what_is_no_folder_is_refused(model, tmp_path):
     os.mkfifo(tmp_path / "pipe")
     for name in ("pipe", "pipe/below"):
-        with pytest.raises((StateError, ConfigError), match=r"is a pipe|No checkpoint can be written|cannot be written or read"):
+        with pytest.raises(
+            (StateError, ConfigError), match=r"is a pipe|No checkpoint can be written|cannot be written or read"
+        ):
             fit(model, callback_of(model, tmp_path / name))
 
 
