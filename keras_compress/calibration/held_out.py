@@ -25,8 +25,8 @@ class HeldOutSamples:
     """Samples in batches, and where they stand in the data.
 
     Attributes:
-        positions: of the samples in the data.
-        batches: each with the number of its rows, from the first, that only fill it.
+        positions: of the samples in the data; empty where a single sample has to judge what it was used for.
+        batches: each with the number of its rows, from the first, that do not judge.
     """
 
     positions: range
@@ -37,16 +37,15 @@ class HeldOutSamples:
         return min(samples, self.positions.start)
 
 
-def hold_out(data: Dataset, specs: Sequence[InputSpec], used: int) -> HeldOutSamples | None:
+def hold_out(data: Dataset, specs: Sequence[InputSpec], used: int) -> HeldOutSamples:
     """Return samples behind those that a calibration uses, or the last quarter of all where there are no more.
+
+    A sample that is alone judges what it was used for.
 
     Args:
         data: the samples.
         specs: the inputs of the model.
         used: how many, from the first, the calibration uses.
-
-    Returns:
-        The samples; None where there is a single one.
 
     Example:
         >>> import numpy as np
@@ -66,10 +65,8 @@ def hold_out(data: Dataset, specs: Sequence[InputSpec], used: int) -> HeldOutSam
             size -= _bytes(recent.popleft()[1])
     start = used if seen - used >= FEWEST else seen - max(seen // SHARE, 1)
     start = max(start, recent[0][0], seen - MOST)
-    if start == 0:
-        return None
     batches = [(batch, max(start - first, 0)) for first, batch in recent if first + batch.samples > start]
-    return HeldOutSamples(range(start, seen), tuple(batches))
+    return HeldOutSamples(range(start or seen, seen), tuple(batches))
 
 
 def _bytes(batch: Batch) -> int:

@@ -42,8 +42,11 @@ def test_positions_follow_the_number_of_samples(count, used, positions):
     assert held_out.corrected_on(used) == min(used, positions.start)
 
 
-def test_one_sample_alone_is_not_held_out():
-    assert hold_out(Dataset(numbered(1)), SPECS, 300) is None
+def test_one_sample_alone_judges_what_it_was_used_for():
+    held_out = hold_out(Dataset(numbered(1)), SPECS, 300)
+    assert list(held_out.positions) == []
+    assert judged(held_out) == [0]
+    assert held_out.corrected_on(300) == 1
 
 
 @pytest.mark.parametrize(

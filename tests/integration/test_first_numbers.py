@@ -105,6 +105,14 @@ def test_an_algorithm_beside_quantization_asks_for_no_adaptation_by_its_defaults
     assert beside_float(trained, compressed, digits[0][1000:]) > 30
 
 
+@pytest.mark.filterwarnings("ignore:A correction that was asked for")
+@pytest.mark.filterwarnings("ignore:The calibration data are one sample alone")
+def test_what_was_asked_for_is_done_on_a_single_sample_too(trained, digits):
+    initializer = {"batchnorm_adaptation": {"num_bn_adaptation_samples": 1}}
+    controller, _ = created(trained, digits[0][:1], initializer=initializer)
+    assert any(line.startswith("batch normalization adapted") for line in controller.statistics().calibration)
+
+
 def test_biases_stay_if_they_are_told_to(trained, digits):
     controller, compressed = created(trained, digits[0][:1000], initializer={"bias_correction": False})
     assert not any("biases" in line for line in controller.statistics().calibration)
