@@ -192,10 +192,10 @@ def quantization(**settings):
 
 WRONG = {
     "no compression": ({"target_device": "CPU"}, r"Missing key 'compression'.*Received: \['target_device'\]"),
-    "no dict": ([], r"is a dict\..*Received: list"),
-    "text": ("quantization", r"is a dict\..*Received: str"),
+    "no dict": ([], r"is a dict, an algorithm, .*Received: list"),
+    "text": ("quantization", r"is a dict, an algorithm, .*Received: str"),
     "empty list": ({"compression": []}, r"'compression'.*at least 1"),
-    "algorithm missing": ({"compression": {"preset": "mixed"}}, r"'compression\.algorithm'\. Allowed: .*quantization"),
+    "algorithm missing": ({"compression": {"preset": "mixed"}}, r"'compression\.algorithm'\..*Allowed: .*quantization"),
     "algorithm in a list missing": ({"compression": [{"preset": "mixed"}]}, r"'compression\[0\]\.algorithm'"),
     "algorithm unknown": (
         {"compression": {"algorithm": "quantisation"}},
@@ -212,7 +212,7 @@ WRONG = {
         {"target_devise": "CPU", **PLAIN},
         r"'target_devise'.*Did you mean 'target_device'\?.*Received: target_devise='CPU'",
     ),
-    "preset": (quantization(preset="mixd"), r"'compression\.preset'\. Expected: 'performance' or 'mixed'.*'mixd'"),
+    "preset": (quantization(preset="mixd"), r"'compression\.preset'\. Expected: 'performance', 'mixed' or 'auto'\..*'mixd'"),
     "unknown key": (
         quantization(weight={"bits": 4}),
         r"'compression\.weight'\. Did you mean 'weights'\?.*Received: weight=\{'bits': 4\}",
