@@ -1,9 +1,11 @@
 """A runtime in a process of its own: it computes the same, is kept, and may hang or die without taking this process with it."""
 
 import os
+import re
 import subprocess
 import sys
 import textwrap
+from pathlib import Path
 
 import numpy as np
 import openvino
@@ -13,7 +15,13 @@ import tensorflow as tf
 import keras_compress as kc
 from keras_compress.errors import ExportError
 from keras_compress.export import isolated_runtime
-from keras_compress.export.isolated_runtime import isolated_load, isolated_load_by_default, isolated_stored_weights
+from keras_compress.export.frozen_graph import tensor_names
+from keras_compress.export.isolated_runtime import (
+    isolated_load,
+    isolated_load_by_default,
+    isolated_stored_weights,
+    isolated_tensors,
+)
 from keras_compress.export.registry import registered_formats
 from tests import zoo
 
@@ -145,6 +153,25 @@ def test_an_interrupt_leaves_no_answer_behind_for_the_next_request(form, tmp_pat
             run([np.ones(2)])
     again = isolated_load(form, tmp_path / "right.strange", None)
     assert again([3 * np.ones(2)])[0].tolist() == [6.0, 6.0]
+
+
+@pytest.mark.parametrize("name", FILES)
+def test_its_process_lets_go_of_what_was_inside_of_a_file(exported, name):
+    model, files = exported
+    form, inputs = registered_formats()[name], [zoo.samples(model, 256)]
+    names = tensor_names(model, None, None)
+    taken = []
+    for _ in range(6):
+        inside = isolated_tensors(form, files[name], names, inputs)
+        taken.append(memory_of(isolated_runtime._RUNTIMES[os.getpid(), form.isolated]._process.pid))
+    size = sum(array.nbytes for _, array in inside.tensors)
+    assert taken[-1] - taken[1] < size  # of four requests
+
+
+def memory_of(process):
+    """Return the bytes that a process has taken for itself."""
+    status = Path(f"/proc/{process}/status").read_text()
+    return 1024 * int(re.search(r"RssAnon:\s+(\d+)", status).group(1))
 
 
 def test_a_file_of_a_process_that_has_ended_is_loaded_again(form, tmp_path):

@@ -52,11 +52,11 @@ def load_by_default(path: Path, names: TensorNames | None) -> tuple[str, Run] | 
 
 
 def _run(compiled: Any, names: TensorNames | None) -> Run:
-    outputs = _ports(compiled.outputs, names.outputs) if names else compiled.outputs
+    outputs = _places(compiled.outputs, names.outputs) if names else range(len(compiled.outputs))
 
     def run(arrays: Sequence[np.ndarray]) -> list[np.ndarray]:
         results = compiled(_feed(compiled, names, arrays))
-        return [results[port] for port in outputs]
+        return [results[at] for at in outputs]
 
     size = _batch(compiled)
     return run if size is None else in_batches_of(size, run)
@@ -78,7 +78,7 @@ def tensors(path: Path, names: TensorNames | None, arrays: Sequence[np.ndarray])
         return _outputs(core, core.read_model(path), [name], names, arrays, end=True)[1][name]
 
     nodes = _computed(core.read_model(path))
-    values, cut = probed(nodes, [results[port] for port in plain.outputs], beside, alone)
+    values, cut = probed(nodes, [results[at] for at in range(len(plain.outputs))], beside, alone)
     found = tuple((name, values[name]) for name in nodes if name in values and _is_float(values[name]))
     return Inside(rows, found, tuple(cut))
 
@@ -159,12 +159,15 @@ def _feed(
     names: TensorNames | None,
     arrays: Sequence[np.ndarray],
     fed: Mapping[str, np.ndarray] | None = None,
-) -> dict[Any, np.ndarray]:
+) -> dict[int, np.ndarray]:
+    """Return the values of the inputs by their numbers: OpenVINO never lets go of a model that is given them by ports."""
     given = [next((name for name in port.get_names() if name.endswith(FED)), None) for port in compiled.inputs]
-    own = [port for port, name in zip(compiled.inputs, given, strict=True) if name is None]
-    inputs = _ports(own, names.inputs) if names else own
+    own = [at for at, name in enumerate(given) if name is None]
+    if names:
+        places = _places([compiled.inputs[at] for at in own], names.inputs)
+        own = [own[place] for place in places]
     values = {at: fed[name.removesuffix(FED)] for at, name in enumerate(given) if name is not None and fed}
-    return {**dict(zip(inputs, arrays, strict=True)), **values}
+    return {**dict(zip(own, arrays, strict=True)), **values}
 
 
 def _batch(compiled: Any) -> int | None:
@@ -174,13 +177,13 @@ def _batch(compiled: Any) -> int | None:
     return size.get_length() if size is not None and size.is_static else None
 
 
-def _ports(ports: Sequence[Any], names: Sequence[str]) -> list[Any]:
-    """Return the ports in the order of ``names``, which OpenVINO keeps as TensorFlow's names of the tensors.
+def _places(ports: Sequence[Any], names: Sequence[str]) -> list[int]:
+    """Return where ``names`` are among the ports, which have TensorFlow's names of the tensors.
 
     An output that is an input has lost its name; it takes the place that is left.
     """
-    by_name = {name.removesuffix(":0"): port for port in ports for name in port.get_names()}
-    unnamed = [port for port in ports if port not in [by_name.get(name) for name in names]]
+    by_name = {name.removesuffix(":0"): at for at, port in enumerate(ports) for name in port.get_names()}
+    unnamed = [at for at in range(len(ports)) if at not in [by_name.get(name) for name in names]]
     return [by_name[name] if name in by_name else unnamed.pop(0) for name in names]
 
 
