@@ -91,9 +91,15 @@ register = keras.saving.register_keras_serializable(package="keras_compress")
 def without_autograph(layer_class: Any) -> Any:
     """Let Keras trace the ``call`` of a layer class as it is written, which is faster: it has no Python ``if`` on tensors.
 
+    This holds for the classes of this package that are derived from it, too; in those of users there may be such an ``if``.
     Layers that it calls are converted by themselves where they need it.
     """
-    layer_class._autographed_call = lambda self: self.call
+    converted = layer_class._autographed_call
+
+    def call_to_trace(layer: Any) -> Callable[..., Any]:
+        return layer.call if type(layer).__module__.partition(".")[0] == __package__ else converted(layer)
+
+    layer_class._autographed_call = call_to_trace
     return layer_class
 
 

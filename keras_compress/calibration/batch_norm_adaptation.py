@@ -17,8 +17,8 @@ from tqdm import tqdm
 from keras_compress._keras import flat_layers, keras
 from keras_compress._threads import WEIGHTS
 from keras_compress.calibration.layer_hooks import hooked_calls
+from keras_compress.calibration.model_function import ModelFunction, runs_over
 from keras_compress.calibration.model_states import fresh_states
-from keras_compress.calibration.traced_model import TracedModel
 from keras_compress.data import Batch, Dataset
 from keras_compress.settings import Settings
 
@@ -81,12 +81,13 @@ def adapt_batch_norm(
         fresh_states(model),
         tqdm(total=samples, desc="batch norm adaptation", unit="sample", leave=False, disable=None) as bar,
     ):
-        traced = TracedModel(model, lambda inputs: model(inputs, training=False))
-        for batch in traced.batches(data, ADAPTATION_BATCH, samples, leave_out):
+        runs = runs_over(model, ADAPTATION_BATCH, samples)
+        run = ModelFunction(model, lambda inputs: model(inputs, training=False), runs=runs)
+        for batch in run.batches(data, ADAPTATION_BATCH, samples, leave_out):
             size = len(batch.inputs[0])
             if found and batch.samples < size:
                 break
-            traced(_without_filling(batch, traced.rows(batch)))
+            run(_without_filling(batch, run.rows(batch)))
             found.append([(layer.moving_mean.numpy(), layer.moving_variance.numpy()) for layer in layers])
             bar.update(batch.samples)
     if not found:

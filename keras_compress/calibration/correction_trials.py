@@ -16,8 +16,8 @@ import tensorflow as tf
 
 from keras_compress._keras import keras
 from keras_compress.calibration.held_out import HeldOutSamples
+from keras_compress.calibration.model_function import ModelFunction
 from keras_compress.calibration.model_states import fresh_states
-from keras_compress.calibration.traced_model import TracedModel
 from keras_compress.layers.float_computation import computing_in_float
 from keras_compress.numerics import decibels
 
@@ -25,6 +25,8 @@ __all__ = ["Correction", "CorrectionTrial", "CorrectionTrials"]
 
 #: What a correction has to gain to be kept: less is chance.
 GAIN = 0.1
+#: How often outputs are measured, about.
+TRIALS = 4
 #: What a correction that was asked for may lose without a warning.
 LOSS = 1.0
 
@@ -84,10 +86,10 @@ class CorrectionTrials:
         self.held_out = held_out
         self.done: list[CorrectionTrial] = []
         self._model = model
+        batches = len(held_out.batches)
         with computing_in_float():
-            reference = self._traced()
-        self._expected = list(self._outputs(reference))
-        self._compressed = self._traced()
+            self._expected = list(self._outputs(self._function(runs=batches)))
+        self._compressed = self._function(runs=batches * TRIALS)
         self.signal_to_error = self._measured()
 
     def attempt(self, correction: Correction) -> None:
@@ -113,18 +115,18 @@ class CorrectionTrials:
                 stacklevel=4,
             )
 
-    def _traced(self) -> TracedModel:
+    def _function(self, runs: int) -> ModelFunction:
         def outputs(inputs: Any) -> list[tf.Tensor]:
             flat = tf.nest.flatten(self._model(inputs, training=False), expand_composites=True)
             return [output for output in flat if output.dtype != tf.string]
 
-        return TracedModel(self._model, outputs)
+        return ModelFunction(self._model, outputs, runs=runs)
 
-    def _outputs(self, traced: TracedModel) -> Iterator[list[np.ndarray]]:
+    def _outputs(self, function: ModelFunction) -> Iterator[list[np.ndarray]]:
         with fresh_states(self._model):
             for batch, start in self.held_out.batches:
-                rows = traced.rows(batch)
-                yield [_of_samples(output, start, batch.samples, len(rows[0])) for output in traced(rows)]
+                rows = function.rows(batch)
+                yield [_of_samples(output, start, batch.samples, len(rows[0])) for output in function(rows)]
 
     def _measured(self) -> float:
         """Return the signal over the error of the outputs in dB, the mean of the errors of several outputs."""

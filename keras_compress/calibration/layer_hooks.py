@@ -81,7 +81,7 @@ def _hooked(call: Callable, own_call: Callable | None) -> Callable:
     @wraps(call)
     def hooked_call(*inputs, **arguments):
         own = () if inferring_shapes() else hooks.get(threading.get_ident(), ())
-        converted = autograph_converted(call) if own or not tf.executing_eagerly() else call
+        converted = call if tf.executing_eagerly() else autograph_converted(call)
         for hook in own:
             converted = partial(hook, converted)
         return converted(*inputs, **arguments)

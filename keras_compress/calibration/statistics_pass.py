@@ -1,7 +1,7 @@
 """One pass of a model over data that several collectors share.
 
-The model runs in one traced graph of fixed batch size, and all collectors work in that graph, so that a pass costs
-little more than a prediction however much is measured. What is measured, and what is done with it, is up to the
+All collectors see the same run of the model on batches of one size, so that a pass costs little more than a prediction
+however much is measured. What is measured, and what is done with it, is up to the
 collectors.
 """
 
@@ -16,8 +16,8 @@ import tensorflow as tf
 from tqdm import tqdm
 
 from keras_compress._keras import keras
+from keras_compress.calibration.model_function import ModelFunction, runs_over
 from keras_compress.calibration.model_states import fresh_states
-from keras_compress.calibration.traced_model import TracedModel
 from keras_compress.data import Dataset
 
 __all__ = ["CALIBRATION_BATCH", "StatisticsCollector", "ValidRows", "collect_statistics"]
@@ -27,12 +27,12 @@ CALIBRATION_BATCH = 32
 
 @dataclass(frozen=True)
 class ValidRows:
-    """Which rows of the traced batch are data; the last batch of a pass is padded.
+    """Which rows of a batch are data; the last batch of a pass is padded.
 
     Attributes:
         batch_size: rows of the batch.
         samples: how many of them, from the first, are data.
-        seen: samples in the batches before. All three are int32 scalars in the traced graph.
+        seen: samples in the batches before. All three are int32 scalars.
     """
 
     batch_size: tf.Tensor
@@ -60,7 +60,7 @@ class ValidRows:
 class StatisticsCollector(Protocol):
     """What measures something during a pass.
 
-    It keeps its statistics in variables, which the traced graph updates; :meth:`assign` puts the result into the model.
+    It keeps its statistics in variables, for the run may be traced; :meth:`assign` puts the result into the model.
 
     Attributes:
         samples: how many samples it needs.
@@ -69,11 +69,11 @@ class StatisticsCollector(Protocol):
     samples: int
 
     def attached(self) -> AbstractContextManager:
-        """Return a context in which the collector sees what the model computes while it is traced."""
+        """Return a context in which the collector sees what the model computes."""
         ...
 
     def begin(self, rows: ValidRows) -> None:
-        """Prepare for the batch that is traced; called before the model is."""
+        """Prepare for a batch; called before the model runs on it."""
         ...
 
     def assign(self) -> None:
@@ -111,9 +111,9 @@ def collect_statistics(
             model(inputs, training=False)
 
         number = tf.TensorSpec([], tf.int32)
-        traced = TracedModel(model, pass_through, number, number)
+        run = ModelFunction(model, pass_through, number, number, runs=runs_over(model, CALIBRATION_BATCH, limit))
         seen = 0
-        for batch in traced.batches(data, CALIBRATION_BATCH, limit):
-            traced(batch.inputs, tf.constant(batch.samples), tf.constant(seen))
+        for batch in run.batches(data, CALIBRATION_BATCH, limit):
+            run(batch.inputs, tf.constant(batch.samples), tf.constant(seen))
             seen += batch.samples
             bar.update(batch.samples)

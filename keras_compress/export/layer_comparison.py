@@ -23,7 +23,7 @@ from keras_compress.export.format import Format, TensorNames
 from keras_compress.export.frozen_graph import tensor_names
 from keras_compress.export.input_signature import fixed_shapes
 from keras_compress.export.isolated_runtime import isolated_tensors
-from keras_compress.export.layer_matching import Match, matched
+from keras_compress.export.layer_matching import SAME_STEP, Match, matched
 from keras_compress.export.registry import format_of
 from keras_compress.export.result_comparison import Limits
 from keras_compress.graph import ModelGraph, TensorRef, take
@@ -63,6 +63,7 @@ class LayerDeparture:
             in the model: its own error, and nothing that arrives from before. In steps of the quantizer that reads it or that it
             is, else of 256 levels as ``steps``. None where it was not asked for, or the file has the layer inside of another
             operation.
+        step: of a quantizer: step of its grid in the file over that in the model, as the values show them. 1 where they show none.
     """
 
     layer: str
@@ -74,10 +75,21 @@ class LayerDeparture:
     received: tuple[float, float]
     fed_steps: float | None = None
     fed_largest: float | None = None
+    step: float = 1.0
 
     def departs(self, min_sqnr: float) -> bool:
-        """Whether the values are too far from the model's, or nearly all of them are to one side; rounding is to both."""
-        return not self.sqnr >= min_sqnr or (abs(self.shift) >= SHIFT and abs(self.shift) >= ONE_SIDE * self.steps)
+        """Whether the values are too far from the model's, nearly all to one side (rounding is to both), or on another grid."""
+        return not self.sqnr >= min_sqnr or self.is_shifted or self.is_on_another_grid
+
+    @property
+    def is_shifted(self) -> bool:
+        """Whether nearly all values are to one side of the model's."""
+        return abs(self.shift) >= SHIFT and abs(self.shift) >= ONE_SIDE * self.steps
+
+    @property
+    def is_on_another_grid(self) -> bool:
+        """Whether the grid of a quantizer has other steps than in the model."""
+        return abs(self.step - 1) > SAME_STEP
 
 
 @dataclass(frozen=True)
@@ -90,7 +102,8 @@ class LayerComparison(JsonReport):
         calls: how many calls of layers the model has, whose outputs were looked for.
         rows: one per layer and call that was found, in the order of the model.
         hidden: layers whose outputs were not found in the file and that the first layer that departs reads from.
-        min_sqnr: below this a layer departs, in dB; so does one whose values are shifted, see :meth:`LayerDeparture.departs`.
+        min_sqnr: below this a layer departs, in dB; so does one whose values are shifted or on another grid, see
+            :meth:`LayerDeparture.departs`.
         fed: whether layers were also fed the inputs that they have in the model.
         cut: tensors that were read from files that end with them: asked for them beside its outputs, the runtime computes
             other outputs, or refuses the file.
@@ -118,7 +131,9 @@ class LayerComparison(JsonReport):
             return ""
         low, high = row.received
         text = f"layer '{row.layer}' departs first ({row.sqnr:.1f} dB, tensor '{row.tensor}')"
-        if row.sqnr >= self.min_sqnr:
+        if row.is_on_another_grid:
+            text += f": the steps of its quantizer are {row.step:.2f} times as wide"
+        elif row.sqnr >= self.min_sqnr:
             text += f": its values are {abs(row.shift):.2f} steps of 256 too {'high' if row.shift > 0 else 'low'} on average"
         ranges = f"its values lie in [{low:.4g}, {high:.4g}] in the file and in [{row.expected[0]:.4g}, {row.expected[1]:.4g}] in Keras"
         before = f"; it reads from {', '.join(map(repr, self.hidden))}, not found in the file" if self.hidden else ""
@@ -239,7 +254,8 @@ def compare_layers(
         inside = isolated_tensors(form, path, names, arrays)
     arrays = [filled_up(array, inside.samples) for array in arrays]
     outputs = _layer_outputs(model, arrays)
-    matches = [match for layer, expected in outputs if (match := matched(layer, expected, inside.tensors)) is not None]
+    found_by_layer = [matched(name, values, inside.tensors, _levels(layers[_path(name)])) for name, values in outputs]
+    matches = [match for match in found_by_layer if match is not None]
     errors: dict[str, FedError] = {}
     certain: set[str] = set()
     if fed:
@@ -267,14 +283,16 @@ def _without_fused(
 ) -> list[LayerDeparture]:
     """Leave out layers that depart and of whose next layers one is clearly right: no departure is cured behind it.
 
-    Their output is inside of a fused operation of the file, and what was found is another tensor; those that are certain stay.
+    Their output is inside of a fused operation of the file, and what was found is another tensor; those that are certain stay,
+    and quantizers whose grid was seen.
     """
     right = {_path(row.layer): -np.inf if row.departs(min_sqnr) else row.sqnr for row in rows}
     kept = []
     for row in reversed(rows):
         layer = _path(row.layer)
         behind = [right[reader] for reader in _next_found(layer, readers, right)]
-        if row.layer in certain or not row.departs(min_sqnr) or max(behind, default=-np.inf) < row.sqnr + CURED:
+        sure = row.layer in certain or row.is_on_another_grid
+        if sure or not row.departs(min_sqnr) or max(behind, default=-np.inf) < row.sqnr + CURED:
             kept.append(row)
         else:
             right.pop(layer, None)
@@ -336,5 +354,12 @@ def _departure(match: Match, fed: FedError | None) -> LayerDeparture:
         float(np.mean(received - expected)) / step if received.size >= MANY else 0.0,
         (float(expected.min()), float(expected.max())),
         (float(received.min()), float(received.max())),
-        *(() if fed is None else (fed.mean, fed.largest)),
+        fed_steps=None if fed is None else fed.mean,
+        fed_largest=None if fed is None else fed.largest,
+        step=match.step,
     )
+
+
+def _levels(layer: keras.layers.Layer) -> int | None:
+    """Return the levels of a quantizer with one grid."""
+    return 2**layer.num_bits if isinstance(layer, FakeQuantize) and not layer.per_channel else None

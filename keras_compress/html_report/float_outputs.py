@@ -8,8 +8,8 @@ import numpy as np
 import tensorflow as tf
 
 from keras_compress._keras import keras
+from keras_compress.calibration.model_function import ModelFunction, runs_over
 from keras_compress.calibration.model_states import fresh_states
-from keras_compress.calibration.traced_model import TracedModel
 from keras_compress.data import Dataset
 from keras_compress.export.result_comparison import compare_arrays
 from keras_compress.graph.variables import leaf_layers
@@ -45,7 +45,8 @@ def compare_with_float(model: keras.Model, data: Any) -> Comparison | None:
             states.reset()
             return exact, tf.nest.flatten(model(inputs, training=False))
 
-        found = [result for _, result in TracedModel(model, outputs).over(Dataset.of(data), BATCH, SAMPLES)]
+        run = ModelFunction(model, outputs, runs=2 * runs_over(model, BATCH, SAMPLES))
+        found = [result for _, result in run.over(Dataset.of(data), BATCH, SAMPLES)]
     exact, quantized = (
         [np.concatenate([np.asarray(part) for part in parts]) for parts in zip(*side, strict=True)]
         for side in zip(*found, strict=True)

@@ -10,8 +10,8 @@ import tensorflow as tf
 
 from keras_compress._keras import keras
 from keras_compress.batch_rows import rows_of_samples
+from keras_compress.calibration.model_function import ModelFunction
 from keras_compress.calibration.model_states import ModelStates
-from keras_compress.calibration.traced_model import TracedModel
 from keras_compress.data import Batch
 from keras_compress.graph import ModelGraph, take
 from keras_compress.graph.integer_computation import quantizers_before_layers
@@ -80,8 +80,8 @@ class SwitchableModel:
             with bypassed_unless({op: switches[index] for index, op in enumerate(self._operations)}):
                 return tf.nest.flatten(model(inputs, training=False))
 
-        #: The traced model; further tensor: for each operation whether it is on.
-        self.traced = TracedModel(model, run, tf.TensorSpec([len(self._operations)], tf.bool))
+        #: The model, traced; further tensor: for each operation whether it is on.
+        self.traced = ModelFunction(model, run, tf.TensorSpec([len(self._operations)], tf.bool))
 
     def outputs(self, batch: Batch, quantized: Collection[QuantizedLayer]) -> list[np.ndarray]:
         """Return the outputs for the samples of a batch, ``quantized`` being the only layers that are.

@@ -14,9 +14,9 @@ from tqdm import tqdm
 
 from keras_compress._keras import keras
 from keras_compress.calibration.layer_hooks import hooked_calls
+from keras_compress.calibration.model_function import ModelFunction, runs_over
 from keras_compress.calibration.model_states import fresh_states
 from keras_compress.calibration.statistics_pass import ValidRows
-from keras_compress.calibration.traced_model import TracedModel
 from keras_compress.data import Dataset, input_specs
 from keras_compress.graph.variables import leaf_layers
 from keras_compress.layers import CompressedLayer, observed
@@ -120,6 +120,8 @@ def _layer_sqnr(model: keras.Model, layers: Sequence[QuantizedLayer], data: Data
     with fresh_states(model) as states:
 
         def powers(inputs, samples):
+            for tensors in made.values():
+                tensors.clear()
             states.reset()
             with observed({}, operations):
                 model(inputs, training=False)
@@ -132,10 +134,11 @@ def _layer_sqnr(model: keras.Model, layers: Sequence[QuantizedLayer], data: Data
             return {path: _powers(exact[path], made[path], rows) for path in made}
 
         with hooked_calls({layer: partial(note, path) for path, layer in hooked.items()}):
-            traced = TracedModel(model, powers, tf.TensorSpec([], tf.int32))
-        for batch in traced.batches(data, ANALYSIS_BATCH, samples):
-            for path, (signal, error) in traced(traced.rows(batch), tf.constant(batch.samples)).items():
-                sums[path] += [float(signal), float(error)]
+            runs = 2 * runs_over(model, ANALYSIS_BATCH, samples)
+            run = ModelFunction(model, powers, tf.TensorSpec([], tf.int32), runs=runs)
+            for batch in run.batches(data, ANALYSIS_BATCH, samples):
+                for path, (signal, error) in run(run.rows(batch), tf.constant(batch.samples)).items():
+                    sums[path] += [float(signal), float(error)]
     return {path: decibels(error / signal if signal else 0.0) for path, (signal, error) in sums.items()}
 
 

@@ -86,11 +86,12 @@ def test_without_a_wish_for_samples_the_data_are_not_read(observers):
     assert [observer.begun for observer in found] == [0] * observers
 
 
-def test_the_model_is_traced_once_whatever_the_number_of_batches():
+@pytest.mark.parametrize(("samples", "begun"), [(5 * CALIBRATION_BATCH + 1, 6), (10_000, 1)])
+def test_the_model_is_traced_where_there_are_many_batches(samples, begun):
     model = zoo.dense()
-    observer = Counter(model.get_layer("hidden"), 1000)
+    observer = Counter(model.get_layer("hidden"), samples)
     collect_statistics(model, [observer], Dataset(uneven((4,), 5 * CALIBRATION_BATCH + 1)), "test")
-    assert observer.begun == 1
+    assert observer.begun == begun
     assert int(observer.batches) == 6
 
 
@@ -103,15 +104,15 @@ def empty():
     return iter(())
 
 
-@pytest.mark.parametrize(("data", "error"), [(breaking, "the user's own"), (empty, "empty")])
-def test_observers_are_detached_when_the_data_fail(data, error):
+@pytest.mark.parametrize(("data", "error", "begun"), [(breaking, "the user's own", 1), (empty, "empty", 0)])
+def test_observers_are_detached_when_the_data_fail(data, error, begun):
     model = zoo.dense()
     observers = [Counter(model.get_layer(name), 64) for name in ("hidden", "out")]
     observers[1].sum = tf.Variable(tf.zeros(8))
     with pytest.raises(Exception, match=error):
         collect_statistics(model, observers, Dataset(data), "test")
     assert [observer.on for observer in observers] == [False, False]
-    assert [observer.begun for observer in observers] == [1, 1]
+    assert [observer.begun for observer in observers] == [begun, begun]
     assert all("call" not in vars(layer) for layer in model.layers)
 
 

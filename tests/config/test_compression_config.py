@@ -212,7 +212,10 @@ WRONG = {
         {"target_devise": "CPU", **PLAIN},
         r"'target_devise'.*Did you mean 'target_device'\?.*Received: target_devise='CPU'",
     ),
-    "preset": (quantization(preset="mixd"), r"'compression\.preset'\. Expected: 'performance', 'mixed' or 'auto'\..*'mixd'"),
+    "preset": (
+        quantization(preset="mixd"),
+        r"'compression\.preset'\. Expected: 'performance', 'mixed' or 'auto'\..*'mixd'",
+    ),
     "unknown key": (
         quantization(weight={"bits": 4}),
         r"'compression\.weight'\. Did you mean 'weights'\?.*Received: weight=\{'bits': 4\}",

@@ -69,6 +69,22 @@ def test_a_layer_that_changed_since_the_export_is_named(compressed, files, endin
     json.dumps(found.to_dict())
 
 
+@pytest.mark.parametrize("ending", ENDINGS)
+@pytest.mark.parametrize("factor", [0.5, 0.9, 1.1, 2.0])
+def test_a_quantizer_with_another_range_than_in_the_file_is_named(compressed, files, ending, factor):
+    quantizer = compressed.get_layer("relu_quantizer")
+    kept = quantizer.range()
+    try:
+        quantizer.set_range(*(end * factor for end in kept))
+        found = kc.compare(compressed, files / f"model{ending}")
+    finally:
+        quantizer.set_range(*kept)
+    assert found.first.layer == "relu_quantizer"
+    assert found.first.step == pytest.approx(1 / factor, rel=0.01)
+    if found.first.sqnr > found.min_sqnr:
+        assert f"the steps of its quantizer are {1 / factor:.2f} times as wide" in found.reason
+
+
 def test_the_user_gives_the_samples(compressed, files):
     data = np.random.default_rng(1).normal(size=(5, 12, 12, 3)).astype("float32")
     assert kc.compare(compressed, files / "model.onnx", data).samples == 5
