@@ -18,6 +18,7 @@ from keras_compress.config import CompressionConfig, json_schema, keep_in_float,
 from keras_compress.controller import CompressionController
 from keras_compress.create import coverage, create_compressed_model
 from keras_compress.data import Dataset
+from keras_compress.diagnosis import diagnose
 from keras_compress.errors import (
     AccuracyTargetNotMet,
     CompressionError,
@@ -102,6 +103,7 @@ __all__ = [
     "coverage",
     "create_compressed_model",
     "create_compression_callbacks",
+    "diagnose",
     "export_model",
     "json_schema",
     "keep_in_float",

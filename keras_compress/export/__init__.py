@@ -2,7 +2,8 @@
 
 from keras_compress.export.export_model import audit, benchmark, export_model
 from keras_compress.export.format import Format, StoredWeight, TensorNames
-from keras_compress.export.layer_comparison import LayerComparison, compare
+from keras_compress.export.layer_comparison import compare
+from keras_compress.export.layer_departure import LayerComparison
 from keras_compress.export.registry import format_of, format_options, register_format, registered_formats
 from keras_compress.export.stripped_model import strip
 

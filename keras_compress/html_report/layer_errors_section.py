@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from keras_compress.export.layer_comparison import LayerComparison, LayerDeparture
+from keras_compress.export.layer_departure import LayerComparison, LayerDeparture
 from keras_compress.html_report.charts import Bar, bar_chart
 from keras_compress.html_report.page import Cell, Column, Figure, Section, Table
 from keras_compress.reports.formatting import decibels_text

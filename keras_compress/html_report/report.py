@@ -12,7 +12,7 @@ from keras_compress.arguments import checked_path, flag, mapping, text, wrong
 from keras_compress.errors import ConfigError, ExportError
 from keras_compress.export import audit
 from keras_compress.export.latency import LatencyReport
-from keras_compress.export.layer_comparison import LayerComparison
+from keras_compress.export.layer_departure import LayerComparison
 from keras_compress.files import write_file
 from keras_compress.html_report.activation_rows import activation_rows
 from keras_compress.html_report.float_outputs import compare_with_float

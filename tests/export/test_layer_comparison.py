@@ -10,7 +10,8 @@ import tensorflow as tf
 import keras_compress as kc
 from keras_compress._keras import keras
 from keras_compress.errors import ExportError
-from keras_compress.export.layer_comparison import LayerDeparture, _without_fused
+from keras_compress.export.layer_comparison import _without_fused
+from keras_compress.export.layer_departure import LayerDeparture
 from tests import zoo
 
 layers = keras.layers

@@ -7,7 +7,7 @@ import pytest
 
 import keras_compress as kc
 from keras_compress import ConfigError
-from keras_compress.export.layer_comparison import LayerComparison, LayerDeparture
+from keras_compress.export.layer_departure import LayerComparison, LayerDeparture
 from keras_compress.html_report.layer_errors_section import ARRIVING, OWN, layer_errors_section
 from tests import zoo
 

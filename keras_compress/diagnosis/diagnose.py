@@ -1,0 +1,248 @@
+"""diagnose: which layers quantization hurts, why, and which change of the configuration mends it, measured again."""
+
+from __future__ import annotations
+
+import math
+import warnings
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+import tensorflow as tf
+from tqdm import tqdm
+
+from keras_compress._keras import input_names, keras
+from keras_compress.algorithms.quantization import Quantization
+from keras_compress.arguments import flag, whole_number
+from keras_compress.calibration.held_out import hold_out
+from keras_compress.calibration.model_states import fresh_states
+from keras_compress.config import CompressionConfig, ConfigLike
+from keras_compress.controller import CompressionController
+from keras_compress.create import create_compressed_model
+from keras_compress.data import Dataset, input_specs, pack_inputs
+from keras_compress.diagnosis.causes import Conclusion, Remedy, conclusion, is_coarse
+from keras_compress.diagnosis.config_patch import patched
+from keras_compress.diagnosis.diagnosis_report import Diagnosis, Finding
+from keras_compress.diagnosis.quantizer_evidence import QuantizerEvidence, gather
+from keras_compress.errors import ConfigError
+from keras_compress.graph.model_check import require_compressible
+from keras_compress.layers import observed
+from keras_compress.numerics import decibels
+
+__all__ = ["diagnose"]
+
+#: A quantizer stands out if without it so large a share of the error of the outputs is gone.
+STANDS_OUT = 0.1
+#: What a change has to gain to be proposed, in dB.
+GAIN = 0.5
+#: Samples on which the quantizers are switched off one by one.
+FEW = 16
+#: From how many quantizers with the same remedy on the change is made for all.
+SEVERAL = 3
+
+Batches = Sequence[Sequence[np.ndarray]]
+
+
+def diagnose(
+    model: keras.Model,
+    data: Any,
+    *,
+    config: ConfigLike | None = None,
+    samples: int = 64,
+    most: int = 5,
+    measure: bool = True,
+) -> Diagnosis:
+    """Return which layers of a model quantization hurts, why, and the change of the configuration that mends each.
+
+    The model is compressed by the configuration. The outputs are compared with those in floating point with each quantizer
+    switched off; for one that stands out the cause is read from what it maps, and changes of its settings are tried, the
+    cheapest first, until the outputs come nearer. Then the next one is looked for.
+
+    Args:
+        model: a model that is not compressed; it is only read.
+        data: samples, as for ``kc.Dataset``. The ranges are measured on the samples that the configuration has for that,
+            by default on these.
+        config: what is diagnosed, as for :func:`~keras_compress.create_compressed_model`. Default: ``kc.Quantization()``.
+        samples: how many, behind those for ranges if there are as many, the errors are measured on. Default 64.
+        most: how many findings there may be. Default 5.
+        measure: whether quantizers are switched off and changes are tried. False takes about as long as a calibration: it names
+            the quantizers whose own errors are large, and the change that is expected to mend them. Default True.
+
+    Raises:
+        ConfigError: the configuration has no quantization.
+        UnsupportedModelError: the model cannot be compressed, or is already.
+
+    Example:
+        >>> model = keras.Sequential([keras.Input((8,)), keras.layers.Dense(8, name="dense"), keras.layers.Dense(2)])
+        >>> kernel, bias = model.layers[0].get_weights()
+        >>> kernel[:, 0] *= 1000
+        >>> model.layers[0].set_weights([kernel, bias])
+        >>> images = np.random.default_rng(0).normal(size=(64, 8)).astype("float32")
+        >>> found = diagnose(model, images, config=Quantization(weights={"per_channel": False}))
+        >>> found.findings[0].layer, found.findings[0].cause
+        ('dense', 'outlier channel')
+    """
+    require_compressible(model)
+    samples, most = whole_number("samples", samples, 1), whole_number("most", most, 1)
+    measure = flag("measure", measure)
+    chosen = CompressionConfig.of(Quantization() if config is None else config)
+    if not any(isinstance(algorithm, Quantization) for algorithm in chosen.compression):
+        names = [algorithm.name for algorithm in chosen.compression]
+        raise ConfigError(
+            f"There is nothing to diagnose. Expected: a configuration with quantization, as kc.Quantization(). Received: {names}."
+        )
+    dataset = Dataset.of(data)
+    if chosen.init_data is None:
+        chosen = chosen.with_init_data(dataset)
+    return _Search(model, dataset, samples, most, measure).run(chosen)
+
+
+class _Search:
+    """Looks for quantizers that hurt, one after another.
+
+    Args:
+        model, data, samples, most, measure: as for :func:`diagnose`.
+    """
+
+    def __init__(self, model: keras.Model, data: Dataset, samples: int, most: int, measure: bool):
+        self._model, self._data, self._most, self._measure = model, data, most, measure
+        held_out = hold_out(data, input_specs(model), 300)
+        rows = [[array[start : batch.samples] for array in batch.inputs] for batch, start in held_out.batches]
+        if any(size is not None for size in (tensor.shape[0] for tensor in model.inputs)):
+            rows = [list(batch.inputs) for batch, _ in held_out.batches]
+        self._batches: Batches = rows[: max(-(-samples // max(len(rows[0][0]), 1)), 1)]
+        self._expected = [_outputs(model, batch) for batch in self._batches]
+        self._samples = sum(len(batch[0]) for batch in self._batches)
+
+    def run(self, config: CompressionConfig) -> Diagnosis:
+        """Return the findings on a configuration."""
+        controller, compressed = self._compressed(config)
+        first = error = self._error(compressed)
+        findings: list[Finding] = []
+        given_up: set[tuple[str, str | None]] = set()
+        with tqdm(total=self._most, desc="diagnosis", unit="finding", leave=False, disable=None) as bar:
+            while len(findings) < self._most:
+                evidence = gather(_bound(controller), compressed, input_names(compressed), self._batches)
+                found = self._worst(compressed, [one for one in evidence if _key(one) not in given_up], error)
+                if found is None:
+                    break
+                hurts, share = found
+                given_up.add(_key(hurts))
+                algorithm = next(one for one in config.compression if isinstance(one, Quantization))
+                why = conclusion(hurts, algorithm)
+                alike = [
+                    one
+                    for one in evidence
+                    if one is not hurts and is_coarse(one) and _is_alike(one, hurts, why, algorithm)
+                ]
+                done = self._mended(config, hurts, why, error, len(alike) + 1)
+                if done is None:
+                    continue
+                remedy, after, changed, made = done
+                findings.append(_finding(hurts, why, share, remedy, error, after))
+                config = changed
+                bar.update()
+                if made is not None and after is not None:
+                    (controller, compressed), error = made, after
+                if remedy.everywhere:
+                    given_up.update(map(_key, alike))
+        mended = decibels(error) if self._measure else None
+        return Diagnosis(tuple(findings), decibels(first), mended, self._samples, config)
+
+    def _changed(self, config: CompressionConfig, remedy: Remedy) -> CompressionConfig:
+        changed = patched(config, Quantization.name, remedy.patch)
+        return changed.with_init_data(self._data) if remedy.recalibrates else changed
+
+    def _compressed(self, config: CompressionConfig) -> tuple[CompressionController, keras.Model]:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")  # what calibration warns of, the diagnosis says
+            return create_compressed_model(self._model, config)
+
+    def _error(self, model: keras.Model, batches: int | None = None) -> float:
+        """Return the power of the error of the outputs over that of the outputs, the mean over several outputs."""
+        pairs = list(zip(self._batches, self._expected, strict=True))[:batches]
+        powers = sum(
+            np.array([_powers(*pair) for pair in zip(expected, _outputs(model, batch), strict=True)])
+            for batch, expected in pairs
+        )
+        signal, error = np.asarray(powers).T
+        known = signal > 0
+        return float(np.mean(error[known] / signal[known])) if known.any() else 0.0
+
+    def _worst(
+        self, model: keras.Model, evidence: Sequence[QuantizerEvidence], error: float
+    ) -> tuple[QuantizerEvidence, float | None] | None:
+        """Return the quantizer without which most of the error is gone, and that share; None if none stands out."""
+        if not self._measure:
+            coarse = [one for one in evidence if is_coarse(one)]
+            worst = max(coarse, key=lambda one: one.relative_error, default=None)
+            return None if worst is None else (worst, None)
+        if not evidence or not error:
+            return None
+        now = self._error(model, batches=1)
+        gone = []
+        for one in tqdm(evidence, desc="quantizers switched off", unit="quantizer", leave=False, disable=None):
+            with observed({}, [one.op]):
+                gone.append(1 - self._error(model, batches=1) / max(now, 1e-30))
+        best = int(np.argmax(gone))
+        return (evidence[best], float(gone[best])) if gone[best] >= STANDS_OUT else None
+
+    def _mended(
+        self, config: CompressionConfig, hurts: QuantizerEvidence, why: Conclusion, error: float, alike: int
+    ) -> tuple[Remedy, float | None, CompressionConfig, tuple[CompressionController, keras.Model] | None] | None:
+        """Return the first remedy that brings the outputs nearer, the error with it, and what was made by it; None if none does.
+
+        A remedy for all quantizers comes first where several have the same trouble.
+        """
+        remedies = list(why.remedies)
+        if alike >= SEVERAL:
+            remedies.sort(key=lambda remedy: not remedy.everywhere)
+        else:
+            remedies = [remedy for remedy in remedies if not remedy.everywhere]
+        if not self._measure:
+            best = remedies[0]
+            return best, None, self._changed(config, best), None
+        best_yet = None
+        for remedy in remedies:
+            changed = self._changed(config, remedy)
+            made = self._compressed(changed)
+            after = self._error(made[1])
+            gain = decibels(after) - decibels(error)
+            if gain >= GAIN and (best_yet is None or decibels(after) > decibels(best_yet[1]) + 2 * GAIN):
+                best_yet = remedy, after, changed, made
+            if math.isinf(gain) or after <= 0.25 * error:
+                break
+        return best_yet
+
+
+def _is_alike(one: QuantizerEvidence, hurts: QuantizerEvidence, why: Conclusion, algorithm: Quantization) -> bool:
+    same_kind = (one.weight is None) == (hurts.weight is None)
+    return same_kind and conclusion(one, algorithm).cause == why.cause
+
+
+def _finding(
+    hurts: QuantizerEvidence, why: Conclusion, share: float | None, remedy: Remedy, before: float, after: float | None
+) -> Finding:
+    what = "activations" if hurts.weight is None else "weights"
+    now, then = decibels(before), None if after is None else decibels(after)
+    return Finding(hurts.layer, what, why.cause, why.reason, share, remedy.patch, remedy.recalibrates, now, then)
+
+
+def _key(evidence: QuantizerEvidence) -> tuple[str, str | None]:
+    return evidence.layer, evidence.weight
+
+
+def _bound(controller: CompressionController) -> list[Any]:
+    return [bound for algorithm, ops in controller.parts if isinstance(algorithm, Quantization) for bound in ops]
+
+
+def _outputs(model: keras.Model, batch: Sequence[np.ndarray]) -> list[np.ndarray]:
+    with fresh_states(model):
+        outputs = model(pack_inputs(model, [tf.constant(array) for array in batch]), training=False)
+    flat = tf.nest.flatten(outputs, expand_composites=True)
+    return [np.asarray(output, np.float64) for output in flat if output.dtype.is_floating]
+
+
+def _powers(expected: np.ndarray, found: np.ndarray) -> tuple[float, float]:
+    finite = np.isfinite(expected)
+    return float(np.sum(expected[finite] ** 2)), float(np.sum((found[finite] - expected[finite]) ** 2))
