@@ -168,7 +168,7 @@ def amplification(model, images, random):
     dense = layers.Dense(kernel.shape[1], name="scores")
     planted = keras.Model(model.inputs, dense(shifted))
     dense.set_weights([kernel, bias - offset * kernel.sum(axis=0)])
-    near = ["shifted", model.layers[-2].name, model.layers[-3].name]
+    near = ["shifted", "scores", model.layers[-2].name, model.layers[-3].name]
     return planted, {"compression": {"algorithm": "quantization"}}, images, near, images[:300]
 
 

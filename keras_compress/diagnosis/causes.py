@@ -34,6 +34,8 @@ APART = 8.0
 UNUSED = 4.0
 #: Samples from which on more of them change little.
 MANY_SAMPLES = 256
+#: A remedy is tried if it is expected to leave less than this share of the error of the quantizer.
+HELPS = 0.5
 #: What is taken off the ratio of signal to error of a full grid, in dB, for tensors whose grid counts as fitting.
 MARGIN = 20.0
 
@@ -46,15 +48,15 @@ class Remedy:
 
     Attributes:
         patch: of the configuration of the algorithm.
-        expected: the error of the quantizer behind it over that of now, as far as it can be foreseen; 0 where there is no quantizer
-            any more.
+        expected: the error of the quantizer behind it over that of now; 0 where there is no quantizer any more, None where that
+            cannot be foreseen.
         everywhere: whether it is a change for all quantizers of a group. Default False.
         recalibrates: whether ranges are measured on the samples of the diagnosis in place of those of the configuration. Default
             False.
     """
 
     patch: Patch
-    expected: float
+    expected: float | None
     everywhere: bool = False
     recalibrates: bool = False
 
@@ -86,9 +88,7 @@ def conclusion(evidence: QuantizerEvidence, algorithm: Quantization) -> Conclusi
         evidence: what is known of it.
         algorithm: the configuration it was made by.
     """
-    remedies = sorted(
-        (remedy for remedy in _remedies(evidence, algorithm) if remedy.expected < 0.5), key=lambda one: one.everywhere
-    )
+    remedies = [one for one in _remedies(evidence, algorithm) if one.expected is None or one.expected < HELPS]
     return Conclusion(*_cause(evidence, algorithm), (*remedies, _in_floating_point(evidence)))
 
 
@@ -159,11 +159,12 @@ def _remedies(evidence: QuantizerEvidence, algorithm: Quantization) -> Iterator[
         yield Remedy(override(initializer={"range": measured}), expected)
         yield Remedy({"initializer": {"range": [measured]}}, expected, everywhere=True)
         yield Remedy({}, expected, recalibrates=True)
-    if not evidence.op.per_channel and (evidence.weight is not None or evidence.maps_inputs):
-        expected = _per_channel(evidence) / (evidence.error or 1e-30)
+    if not evidence.op.per_channel and evidence.maps_inputs:
+        yield Remedy(override(per_channel=True), None)  # a column may count for much though its values are small
+    if not evidence.op.per_channel and evidence.weight is not None:
+        expected = _per_channel(evidence) / max(evidence.relative_error, 1e-30)
         yield Remedy(override(per_channel=True), expected)
-        if evidence.weight is not None:
-            yield Remedy({"weights": {"per_channel": True}}, expected, everywhere=True)
+        yield Remedy({"weights": {"per_channel": True}}, expected, everywhere=True)
     if evidence.op.num_bits < 8:
         yield Remedy(override(bits=8), 4.0 ** (evidence.op.num_bits - 8))
     if now is None:
@@ -208,8 +209,10 @@ def _ratio(now: float | None, values: np.ndarray, low: float, high: float, evide
 
 
 def _per_channel(evidence: QuantizerEvidence) -> float:
-    """Return about what error is left with a range for each channel: at each value a twelfth of the square of its step."""
-    return float(np.mean((evidence.spreads() / evidence.op.steps) ** 2)) / 12 * evidence.count
+    """Return about what relative error is left with a range for each channel: at each value a twelfth of the square of its step."""
+    error = (evidence.spreads() * 2 / evidence.op.steps) ** 2 / 12 * evidence.count / max(evidence.signal.size, 1)
+    signal = evidence.signal
+    return float(np.mean(np.divide(error, signal, out=np.zeros_like(error), where=signal > 0)))
 
 
 def _error(values: np.ndarray, low: float, high: float, steps: int) -> float:

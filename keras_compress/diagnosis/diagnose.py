@@ -16,6 +16,7 @@ from keras_compress.algorithms.quantization import Quantization
 from keras_compress.arguments import flag, whole_number
 from keras_compress.calibration.held_out import hold_out
 from keras_compress.calibration.model_states import fresh_states
+from keras_compress.calibration.untrained_statistics import measure_untrained_statistics
 from keras_compress.config import CompressionConfig, ConfigLike
 from keras_compress.controller import CompressionController
 from keras_compress.create import create_compressed_model
@@ -25,7 +26,9 @@ from keras_compress.diagnosis.config_patch import patched
 from keras_compress.diagnosis.diagnosis_report import Diagnosis, Finding
 from keras_compress.diagnosis.quantizer_evidence import QuantizerEvidence, gather
 from keras_compress.errors import ConfigError
+from keras_compress.graph import build, take
 from keras_compress.graph.model_check import require_compressible
+from keras_compress.initialization import NEW_STATISTICS_SAMPLES
 from keras_compress.layers import observed
 from keras_compress.numerics import decibels
 
@@ -33,12 +36,15 @@ __all__ = ["diagnose"]
 
 #: A quantizer stands out if without it so large a share of the error of the outputs is gone.
 STANDS_OUT = 0.1
+#: And if its own error is large, or so many times as large at the outputs; both relative to the signal.
+ENLARGED = 10.0
 #: What a change has to gain to be proposed, in dB.
 GAIN = 0.5
-#: Samples on which the quantizers are switched off one by one.
-FEW = 16
 #: From how many quantizers with the same remedy on the change is made for all.
 SEVERAL = 3
+
+#: Corrections hide the damage of a quantizer, and do damage themselves where it is switched off.
+UNCORRECTED = {"initializer": {"bias_correction": False, "batchnorm_adaptation": {"num_bn_adaptation_samples": 0}}}
 
 Batches = Sequence[Sequence[np.ndarray]]
 
@@ -54,7 +60,8 @@ def diagnose(
 ) -> Diagnosis:
     """Return which layers of a model quantization hurts, why, and the change of the configuration that mends each.
 
-    The model is compressed by the configuration. The outputs are compared with those in floating point with each quantizer
+    The model is compressed by the configuration, without corrections of biases and of batch normalization, so that the damage
+    is that of quantization alone. The outputs are compared with those in floating point with each quantizer
     switched off; for one that stands out the cause is read from what it maps, and changes of its settings are tried, the
     cheapest first, until the outputs come nearer. Then the next one is looked for.
 
@@ -105,13 +112,14 @@ class _Search:
     """
 
     def __init__(self, model: keras.Model, data: Dataset, samples: int, most: int, measure: bool):
-        self._model, self._data, self._most, self._measure = model, data, most, measure
+        self._model, self._data, self._most, self._measure = _with_statistics(model, data), data, most, measure
         held_out = hold_out(data, input_specs(model), 300)
         rows = [[array[start : batch.samples] for array in batch.inputs] for batch, start in held_out.batches]
         if any(size is not None for size in (tensor.shape[0] for tensor in model.inputs)):
             rows = [list(batch.inputs) for batch, _ in held_out.batches]
+        rows.sort(key=lambda batch: -len(batch[0]))  # quantizers are switched off on the first one
         self._batches: Batches = rows[: max(-(-samples // max(len(rows[0][0]), 1)), 1)]
-        self._expected = [_outputs(model, batch) for batch in self._batches]
+        self._expected = [_outputs(self._model, batch) for batch in self._batches]
         self._samples = sum(len(batch[0]) for batch in self._batches)
 
     def run(self, config: CompressionConfig) -> Diagnosis:
@@ -156,7 +164,7 @@ class _Search:
     def _compressed(self, config: CompressionConfig) -> tuple[CompressionController, keras.Model]:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")  # what calibration warns of, the diagnosis says
-            return create_compressed_model(self._model, config)
+            return create_compressed_model(self._model, patched(config, Quantization.name, UNCORRECTED))
 
     def _error(self, model: keras.Model, batches: int | None = None) -> float:
         """Return the power of the error of the outputs over that of the outputs, the mean over several outputs."""
@@ -172,7 +180,7 @@ class _Search:
     def _worst(
         self, model: keras.Model, evidence: Sequence[QuantizerEvidence], error: float
     ) -> tuple[QuantizerEvidence, float | None] | None:
-        """Return the quantizer without which most of the error is gone, and that share; None if none stands out."""
+        """Return the quantizer that hurts most, and the share of the error that is gone without it; None if none stands out."""
         if not self._measure:
             coarse = [one for one in evidence if is_coarse(one)]
             worst = max(coarse, key=lambda one: one.relative_error, default=None)
@@ -184,8 +192,13 @@ class _Search:
         for one in tqdm(evidence, desc="quantizers switched off", unit="quantizer", leave=False, disable=None):
             with observed({}, [one.op]):
                 gone.append(1 - self._error(model, batches=1) / max(now, 1e-30))
-        best = int(np.argmax(gone))
-        return (evidence[best], float(gone[best])) if gone[best] >= STANDS_OUT else None
+        hurt = [
+            (share, one)
+            for share, one in zip(gone, evidence, strict=True)
+            if share >= STANDS_OUT and (is_coarse(one) or share * now >= ENLARGED * one.relative_error)
+        ]
+        share, one = max(hurt, key=lambda pair: pair[0], default=(0.0, None))
+        return None if one is None else (one, share)
 
     def _mended(
         self, config: CompressionConfig, hurts: QuantizerEvidence, why: Conclusion, error: float, alike: int
@@ -205,7 +218,10 @@ class _Search:
         best_yet = None
         for remedy in remedies:
             changed = self._changed(config, remedy)
-            made = self._compressed(changed)
+            try:
+                made = self._compressed(changed)
+            except ConfigError:  # another setting needs what this one takes away
+                continue
             after = self._error(made[1])
             gain = decibels(after) - decibels(error)
             if gain >= GAIN and (best_yet is None or decibels(after) > decibels(best_yet[1]) + 2 * GAIN):
@@ -213,6 +229,13 @@ class _Search:
             if math.isinf(gain) or after <= 0.25 * error:
                 break
         return best_yet
+
+
+def _with_statistics(model: keras.Model, data: Dataset) -> keras.Model:
+    """Return a copy whose batch normalization has statistics, where it was never trained; they are what compression begins with."""
+    copied = build(take(model))
+    measure_untrained_statistics(copied, data, NEW_STATISTICS_SAMPLES)
+    return copied
 
 
 def _is_alike(one: QuantizerEvidence, hurts: QuantizerEvidence, why: Conclusion, algorithm: Quantization) -> bool:

@@ -40,8 +40,8 @@ class QuantizerEvidence:
         values: some of the values in floating point, by call.
         lows, highs: extremes by call and channel; the channels are the last axis.
         count: how many values there are.
-        signal, error, beyond: power of all values, of the difference that the quantizer makes, and of the part of it at values
-            beyond its range.
+        signal, error: power of the values and of the difference that the quantizer makes; of a weight by channel.
+        beyond: power of the difference at values beyond its range.
     """
 
     op: FakeQuantize
@@ -54,8 +54,8 @@ class QuantizerEvidence:
     lows: dict[int, np.ndarray] = field(default_factory=dict)
     highs: dict[int, np.ndarray] = field(default_factory=dict)
     count: int = 0
-    signal: float = 0.0
-    error: float = 0.0
+    signal: np.ndarray = field(default_factory=lambda: np.zeros(()))
+    error: np.ndarray = field(default_factory=lambda: np.zeros(()))
     beyond: float = 0.0
 
     def add(self, call: int, array: np.ndarray, quantized: np.ndarray) -> None:
@@ -64,8 +64,9 @@ class QuantizerEvidence:
         low, high = self.ends()
         difference = (quantized.astype(np.float64) - array) ** 2
         self.count += array.size
-        self.signal += float(np.sum(flat**2))
-        self.error += float(np.sum(difference))
+        axis = None if self.weight is None else 0
+        self.signal = self.signal + np.sum(flat**2, axis=axis)
+        self.error = self.error + np.sum(difference.reshape(flat.shape), axis=axis)
         self.beyond += float(np.sum(difference[(array < low) | (array > high)]))
         self.values.setdefault(call, []).append(array.reshape(-1)[:: max(array.size // KEPT, 1)])
         for kept, found, join in (
@@ -81,13 +82,15 @@ class QuantizerEvidence:
 
     @property
     def relative_error(self) -> float:
-        """Power of the quantizer's own error over that of the signal."""
-        return self.error / self.signal if self.signal else 0.0
+        """Power of the quantizer's own error over that of the signal: of a weight the mean over channels, which a normalization
+        behind them brings to one scale; else of all values together."""
+        return float(np.mean(np.divide(self.error, self.signal, out=np.zeros_like(self.error), where=self.signal > 0)))
 
     @property
     def share_beyond(self) -> float:
         """Share of the error at values beyond the range, in [0, 1]."""
-        return self.beyond / self.error if self.error else 0.0
+        error = float(np.sum(self.error))
+        return self.beyond / error if error else 0.0
 
     @property
     def all_values(self) -> np.ndarray:
