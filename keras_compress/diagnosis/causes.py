@@ -1,4 +1,4 @@
-"""Why a quantizer hurts, as far as the numbers tell, and what changes of the configuration may mend it, the cheapest first.
+"""Why a quantizer hurts, by the numbers, and what changes of the configuration may mend it, the cheapest first.
 
 A change is a patch of the configuration of the algorithm: nested dicts, in which None takes a key away.
 """

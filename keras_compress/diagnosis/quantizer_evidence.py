@@ -59,7 +59,7 @@ class QuantizerEvidence:
     beyond: float = 0.0
 
     def add(self, call: int, array: np.ndarray, quantized: np.ndarray) -> None:
-        """Take a tensor in floating point and what the quantizer makes of it into account."""
+        """Take a tensor in floating point, and the same behind the quantizer, into account."""
         flat = array.reshape(-1, array.shape[-1] if array.ndim > 1 else 1).astype(np.float64)
         low, high = self.ends()
         difference = (quantized.astype(np.float64) - array) ** 2
