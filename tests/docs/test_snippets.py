@@ -18,7 +18,7 @@ from .pages import PAGES, REPOSITORY, blocks_of, given_to, text_of
 
 #: What the code of a page must have written, at the least.
 WRITTEN = {
-    "README.md": ["model.pb", "checkpoints/checkpoint"],
+    "README.md": ["model.xml", "model.onnx", "checkpoints/checkpoint"],
     "docs/index.md": ["model.xml", "model.bin", "trained.xml"],
     "docs/migrate_from_nncf.md": ["model.pb"],
     "docs/migrate_from_tfmot.md": ["model.tflite"],
