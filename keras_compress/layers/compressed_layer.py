@@ -268,7 +268,7 @@ class CompressedLayer(keras.layers.Wrapper):
 
 def _require_descriptions(layer: Any, operations: Any, name: Any) -> None:
     """Raise a ValueError unless a configuration holds a description of a layer and a list of operations on its weights."""
-    pairs: list[Any] = list(operations) if isinstance(operations, (list, tuple)) else [None]
+    pairs: list[Any] = list(operations) if isinstance(operations, (list, tuple)) and operations else [None]
     named = all(isinstance(pair, (list, tuple)) and len(pair) == 2 and isinstance(pair[0], str) for pair in pairs)
     described = [layer, *(pair[1] for pair in pairs)] if named else [None]
     if not all(isinstance(item, dict) and {"class_name", "config"} <= item.keys() for item in described):
