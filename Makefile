@@ -79,6 +79,12 @@ docs-pages: $(VENV)/dev  ## write the pages that are made from the code: support
 notebooks: $(VENV)/dev  ## run every notebook in full and store what it prints and draws (about ten minutes)
 	$(BIN)/python notebooks/execute.py
 
+dist: $(VENV)/dev  ## build wheel and sdist into dist/ and check them
+	rm -rf dist
+	$(BIN)/python -m pip install --quiet --editable '.[dist]'
+	$(BIN)/python -m build --quiet
+	$(BIN)/python -m twine check --strict dist/*
+
 clean:
 	rm -rf $(VENV) build dist site *.egg-info
 

@@ -310,5 +310,5 @@ def _pyplot(who: str) -> Any:
     try:
         from matplotlib import pyplot
     except ImportError:
-        raise CompressionError(f"{who} needs matplotlib: pip install matplotlib") from None
+        raise CompressionError(f"{who} needs matplotlib: pip install 'keras_compress[plots]'") from None
     return pyplot

@@ -248,5 +248,5 @@ def test_a_plot_has_a_bar_for_each_layer_the_worst_on_top(tmp_path):
 
 def test_a_plot_without_matplotlib_names_the_way_out(monkeypatch):
     monkeypatch.setitem(sys.modules, "matplotlib", None)
-    with pytest.raises(kc.CompressionError, match="pip install matplotlib"):
+    with pytest.raises(kc.CompressionError, match=r"pip install .keras_compress\[plots\]"):
         REPORT.plot()
