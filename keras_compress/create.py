@@ -17,7 +17,7 @@ from keras_compress.graph import Edit, InsertLayer, ModelSnapshot, apply_edits, 
 from keras_compress.graph.compilation import copy_compilation
 from keras_compress.graph.model_check import require_compressible
 from keras_compress.graph.variables import leaf_layers
-from keras_compress.initialization import initialize, record_data
+from keras_compress.initialization import initialize, record_data, round_biases
 from keras_compress.layers import CompressedLayer, weight_owner
 from keras_compress.planning import check_coverage, plan, prepare
 from keras_compress.reports import Coverage
@@ -79,6 +79,7 @@ def _create(
         controller = uninitialized(model, config, snapshot)
         done = initialize(controller.parts, controller.model, snapshot, config.init_data)
         if config.init_data is not None:
+            round_biases(controller.model, config.target_runtime)
             record_data(controller.parts, controller.model, config.init_data, done.remarks)
         controller.distributed()
         return controller, controller.model

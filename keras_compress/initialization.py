@@ -14,6 +14,7 @@ import numpy as np
 
 from keras_compress._keras import keras
 from keras_compress.algorithms import BoundOp, CompressionAlgorithm
+from keras_compress.algorithms.target_runtime import rounds_biases
 from keras_compress.calibration import (
     ActivationRanges,
     AdaptiveRounding,
@@ -36,6 +37,7 @@ from keras_compress.calibration import (
     round_adaptively,
 )
 from keras_compress.calibration.bias_correction import CorrectedLayer
+from keras_compress.calibration.bias_grid import put_biases_on_grid
 from keras_compress.calibration.calibration_record import CalibrationRecord, record_calibration
 from keras_compress.data import Dataset, input_specs
 from keras_compress.distribution import broadcast_from_chief
@@ -51,6 +53,7 @@ __all__ = [
     "adapt_to_changes",
     "initialize",
     "record_data",
+    "round_biases",
     "share_numbers",
     "widen_ranges",
 ]
@@ -279,6 +282,12 @@ def _adaptation_samples(algorithms: Iterable[CompressionAlgorithm]) -> int:
 
 def _quantizes_weight(bound: BoundOp) -> bool:
     return bound.weight is not None and isinstance(bound.op, FakeQuantize)
+
+
+def round_biases(model: keras.Model, runtimes: Sequence[str]) -> None:
+    """Put biases on the grid of the target runtimes, if one of them holds biases as integers."""
+    if rounds_biases(runtimes):
+        put_biases_on_grid(model)
 
 
 def share_numbers(model: keras.Model) -> None:

@@ -11,12 +11,14 @@ from keras_compress.graph import Edit, GraphNode, InsertLayer, LayerRole, ModelG
 from keras_compress.graph.passes.quantize_outputs import activations_apart, missing_grids, output_quantizer
 from keras_compress.layers import AsymmetricFakeQuantize, FakeQuantize, SymmetricFakeQuantize
 
-__all__ = ["TargetRuntime", "needs_quantized_outputs", "prepared_for", "with_quantized_outputs"]
+__all__ = ["TargetRuntime", "needs_quantized_outputs", "prepared_for", "rounds_biases", "with_quantized_outputs"]
 
 TargetRuntime = Literal["openvino", "onnxruntime", "tflite", "tensorrt"]
 
 #: Runtimes that compute from grid to grid: the outputs of convolutions need a range, in ``tflite`` those of all products.
 _FROM_GRID_TO_GRID = ("onnxruntime", "tflite", "tensorrt")
+#: Biases are int32, in steps of the input's times the kernel's.
+_WITH_INTEGER_BIASES = ("onnxruntime", "tflite")
 
 
 def needs_quantized_outputs(runtimes: Sequence[str]) -> bool:
@@ -27,6 +29,16 @@ def needs_quantized_outputs(runtimes: Sequence[str]) -> bool:
         (False, True)
     """
     return any(runtime in _FROM_GRID_TO_GRID for runtime in runtimes)
+
+
+def rounds_biases(runtimes: Sequence[str]) -> bool:
+    """Return whether one of the runtimes holds biases as integers.
+
+    Example:
+        >>> rounds_biases(["onnxruntime"]), rounds_biases(["openvino", "tensorrt"])
+        (True, False)
+    """
+    return any(runtime in _WITH_INTEGER_BIASES for runtime in runtimes)
 
 
 def prepared_for(runtimes: Sequence[str], snapshot: ModelSnapshot, touched: Callable[[str], bool]) -> ModelSnapshot:

@@ -7,7 +7,9 @@ from collections.abc import Sequence
 
 from keras_compress._keras import keras
 from keras_compress.algorithms import OptimizerGuide
+from keras_compress.algorithms.target_runtime import rounds_biases
 from keras_compress.arguments import checked_path, flag, wrong
+from keras_compress.callbacks.bias_grid_callback import BiasGridCallback
 from keras_compress.callbacks.checkpoint_manager_callback import CheckpointManagerCallback
 from keras_compress.callbacks.finite_loss_callback import FiniteLossCallback
 from keras_compress.callbacks.optimizer_callback import OptimizerCallback
@@ -19,6 +21,7 @@ from keras_compress.controller import CompressionController, require_controller
 from keras_compress.errors import ConfigError
 
 __all__ = [
+    "BiasGridCallback",
     "CheckpointManagerCallback",
     "FiniteLossCallback",
     "OptimizerCallback",
@@ -40,8 +43,8 @@ def create_compression_callbacks(
     remember: Sequence[keras.callbacks.Callback] = (),
 ) -> list[keras.callbacks.Callback]:
     """Return the callbacks that ``fit`` needs: one that steps the scheduler, one that logs statistics, one that
-    guides the optimizer where an algorithm has something to say about learning rate or weight decay, and one that warns
-    once if the loss is no longer finite.
+    guides the optimizer where an algorithm has something to say about learning rate or weight decay, one that warns
+    once if the loss is no longer finite, and for a target runtime that rounds biases one that does the same after every epoch.
 
     Args:
         controller: from ``create_compressed_model``.
@@ -81,6 +84,7 @@ def create_compression_callbacks(
     guided = any(isinstance(algorithm, OptimizerGuide) for algorithm in controller.config.compression)
     return [
         SchedulerCallback(controller.scheduler, resume=resume),
+        *([BiasGridCallback(controller)] if rounds_biases(controller.config.target_runtime) else []),
         *([OptimizerCallback(controller)] if guided else []),
         StatisticsCallback(controller, log_dir if log_tensorboard is not False else None, log_text=log_text),
         FiniteLossCallback(controller),

@@ -17,7 +17,7 @@ from keras_compress.graph.batch_norm_fusion import BiasLocation, bias_locations,
 from keras_compress.graph.compressed_entry import is_operation_variable
 from keras_compress.graph.passes.equalize_channels import equalize_channels
 from keras_compress.graph.variables import leaf_layers, named_variables
-from keras_compress.initialization import Corrections, initialize, record_data, widen_ranges
+from keras_compress.initialization import Corrections, initialize, record_data, round_biases, widen_ranges
 from keras_compress.layers import observed
 from keras_compress.planning import prepare
 
@@ -131,6 +131,7 @@ def calibrated(
         snapshot = equalize_channels(snapshot)
     controller = uninitialized(model, config, snapshot)
     done = initialize(controller.parts, controller.model, snapshot, data, corrections)
+    round_biases(controller.model, config.target_runtime)
     record_data(controller.parts, controller.model, data, done.remarks)
     graph = ModelGraph(snapshot)
     places = {bound.layer: bound.sources for _, ops in controller.parts for bound in ops if bound.weight is None}

@@ -280,5 +280,5 @@ def test_python_conditions_of_a_layer_and_of_an_operation_inside_work_in_a_trace
 @pytest.mark.parametrize("operations", [[], (), None, {}, "kernel", [["kernel"]], [[1, {}]]], ids=str)
 def test_a_description_without_operations_is_damaged_and_not_a_layer_in_floating_point(operations):
     config = compressed(layers.Dense(3)).get_config()
-    with pytest.raises(ValueError, match="is damaged.*'operations', pairs of the name of a weight"):
+    with pytest.raises(ValueError, match=r"is damaged.*'operations', pairs of the name of a weight"):
         CompressedLayer.from_config({**config, "operations": operations})
