@@ -3,6 +3,7 @@
 from keras_compress.calibration.adaptive_rounding import AdaptiveRounding, round_adaptively
 from keras_compress.calibration.batch_norm_adaptation import BatchNormAdaptation, adapt_batch_norm, adaptable
 from keras_compress.calibration.bias_correction import FastBiasCorrection, correct_biases_in_sequence, corrected_layers
+from keras_compress.calibration.bias_grid import put_biases_on_grid
 from keras_compress.calibration.correction_trials import Correction, CorrectionTrial, CorrectionTrials
 from keras_compress.calibration.held_out import HeldOutSamples, hold_out
 from keras_compress.calibration.input_check import InputCheck
@@ -42,5 +43,6 @@ __all__ = [
     "measure_untrained_statistics",
     "observable",
     "put_back_statistics",
+    "put_biases_on_grid",
     "round_adaptively",
 ]
