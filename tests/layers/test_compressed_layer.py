@@ -282,3 +282,19 @@ def test_a_description_without_operations_is_damaged_and_not_a_layer_in_floating
     config = compressed(layers.Dense(3)).get_config()
     with pytest.raises(ValueError, match=r"is damaged.*'operations', pairs of the name of a weight"):
         CompressedLayer.from_config({**config, "operations": operations})
+
+
+def test_a_class_of_a_user_that_is_derived_from_it_may_have_an_if_on_tensors():
+    class Switched(CompressedLayer):
+        def call(self, inputs):
+            outputs = CompressedLayer.call(self, inputs)
+            if tf.reduce_sum(outputs) > 0:
+                outputs = outputs + 1.0
+            return outputs
+
+    inputs = keras.Input((5,))
+    switched = Switched(layers.Dense(3, kernel_initializer="ones"), [("kernel", quantizer())])
+    model = keras.Model(inputs, switched(inputs))
+    switched.operations[0][1].set_range(-np.ones((1, 3)), np.ones((1, 3)))
+    np.testing.assert_allclose(model(np.ones((1, 5), np.float32)), [[6.0] * 3], rtol=1e-5)
+    np.testing.assert_allclose(model.predict(-np.ones((1, 5)), verbose=0), [[-5.0] * 3], rtol=1e-5)
