@@ -106,6 +106,7 @@ PLANTED = {
 }
 
 
+@pytest.mark.first
 @pytest.mark.parametrize("plant", PLANTED, ids=lambda plant: plant.__name__)
 def test_a_planted_cause_is_named_and_mended(plant):
     model, config, data, where = plant()
