@@ -127,15 +127,15 @@ class _Search:
         controller, compressed = self._compressed(config)
         first = error = self._error(compressed)
         findings: list[Finding] = []
-        given_up: set[tuple[str, str | None]] = set()
+        seen: set[tuple[str, str | None]] = set()
         with tqdm(total=self._most, desc="diagnosis", unit="finding", leave=False, disable=None) as bar:
-            while len(findings) < self._most:
+            for _ in range(2 * self._most):  # some cannot be mended
                 evidence = gather(_bound(controller), compressed, input_names(compressed), self._batches)
-                found = self._worst(compressed, [one for one in evidence if _key(one) not in given_up], error)
+                found = self._worst(compressed, [one for one in evidence if _key(one) not in seen], error)
                 if found is None:
                     break
                 hurts, share = found
-                given_up.add(_key(hurts))
+                seen.add(_key(hurts))
                 algorithm = next(one for one in config.compression if isinstance(one, Quantization))
                 why = conclusion(hurts, algorithm)
                 alike = [
@@ -153,7 +153,9 @@ class _Search:
                 if made is not None and after is not None:
                     (controller, compressed), error = made, after
                 if remedy.everywhere:
-                    given_up.update(map(_key, alike))
+                    seen.update(map(_key, alike))
+                if len(findings) == self._most:
+                    break
         mended = decibels(error) if self._measure else None
         return Diagnosis(tuple(findings), decibels(first), mended, self._samples, config)
 
