@@ -4,6 +4,7 @@ The digits are those that scikit-learn ships, 1,797 images of 8 x 8 pixels, made
 """
 
 import logging
+import os
 
 import numpy as np
 import tensorflow as tf
@@ -11,6 +12,9 @@ import tf_keras as keras
 from sklearn.datasets import load_digits as load_small_digits
 
 layers = keras.layers
+
+#: Channels in the stem of the network; few where the tests only see that the code runs.
+WIDTH = 4 if "KERAS_COMPRESS_FAST" in os.environ else 16
 
 for name in ("tensorflow", "absl"):
     logging.getLogger(name).setLevel("ERROR")  # their warnings are about TensorFlow's own deprecated functions
@@ -37,7 +41,7 @@ def load_digits(small=False):
     return noisy(slice(1297), 2), noisy(slice(1297, None), 4)
 
 
-def residual_network(width=16):
+def residual_network(width=WIDTH):
     """Return an untrained ResNet-8 of ``width`` channels in the stem, and 2, 4 and 8 times as many in its three blocks."""
     image = keras.Input((32, 32, 1), name="image")
     x = layers.ReLU(name="stem_relu")(_convolution(image, width, "stem"))
@@ -50,7 +54,7 @@ def residual_network(width=16):
     return keras.Model(image, layers.Dense(10, "softmax", name="classifier")(x), name="digits_resnet")
 
 
-def trained_network(images, labels, epochs, width=16):
+def trained_network(images, labels, epochs, width=WIDTH):
     """Return a ResNet-8 that was trained in floating point; always from the same random seed."""
     keras.utils.set_random_seed(0)
     model = residual_network(width)
