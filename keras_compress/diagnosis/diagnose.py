@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import math
-import warnings
 from collections.abc import Sequence
 from typing import Any
 
@@ -12,6 +11,7 @@ import tensorflow as tf
 from tqdm import tqdm
 
 from keras_compress._keras import input_names, keras
+from keras_compress._threads import ignored_warnings
 from keras_compress.algorithms.quantization import Quantization
 from keras_compress.arguments import flag, whole_number
 from keras_compress.calibration.held_out import hold_out
@@ -80,14 +80,15 @@ def diagnose(
         UnsupportedModelError: the model cannot be compressed, or is already.
 
     Example:
-        >>> model = keras.Sequential([keras.Input((8,)), keras.layers.Dense(8, name="dense"), keras.layers.Dense(2)])
-        >>> kernel, bias = model.layers[0].get_weights()
-        >>> kernel[:, 0] *= 1000
-        >>> model.layers[0].set_weights([kernel, bias])
+        >>> model = keras.Sequential([keras.Input((8,)), keras.layers.Dense(8, name="wide"), keras.layers.Dense(2)])
+        >>> scale = np.float32([1000.0] + 7 * [1.0])
+        >>> first, second = model.layers
+        >>> first.set_weights([first.get_weights()[0] * scale, first.get_weights()[1]])
+        >>> second.set_weights([second.get_weights()[0] / scale[:, np.newaxis], second.get_weights()[1]])
         >>> images = np.random.default_rng(0).normal(size=(64, 8)).astype("float32")
         >>> found = diagnose(model, images, config=Quantization(weights={"per_channel": False}))
         >>> found.findings[0].layer, found.findings[0].cause
-        ('dense', 'outlier channel')
+        ('wide', 'outlier channel')
     """
     require_compressible(model)
     samples, most = whole_number("samples", samples, 1), whole_number("most", most, 1)
@@ -164,8 +165,7 @@ class _Search:
         return changed.with_init_data(self._data) if remedy.recalibrates else changed
 
     def _compressed(self, config: CompressionConfig) -> tuple[CompressionController, keras.Model]:
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore")  # what calibration warns of, the diagnosis says
+        with ignored_warnings():  # what calibration warns of, the diagnosis says
             return create_compressed_model(self._model, patched(config, Quantization.name, UNCORRECTED))
 
     def _error(self, model: keras.Model, batches: int | None = None) -> float:

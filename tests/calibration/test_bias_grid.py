@@ -66,7 +66,7 @@ def steps_of_bias(model):
 @pytest.mark.parametrize("kind", LAYERS)
 def test_biases_are_multiples_of_the_step(kind):
     steps = steps_of_bias(network(kind))
-    np.testing.assert_allclose(steps, np.round(steps), atol=0.02)
+    np.testing.assert_allclose(steps, np.round(steps), atol=0.08)
     assert np.abs(steps).max() > 10
 
 
@@ -78,8 +78,10 @@ def test_no_bias_moves_by_more_than_half_a_step(kind):
     assert put_biases_on_grid(model) == 2
     after = steps_of_bias(model)
     assert np.abs(after - before).max() < 0.52
+    weights = model.get_weights()
     assert put_biases_on_grid(model) == 2
-    np.testing.assert_allclose(steps_of_bias(model), after, atol=0.02)
+    for weight, kept in zip(model.get_weights(), weights, strict=True):
+        np.testing.assert_array_equal(weight, kept)
 
 
 @pytest.mark.parametrize(("runtime", "ending"), [("onnxruntime", ".onnx"), ("tflite", ".tflite")])
@@ -113,7 +115,7 @@ def test_they_stay_on_the_grid_in_training(runtime, is_on_grid):
     ) == is_on_grid
     compressed.fit(DATA, np.ones((64, 3)), epochs=2, verbose=0, callbacks=kc.create_compression_callbacks(controller))
     steps = steps_of_bias(compressed)
-    assert (np.abs(steps - np.round(steps)).max() < 0.02) == is_on_grid
+    assert (np.abs(steps - np.round(steps)).max() < 0.08) == is_on_grid
 
 
 def test_layers_in_floating_point_are_left_alone():

@@ -119,6 +119,7 @@ CALLS = {
         "validation_fn": lambda *_: 1.0,
     },
     kc.analyze: lambda m: {"model": m["plain"], "data": SAMPLES, "only_one": False, "leave_one_out": False},
+    kc.diagnose: lambda m: {"model": m["plain"], "data": SAMPLES, "samples": 8, "most": 1, "measure": False},
     kc.create_compressed_model: lambda m: {"model": m["plain"], "config": CONFIG},
     kc.coverage: lambda m: {"model": m["plain"], "config": CONFIG},
     kc.keep_in_float: lambda m: {"model": m["plain"], "config": {"compression": {"algorithm": "binarization"}}},

@@ -94,6 +94,7 @@ def of_the_command_line(path, folder):
         "export": ["export", path, folder / "out.pb", "--overwrite"],
         "quantize": ["quantize", path, folder / "out.pb", *data, "--overwrite"],
         "analyze": ["analyze", path, *data],
+        "diagnose": ["diagnose", path, *data, "--quick"],
     }
 
 

@@ -146,6 +146,10 @@ def _analyze(model, data, _):
     return [row.sqnr for row in kc.analyze(model, data, leave_one_out=False).rows]
 
 
+def _diagnose(model, data, _):
+    return [kc.diagnose(model, data, samples=16, measure=False).sqnr]
+
+
 def _report(model, data, folder):
     compressed = _of(model)
     return [len(kc.report(compressed, folder / "report.html", data=data).read_text())]
@@ -174,6 +178,7 @@ ENTRIES = {
     "quantize, adaptive rounding": _round_adaptively,
     "quantize_with_accuracy_control": _control,
     "analyze": _analyze,
+    "diagnose": _diagnose,
     "report": _report,
     "data of export_model": _compare,
     "calibration_data of export_model": _calibrate_file,

@@ -43,6 +43,7 @@ def entries(algorithm):
 ENTRIES = {
     "quantize": lambda model: kc.quantize(model, SAMPLES),
     "analyze": lambda model: kc.analyze(model, SAMPLES),
+    "diagnose": lambda model: kc.diagnose(model, SAMPLES),
     "accuracy control": lambda model: kc.quantize_with_accuracy_control(model, SAMPLES, SAMPLES, lambda *_: 1.0),
     **{
         f"create {name}": entries(name)
@@ -100,7 +101,7 @@ def test_data_that_are_not_finite_are_named_with_their_input(kind, form, tmp_pat
     data = FORMS[form](DATA[kind](SAMPLES))
     model = network("dense")
     name = model.input_names[0]
-    calls = [lambda: kc.quantize(model, data), lambda: kc.analyze(model, data)]
+    calls = [lambda: kc.quantize(model, data), lambda: kc.analyze(model, data), lambda: kc.diagnose(model, data)]
     if form == "array":
         compressed = kc.quantize(model, SAMPLES)
         path = kc.export_model(compressed, tmp_path / "model.onnx").path

@@ -38,6 +38,7 @@ class Scores(keras.callbacks.Callback):
 
 #: How each callback is made of a controller and a folder.
 CALLBACKS = {
+    "BiasGridCallback": lambda controller, folder: ours.BiasGridCallback(controller),
     "CheckpointManagerCallback": lambda controller, folder: kc.CheckpointManagerCallback(
         checkpoint_of(controller), folder / "own", save_freq=3
     ),
