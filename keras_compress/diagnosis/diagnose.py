@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Sequence
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
@@ -38,6 +38,8 @@ __all__ = ["diagnose"]
 STANDS_OUT = 0.1
 #: And if its own error is large, or so many times as large at the outputs; both relative to the signal.
 ENLARGED = 10.0
+#: From this error on, relative to the outputs, quantizers may hide each other: 20 dB.
+FAR_OFF = 0.01
 #: What a change has to gain to be proposed, in dB.
 GAIN = 0.5
 #: From how many quantizers with the same remedy on the change is made for all.
@@ -47,6 +49,10 @@ SEVERAL = 3
 UNCORRECTED = {"initializer": {"bias_correction": False, "batchnorm_adaptation": {"num_bn_adaptation_samples": 0}}}
 
 Batches = Sequence[Sequence[np.ndarray]]
+#: What was compressed, and what came of it.
+Made = tuple[CompressionController, keras.Model]
+#: The layer that a quantizer belongs to, and the path of its weight.
+Key = tuple[tuple[str, ...], str | None]
 
 
 def diagnose(
@@ -81,14 +87,10 @@ def diagnose(
 
     Example:
         >>> model = keras.Sequential([keras.Input((8,)), keras.layers.Dense(8, name="wide"), keras.layers.Dense(2)])
-        >>> scale = np.float32([1000.0] + 7 * [1.0])
-        >>> first, second = model.layers
-        >>> first.set_weights([first.get_weights()[0] * scale, first.get_weights()[1]])
-        >>> second.set_weights([second.get_weights()[0] / scale[:, np.newaxis], second.get_weights()[1]])
         >>> images = np.random.default_rng(0).normal(size=(64, 8)).astype("float32")
-        >>> found = diagnose(model, images, config=Quantization(weights={"per_channel": False}))
+        >>> found = diagnose(model, images, config=Quantization(scope_overrides={"weights": {"wide": {"bits": 2}}}))
         >>> found.findings[0].layer, found.findings[0].cause
-        ('wide', 'outlier channel')
+        ('wide', 'few bits')
     """
     require_compressible(model)
     samples, most = whole_number("samples", samples, 1), whole_number("most", most, 1)
@@ -125,35 +127,29 @@ class _Search:
 
     def run(self, config: CompressionConfig) -> Diagnosis:
         """Return the findings on a configuration."""
-        controller, compressed = self._compressed(config)
-        first = error = self._error(compressed)
+        made = self._compressed(config)
+        first = error = self._error(made[1])
         findings: list[Finding] = []
-        seen: set[tuple[str, str | None]] = set()
+        seen: set[Key] = set()
         with tqdm(total=self._most, desc="diagnosis", unit="finding", leave=False, disable=None) as bar:
             for _ in range(2 * self._most):  # some cannot be mended
-                evidence = gather(_bound(controller), compressed, input_names(compressed), self._batches)
-                found = self._worst(compressed, [one for one in evidence if _key(one) not in seen], error)
-                if found is None:
+                evidence = gather(_bound(made[0]), made[1], input_names(made[1]), self._batches)
+                suspect = self._worst(made, [one for one in evidence if _key(one) not in seen], error)
+                if suspect is None:
                     break
-                hurts, share = found
-                seen.add(_key(hurts))
+                seen.add(_key(suspect.evidence))
                 algorithm = next(one for one in config.compression if isinstance(one, Quantization))
-                why = conclusion(hurts, algorithm)
-                alike = [
-                    one
-                    for one in evidence
-                    if one is not hurts and is_coarse(one) and _is_alike(one, hurts, why, algorithm)
-                ]
-                done = self._mended(config, hurts, why, error, len(alike) + 1)
-                if done is None:
+                why = conclusion(suspect.evidence, algorithm)
+                alike = [one for one in evidence if is_coarse(one) and _is_alike(one, suspect.evidence, why, algorithm)]
+                cure = self._mended(config, suspect, why, len(alike))
+                if cure is None:
                     continue
-                remedy, after, changed, made = done
-                findings.append(_finding(hurts, why, share, remedy, error, after))
-                config = changed
+                findings.append(_finding(suspect, why, cure))
+                config = cure.config
                 bar.update()
-                if made is not None and after is not None:
-                    (controller, compressed), error = made, after
-                if remedy.everywhere:
+                if cure.made is not None:
+                    made, error = cure.made, self._error(cure.made[1])
+                if cure.remedy.everywhere:
                     seen.update(map(_key, alike))
                 if len(findings) == self._most:
                     break
@@ -164,7 +160,7 @@ class _Search:
         changed = patched(config, Quantization.name, remedy.patch)
         return changed.with_init_data(self._data) if remedy.recalibrates else changed
 
-    def _compressed(self, config: CompressionConfig) -> tuple[CompressionController, keras.Model]:
+    def _compressed(self, config: CompressionConfig) -> Made:
         with ignored_warnings():  # what calibration warns of, the diagnosis says
             return create_compressed_model(self._model, patched(config, Quantization.name, UNCORRECTED))
 
@@ -179,33 +175,47 @@ class _Search:
         known = signal > 0
         return float(np.mean(error[known] / signal[known])) if known.any() else 0.0
 
-    def _worst(
-        self, model: keras.Model, evidence: Sequence[QuantizerEvidence], error: float
-    ) -> tuple[QuantizerEvidence, float | None] | None:
-        """Return the quantizer that hurts most, and the share of the error that is gone without it; None if none stands out."""
+    def _error_alone(self, made: Made, key: Key, batches: int | None = None) -> float:
+        """Return the error with one quantizer alone, all others switched off."""
+        others = [bound.op for bound in _bound(made[0]) if (bound.sources[:1] or (bound.layer,), bound.weight) != key]
+        with observed({}, others):
+            return self._error(made[1], batches)
+
+    def _worst(self, made: Made, evidence: Sequence[QuantizerEvidence], error: float) -> _Suspect | None:
+        """Return the quantizer that hurts most, None if none stands out.
+
+        It is the one without which most of the error is gone. Where two hide each other, so that the outputs are as wrong without
+        one of them, it is the one that does most harm alone.
+        """
         if not self._measure:
             coarse = [one for one in evidence if is_coarse(one)]
             worst = max(coarse, key=lambda one: one.relative_error, default=None)
-            return None if worst is None else (worst, None)
+            return None if worst is None else _Suspect(worst, None, error)
         if not evidence or not error:
             return None
-        now = self._error(model, batches=1)
+        now = self._error(made[1], batches=1)
         gone = []
         for one in tqdm(evidence, desc="quantizers switched off", unit="quantizer", leave=False, disable=None):
             with observed({}, [one.op]):
-                gone.append(1 - self._error(model, batches=1) / max(now, 1e-30))
+                gone.append(1 - self._error(made[1], batches=1) / max(now, 1e-30))
         hurt = [
             (share, one)
             for share, one in zip(gone, evidence, strict=True)
             if share >= STANDS_OUT and (is_coarse(one) or share * now >= ENLARGED * one.relative_error)
         ]
-        share, one = max(hurt, key=lambda pair: pair[0], default=(0.0, None))
-        return None if one is None else (one, share)
+        if hurt:
+            share, one = max(hurt, key=lambda pair: pair[0])
+            return _Suspect(one, share, error)
+        if error < FAR_OFF:
+            return None
+        alone = [self._error_alone(made, _key(one), batches=1) for one in evidence]
+        loudest = evidence[int(np.argmax(alone))]
+        if max(alone) < STANDS_OUT * now:
+            return None
+        return _Suspect(loudest, None, self._error_alone(made, _key(loudest)), alone=True)
 
-    def _mended(
-        self, config: CompressionConfig, hurts: QuantizerEvidence, why: Conclusion, error: float, alike: int
-    ) -> tuple[Remedy, float | None, CompressionConfig, tuple[CompressionController, keras.Model] | None] | None:
-        """Return the first remedy that brings the outputs nearer, the error with it, and what was made by it; None if none does.
+    def _mended(self, config: CompressionConfig, suspect: _Suspect, why: Conclusion, alike: int) -> _Cure | None:
+        """Return the first remedy that brings the outputs nearer; None if none does.
 
         A remedy for all quantizers comes first where several have the same trouble.
         """
@@ -215,22 +225,48 @@ class _Search:
         else:
             remedies = [remedy for remedy in remedies if not remedy.everywhere]
         if not self._measure:
-            best = remedies[0]
-            return best, None, self._changed(config, best), None
-        best_yet = None
+            return _Cure(remedies[0], self._changed(config, remedies[0]))
+        best: _Cure | None = None
         for remedy in remedies:
             changed = self._changed(config, remedy)
             try:
                 made = self._compressed(changed)
             except ConfigError:  # another setting needs what this one takes away
                 continue
-            after = self._error(made[1])
-            gain = decibels(after) - decibels(error)
-            if gain >= GAIN and (best_yet is None or decibels(after) > decibels(best_yet[1]) + 2 * GAIN):
-                best_yet = remedy, after, changed, made
-            if math.isinf(gain) or after <= 0.25 * error:
+            after = self._error_alone(made, _key(suspect.evidence)) if suspect.alone else self._error(made[1])
+            least = decibels(suspect.error) + GAIN if best is None else decibels(best.after or 0.0) + 2 * GAIN
+            if decibels(after) >= least:
+                best = _Cure(remedy, changed, after, made)
+            if after <= 0.25 * suspect.error:
                 break
-        return best_yet
+        return best
+
+
+@dataclass(frozen=True)
+class _Suspect:
+    """A quantizer that hurts.
+
+    Attributes:
+        evidence: what is known of it.
+        share: of the error that is gone without it; None if it was not measured.
+        error: of the outputs; with this quantizer alone, if it was found so.
+        alone: whether it was found by what it does alone.
+    """
+
+    evidence: QuantizerEvidence
+    share: float | None
+    error: float
+    alone: bool = False
+
+
+@dataclass(frozen=True)
+class _Cure:
+    """A remedy, the configuration with it, and the error and the model that came of it, if it was tried."""
+
+    remedy: Remedy
+    config: CompressionConfig
+    after: float | None = None
+    made: Made | None = None
 
 
 def _with_statistics(model: keras.Model, data: Dataset) -> keras.Model:
@@ -245,16 +281,18 @@ def _is_alike(one: QuantizerEvidence, hurts: QuantizerEvidence, why: Conclusion,
     return same_kind and conclusion(one, algorithm).cause == why.cause
 
 
-def _finding(
-    hurts: QuantizerEvidence, why: Conclusion, share: float | None, remedy: Remedy, before: float, after: float | None
-) -> Finding:
-    what = "activations" if hurts.weight is None else "weights"
-    now, then = decibels(before), None if after is None else decibels(after)
-    return Finding(hurts.layer, what, why.cause, why.reason, share, remedy.patch, remedy.recalibrates, now, then)
+def _finding(suspect: _Suspect, why: Conclusion, cure: _Cure) -> Finding:
+    evidence, remedy = suspect.evidence, cure.remedy
+    what = "activations" if evidence.weight is None else "weights"
+    now, then = decibels(suspect.error), None if cure.after is None else decibels(cure.after)
+    return Finding(
+        *(evidence.layer, what, why.cause, why.reason, suspect.share, remedy.patch, remedy.recalibrates, now, then),
+        alone=suspect.alone,
+    )
 
 
-def _key(evidence: QuantizerEvidence) -> tuple[str, str | None]:
-    return evidence.layer, evidence.weight
+def _key(evidence: QuantizerEvidence) -> Key:
+    return (evidence.layer,), evidence.weight
 
 
 def _bound(controller: CompressionController) -> list[Any]:

@@ -29,6 +29,8 @@ class Finding:
             configuration has.
         before, after: signal to error of the outputs in dB without the change and with it, the changes of the findings before
             made in both; ``after`` is None if it was not measured.
+        alone: whether both are those with this quantizer alone, all others switched off: where quantizers hide each other, the
+            outputs are as wrong without one of them. Default False.
     """
 
     layer: str
@@ -40,6 +42,7 @@ class Finding:
     recalibrated: bool
     before: float
     after: float | None
+    alone: bool = False
 
 
 @dataclass(frozen=True)
@@ -80,7 +83,7 @@ class Diagnosis(JsonReport):
         rows = [
             [
                 *(finding.layer, finding.what, finding.cause),
-                "" if finding.share is None else f"{finding.share:.0%}",
+                "alone" if finding.alone else "" if finding.share is None else f"{finding.share:.0%}",
                 decibels_text(finding.before),
                 decibels_text(finding.after),
             ]

@@ -6,6 +6,8 @@ import numpy as np
 
 __all__ = ["step_of_grid"]
 
+#: So many values show a grid.
+MOST = 2**15
 #: Differences below this share of the range are rounding of float32.
 ROUNDING = 1e-5
 #: By what share of a step values may lie beside the grid.
@@ -18,7 +20,7 @@ def step_of_grid(values: np.ndarray, levels: int) -> float | None:
     """Return the distance of neighbouring levels; None where the values lie on no such grid, or are too few to show its step.
 
     Args:
-        values: any shape.
+        values: any shape; of very many only some are looked at.
         levels: how many the grid has, at most.
 
     Example:
@@ -27,7 +29,8 @@ def step_of_grid(values: np.ndarray, levels: int) -> float | None:
         >>> step_of_grid(np.random.default_rng(0).normal(size=100), 256) is None
         True
     """
-    distinct = np.unique(values[np.isfinite(values)]).astype(np.float64)
+    some = values.reshape(-1)[:: max(values.size // MOST, 1)]
+    distinct = np.unique(some[np.isfinite(some)]).astype(np.float64)
     if distinct.size < 2:
         return None
     gaps = np.diff(distinct)

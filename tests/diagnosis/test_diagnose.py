@@ -132,6 +132,17 @@ def test_the_proposed_configuration_compresses_as_was_measured(plant):
     assert ratio > found.mended - 2.0  # corrections come on top
 
 
+def test_causes_that_hide_each_other_are_found_one_by_one():
+    dead = {name: {"min": 0.0, "max": 1e-4} for name in ("relu", "second")}
+    found = kc.diagnose(network(), DATA, config=quantization(scope_overrides={"activations": dead}))
+    assert {one.layer for one in found.findings[:2]} == {"relu", "second"}
+    assert [one.cause for one in found.findings[:2]] == ["dead range", "dead range"]
+    assert found.findings[0].alone
+    assert found.findings[0].after > found.findings[0].before + 20
+    assert found.sqnr < 3 < 30 < found.mended
+    assert "alone" in str(found)
+
+
 def test_nothing_stands_out_in_a_sound_network():
     found = kc.diagnose(network(), DATA)
     assert all(finding.after > finding.before + 0.5 for finding in found.findings)
