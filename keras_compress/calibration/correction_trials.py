@@ -19,7 +19,7 @@ from keras_compress.calibration.held_out import HeldOutSamples
 from keras_compress.calibration.model_function import ModelFunction
 from keras_compress.calibration.model_states import fresh_states
 from keras_compress.layers.float_computation import computing_in_float
-from keras_compress.numerics import decibels
+from keras_compress.numerics import decibels, relative_error
 
 __all__ = ["Correction", "CorrectionTrial", "CorrectionTrials"]
 
@@ -130,12 +130,7 @@ class CorrectionTrials:
 
     def _measured(self) -> float:
         """Return the signal over the error of the outputs in dB, the mean of the errors of several outputs."""
-        powers: list[np.ndarray] = []
-        for expected, found in zip(self._expected, self._outputs(self._compressed), strict=True):
-            powers.append(np.array([_powers(*pair) for pair in zip(expected, found, strict=True)]))
-        signal, error = np.sum(powers, axis=0).reshape(-1, 2).T
-        known = signal > 0
-        return decibels(float(np.mean(error[known] / signal[known]))) if known.any() else math.inf
+        return decibels(relative_error(zip(self._expected, self._outputs(self._compressed), strict=True)))
 
 
 def _of_samples(output: tf.Tensor, start: int, stop: int, size: int) -> np.ndarray:
@@ -144,11 +139,3 @@ def _of_samples(output: tf.Tensor, start: int, stop: int, size: int) -> np.ndarr
     if values.ndim == 0 or len(values) % size:
         return values
     return values[len(values) // size * start : len(values) // size * stop]
-
-
-def _powers(expected: np.ndarray, found: np.ndarray) -> tuple[float, float]:
-    """Return the power of a signal and that of its error, where the signal is finite."""
-    finite = np.isfinite(expected)
-    expected, found = expected[finite], found[finite]
-    with np.errstate(over="ignore", invalid="ignore"):
-        return float(np.sum(np.abs(expected) ** 2)), float(np.sum(np.abs(found - expected) ** 2))

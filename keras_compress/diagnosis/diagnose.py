@@ -30,7 +30,7 @@ from keras_compress.graph import build, take
 from keras_compress.graph.model_check import require_compressible
 from keras_compress.initialization import NEW_STATISTICS_SAMPLES
 from keras_compress.layers import observed
-from keras_compress.numerics import decibels
+from keras_compress.numerics import decibels, relative_error
 
 __all__ = ["diagnose"]
 
@@ -167,13 +167,7 @@ class _Search:
     def _error(self, model: keras.Model, batches: int | None = None) -> float:
         """Return the power of the error of the outputs over that of the outputs, the mean over several outputs."""
         pairs = list(zip(self._batches, self._expected, strict=True))[:batches]
-        powers = sum(
-            np.array([_powers(*pair) for pair in zip(expected, _outputs(model, batch), strict=True)])
-            for batch, expected in pairs
-        )
-        signal, error = np.asarray(powers).T
-        known = signal > 0
-        return float(np.mean(error[known] / signal[known])) if known.any() else 0.0
+        return relative_error((expected, _outputs(model, batch)) for batch, expected in pairs)
 
     def _error_alone(self, made: Made, key: Key, batches: int | None = None) -> float:
         """Return the error with one quantizer alone, all others switched off."""
@@ -304,8 +298,3 @@ def _outputs(model: keras.Model, batch: Sequence[np.ndarray]) -> list[np.ndarray
         outputs = model(pack_inputs(model, [tf.constant(array) for array in batch]), training=False)
     flat = tf.nest.flatten(outputs, expand_composites=True)
     return [np.asarray(output, np.float64) for output in flat if output.dtype.is_floating]
-
-
-def _powers(expected: np.ndarray, found: np.ndarray) -> tuple[float, float]:
-    finite = np.isfinite(expected)
-    return float(np.sum(expected[finite] ** 2)), float(np.sum((found[finite] - expected[finite]) ** 2))

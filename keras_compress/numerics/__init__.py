@@ -5,7 +5,7 @@ and tested against an independent NumPy formula.
 """
 
 from keras_compress.numerics.binarization import binarize, binary_scale, binary_threshold
-from keras_compress.numerics.decibels import decibels
+from keras_compress.numerics.decibels import decibels, relative_error
 from keras_compress.numerics.fake_quantization import (
     SMALLEST_RANGE,
     fake_quantize,
@@ -27,6 +27,7 @@ __all__ = [
     "fake_quantize_symmetric",
     "hard_gates",
     "number_of_steps",
+    "relative_error",
     "sample_gates",
     "scale_gradient",
     "symmetric_bounds",
